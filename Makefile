@@ -1,0 +1,43 @@
+# The one place that says how to set up, build, test and try resetd. `make` alone lists it.
+
+CARGO ?= cargo
+VENV  := target/alembic-venv
+TOOLS := target/tools/bin
+
+# Tests that compare with Alembic take it from here.
+export RESETD_TEST_ALEMBIC := $(abspath $(VENV))/bin/alembic
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests build test demo lint clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+setup: ## check the machine: Rust, a C compiler, PostgreSQL's server; install what is missing where that is possible
+	@scripts/setup.sh
+
+setup-tests: ## setup, and Alembic for the tests (into target/)
+	@scripts/setup.sh --tests
+
+build: ## build the daemon and the client into target/debug
+	$(CARGO) build --workspace --bins --locked
+
+test: setup-tests ## run every test on a private PostgreSQL; leaves nothing running
+	$(CARGO) build --workspace --bins --locked
+	$(CARGO) test --workspace --locked
+
+demo: setup build ## start a private daemon and walk through precheck, reset, migrate, validate and run
+	@scripts/demo.sh
+
+lint: ## formatting, clippy, documentation, dependencies (licences, bans, sources)
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace --locked
+	@PATH="$(abspath $(TOOLS)):$$PATH"; command -v cargo-deny >/dev/null || { \
+	  echo "lint: cargo-deny is missing. It checks the dependencies' licences. Install it:" >&2; \
+	  echo "  cargo install cargo-deny --locked --version 0.20.2 --root target/tools" >&2; exit 1; }
+	PATH="$(abspath $(TOOLS)):$$PATH" $(CARGO) deny --locked check licenses bans sources
+
+clean: ## remove everything that was built
+	$(CARGO) clean
+	rm -rf .tmp

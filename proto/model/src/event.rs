@@ -1,0 +1,313 @@
+//! What happens in an operation's life, as numbered facts.
+//!
+//! The engine emits events; the journal stores them, the stream, the terminal and the report only consume them.
+//! Milestones are numbered from 1 without gaps and stored before they are shown; ephemeral events have sequence 0.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    fault::{Fault, Status},
+    finding::{Finding, Severity},
+    lock::Holder,
+    operation::{Outcome, Verb},
+    plan::Plan,
+    profile::Scope,
+    validation::Validation,
+};
+
+mod phrase;
+
+/// One fact of an operation's life.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Event {
+    /// 1, 2, 3… for milestones, 0 for ephemeral events.
+    pub sequence: u64,
+    /// The operation.
+    pub operation: Uuid,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// The kinds of events. The serde form is what the journal stores.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventKind {
+    /// Accepted and recorded.
+    Accepted(Accepted),
+    /// Waits for the lock.
+    Queued(Queued),
+    /// Holds the lock.
+    LockAcquired {
+        /// Shared, not exclusive.
+        shared: bool,
+        /// The backend that holds it.
+        pid: i32,
+    },
+    /// What it would do and lose.
+    Planned {
+        /// The plan.
+        plan: Box<Plan>,
+    },
+    /// Something noticed on the way.
+    FindingReported {
+        /// What was noticed.
+        finding: Finding,
+    },
+    /// One schema dropped and recreated.
+    SchemaReset(SchemaReset),
+    /// One revision applied in one schema.
+    RevisionApplied(RevisionApplied),
+    /// One chain at its head in one schema.
+    ChainCompleted(ChainCompleted),
+    /// The matrix was compared with the target.
+    Validated {
+        /// The result.
+        validation: Box<Validation>,
+    },
+    /// The commit comes next.
+    CommitPrepared {
+        /// `pg_current_xact_id()` of the work transaction.
+        transaction_id: String,
+    },
+    /// Somebody asked for a cancel.
+    CancelRequested {
+        /// Who.
+        principal: String,
+        /// Why.
+        reason: String,
+    },
+    /// A new database was built aside.
+    DatabaseBuilt {
+        /// Its generated name.
+        database: String,
+        /// Its oid.
+        oid: u32,
+    },
+    /// The new database took the old one's name.
+    DatabaseSwapped(DatabaseSwapped),
+    /// The end.
+    Finished(Box<Finished>),
+    /// Ephemeral: how far a phase is.
+    Progress(Progress),
+    /// Ephemeral: sessions in the way.
+    Blocked {
+        /// What waits.
+        waiting: String,
+        /// Who is in the way.
+        blockers: Vec<Blocker>,
+    },
+    /// Ephemeral: the operation goes on.
+    Heartbeat,
+}
+
+/// The operation was accepted.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Accepted {
+    /// What it does.
+    pub verb: Verb,
+    /// The target's name.
+    pub target: String,
+    /// The database's name.
+    pub database: String,
+    /// Only for verbs that drop.
+    pub scope: Option<Scope>,
+    /// Nothing will be changed.
+    pub dry_run: bool,
+    /// Who asked, `kind:name`.
+    pub principal: String,
+    /// How that was proved.
+    pub proof: String,
+    /// The caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The daemon that runs it.
+    pub instance: Uuid,
+    /// The daemon's version.
+    pub version: String,
+    /// Chains in use, name → fingerprint.
+    pub chains: BTreeMap<String, String>,
+    /// The chains are the caller's own.
+    pub client_chains: bool,
+}
+
+/// It waits for the lock.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Queued {
+    /// Operations before this one, the holder not counted.
+    pub position: u32,
+    /// Who holds the lock.
+    pub holder: Option<Holder>,
+}
+
+/// One schema dropped and recreated.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct SchemaReset {
+    /// The schema.
+    pub schema: String,
+    /// There before.
+    pub existed_before: bool,
+    /// Tables before.
+    pub tables_before: u64,
+    /// There now.
+    pub exists_after: bool,
+    /// Tables now.
+    pub tables_after: u64,
+}
+
+/// One revision applied in one schema.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct RevisionApplied {
+    /// The schema.
+    pub schema: String,
+    /// The chain.
+    pub chain: String,
+    /// The revision.
+    pub revision: String,
+    /// SHA-256 of its file, hex.
+    pub checksum: String,
+    /// Statements in it.
+    pub statements: u32,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+}
+
+/// One chain at its head in one schema.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ChainCompleted {
+    /// The schema.
+    pub schema: String,
+    /// The chain.
+    pub chain: String,
+    /// The head.
+    pub head: String,
+    /// Applied now.
+    pub applied: Vec<String>,
+}
+
+/// The new database took the old one's name.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DatabaseSwapped {
+    /// The oid now serving.
+    pub new_oid: u32,
+    /// The oid that served before.
+    pub old_oid: u32,
+    /// The name under which the old one is kept.
+    pub kept_as: Option<String>,
+    /// Until when.
+    pub kept_until: Option<Timestamp>,
+}
+
+/// The end of an operation.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Finished {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The report's status.
+    pub status: Status,
+    /// One line for a person.
+    pub summary: String,
+    /// SHA-256 of the report's bytes, hex.
+    pub report_sha256: String,
+    /// The error in full.
+    pub error: Option<Fault>,
+}
+
+impl Finished {
+    /// The exit code that the client ends with.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.error.as_ref().map_or(crate::fault::exit::OK, |e| e.reason.exit_code())
+    }
+}
+
+/// How far a phase is.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Progress {
+    /// The phase.
+    pub phase: String,
+    /// Steps done.
+    pub done: u64,
+    /// Steps in all; 0 when not known.
+    pub total: u64,
+    /// What is being done.
+    pub current: String,
+}
+
+/// A session in the way.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Blocker {
+    /// Its backend.
+    pub pid: i32,
+    /// Its role.
+    pub user: String,
+    /// What it calls itself.
+    pub application_name: String,
+    /// Its state.
+    pub state: String,
+    /// Its present or last query, shortened.
+    pub query: String,
+    /// Since when its transaction is open.
+    pub since: Option<Timestamp>,
+}
+
+impl EventKind {
+    /// It may be dropped and is never stored.
+    #[must_use]
+    pub fn is_ephemeral(&self) -> bool {
+        matches!(self, Self::Progress(_) | Self::Blocked { .. } | Self::Heartbeat)
+    }
+
+    /// It is the last event.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Finished(_))
+    }
+
+    /// The stable UPPER_SNAKE name of the kind.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "ACCEPTED",
+            Self::Queued(_) => "QUEUED",
+            Self::LockAcquired { .. } => "LOCK_ACQUIRED",
+            Self::Planned { .. } => "PLANNED",
+            Self::FindingReported { .. } => "FINDING",
+            Self::SchemaReset(_) => "SCHEMA_RESET",
+            Self::RevisionApplied(_) => "REVISION_APPLIED",
+            Self::ChainCompleted(_) => "CHAIN_COMPLETED",
+            Self::Validated { .. } => "VALIDATED",
+            Self::CommitPrepared { .. } => "COMMIT_PREPARED",
+            Self::CancelRequested { .. } => "CANCEL_REQUESTED",
+            Self::DatabaseBuilt { .. } => "DATABASE_BUILT",
+            Self::DatabaseSwapped(_) => "DATABASE_SWAPPED",
+            Self::Finished(_) => "FINISHED",
+            Self::Progress(_) => "PROGRESS",
+            Self::Blocked { .. } => "BLOCKED_BY",
+            Self::Heartbeat => "HEARTBEAT",
+        }
+    }
+
+    /// How much a person should care.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::FindingReported { finding } => finding.severity,
+            Self::Validated { validation } if !validation.is_ok() => Severity::Error,
+            Self::Planned { plan } if plan.would_refuse.is_some() => Severity::Warning,
+            Self::Finished(end) if end.outcome != Outcome::Succeeded => Severity::Error,
+            Self::CancelRequested { .. } | Self::Blocked { .. } => Severity::Warning,
+            _ => Severity::Info,
+        }
+    }
+
+    /// One line for a person.
+    #[must_use]
+    pub fn text(&self) -> String {
+        phrase::of(self)
+    }
+}

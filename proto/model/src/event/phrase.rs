@@ -1,0 +1,143 @@
+//! One small phrase for each kind of event. They go over the wire, so that an old client can show new kinds.
+
+use std::time::Duration;
+
+use super::{
+    Accepted, Blocker, ChainCompleted, DatabaseSwapped, EventKind, Finished, Progress, Queued, RevisionApplied,
+    SchemaReset,
+};
+use crate::{
+    plan::{Plan, count},
+    validation::Validation,
+};
+
+pub(super) fn of(kind: &EventKind) -> String {
+    match kind {
+        EventKind::Accepted(it) => accepted(it),
+        EventKind::Queued(it) => queued(it),
+        EventKind::LockAcquired { shared: true, .. } => "holds the target's lock, shared".to_owned(),
+        EventKind::LockAcquired { shared: false, .. } => "holds the target's lock".to_owned(),
+        EventKind::Planned { plan } => planned(plan),
+        EventKind::FindingReported { finding } => format!("{}: {}", finding.object, finding.message),
+        EventKind::SchemaReset(it) => schema_reset(it),
+        EventKind::RevisionApplied(it) => revision_applied(it),
+        EventKind::ChainCompleted(it) => chain_completed(it),
+        EventKind::Validated { validation } => validated(validation),
+        EventKind::CommitPrepared { transaction_id } => format!("commits transaction {transaction_id}"),
+        EventKind::CancelRequested { principal, reason } => cancel_requested(principal, reason),
+        EventKind::DatabaseBuilt { database, oid } => format!("built {database} aside (oid {oid})"),
+        EventKind::DatabaseSwapped(it) => database_swapped(it),
+        EventKind::Finished(it) => finished(it),
+        EventKind::Progress(it) => progress(it),
+        EventKind::Blocked { waiting, blockers } => blocked(waiting, blockers),
+        EventKind::Heartbeat => "goes on".to_owned(),
+    }
+}
+
+fn accepted(it: &Accepted) -> String {
+    let dry = if it.dry_run { " (dry run)" } else { "" };
+    let scope = it.scope.map(|s| format!(", scope {s}")).unwrap_or_default();
+    format!("{} of {}{scope}{dry}, asked by {}", it.verb.as_str(), it.target, it.principal)
+}
+
+fn queued(it: &Queued) -> String {
+    let holder = it.holder.as_ref().map(|h| format!(", held by {}", h.phrase())).unwrap_or_default();
+    match it.position {
+        0 => format!("waits for the target, next in line{holder}"),
+        n => format!("waits for the target, {n} before it{holder}"),
+    }
+}
+
+fn planned(plan: &Plan) -> String {
+    let mut parts = Vec::new();
+    if !plan.schemas.is_empty() {
+        let tables: u64 = plan.schemas.iter().map(|s| s.tables).sum();
+        let tables = usize::try_from(tables).unwrap_or(usize::MAX);
+        parts.push(format!("drop {} with {}", count(plan.schemas.len(), "schema"), count(tables, "table")));
+    }
+    if !plan.created_schemas.is_empty() {
+        parts.push(format!("create {}", count(plan.created_schemas.len(), "schema")));
+    }
+    let revisions: usize = plan.chains.iter().map(|c| c.revisions.len()).sum();
+    if !plan.chains.is_empty() {
+        parts.push(format!("apply {}", count(revisions, "revision")));
+    }
+    if !plan.outside.is_empty() {
+        parts.push(format!("lose {} outside", count(plan.outside.len(), "object")));
+    }
+    let refusal = plan.would_refuse.as_ref().map(|r| format!(" — refused: {}", r.text)).unwrap_or_default();
+    let parts = if parts.is_empty() { "nothing to change".to_owned() } else { parts.join(", ") };
+    format!("plan: {parts}{refusal}")
+}
+
+fn schema_reset(it: &SchemaReset) -> String {
+    let tables = usize::try_from(it.tables_before).unwrap_or(usize::MAX);
+    match it.existed_before {
+        true => format!("{}: dropped with {}, recreated", it.schema, count(tables, "table")),
+        false => format!("{}: created", it.schema),
+    }
+}
+
+fn revision_applied(it: &RevisionApplied) -> String {
+    let took = Duration::from_micros(it.duration_us);
+    let statements = count(it.statements as usize, "statement");
+    format!("{}: applied {} ({statements}, {} ms)", it.schema, it.revision, took.as_millis())
+}
+
+fn chain_completed(it: &ChainCompleted) -> String {
+    match it.applied.len() {
+        0 => format!("{}: {} was at {} already", it.schema, it.chain, it.head),
+        _ => format!("{}: {} is at {}", it.schema, it.chain, it.head),
+    }
+}
+
+fn validated(it: &Validation) -> String {
+    let s = &it.summary;
+    let checked = format!(
+        "{}, {}, {}",
+        count(s.schemas_checked, "schema"),
+        count(s.tables_checked, "table"),
+        count(s.revisions_checked, "revision")
+    );
+    match it.is_ok() {
+        true => format!("validated: {checked}, nothing missing"),
+        false => format!("validated: {checked}; {}", it.differences(5)),
+    }
+}
+
+fn cancel_requested(principal: &str, reason: &str) -> String {
+    match reason {
+        "" => format!("{principal} asked for a cancel"),
+        reason => format!("{principal} asked for a cancel: {reason}"),
+    }
+}
+
+fn database_swapped(it: &DatabaseSwapped) -> String {
+    let kept = it.kept_as.as_ref().map(|name| format!(", the old one is kept as {name}")).unwrap_or_default();
+    format!("the new database serves (oid {} instead of {}){kept}", it.new_oid, it.old_oid)
+}
+
+fn finished(it: &Finished) -> String {
+    match &it.error {
+        Some(fault) => format!("{}: {}", fault.reason, it.summary),
+        None => it.summary.clone(),
+    }
+}
+
+fn progress(it: &Progress) -> String {
+    match it.total {
+        0 => format!("{}: {}", it.phase, it.current),
+        total => format!("{}: {}/{total} {}", it.phase, it.done, it.current),
+    }
+}
+
+fn blocked(waiting: &str, blockers: &[Blocker]) -> String {
+    let who: Vec<String> = blockers
+        .iter()
+        .take(3)
+        .map(|b| format!("pid {} {} ({}, {})", b.pid, b.user, b.application_name, b.state))
+        .collect();
+    let more = blockers.len().saturating_sub(who.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{waiting} waits for {}{more}", who.join(", "))
+}

@@ -1,0 +1,131 @@
+//! The lock on a target: its keys, who holds it, and how a holder is shown.
+//!
+//! It must not know how PostgreSQL is asked.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::operation::Verb;
+
+/// A 64-bit advisory lock key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LockKey(pub i64);
+
+impl LockKey {
+    /// The key of a target, by its *database's* name: two daemons that name one database differently exclude each other.
+    #[must_use]
+    pub fn target(database: &str) -> Self {
+        Self::derive("target", database)
+    }
+
+    /// The key that only one operation's lock session holds.
+    #[must_use]
+    pub fn operation(id: Uuid) -> Self {
+        Self::derive("operation", &id.to_string())
+    }
+
+    /// The key that a living daemon holds.
+    #[must_use]
+    pub fn instance(id: Uuid) -> Self {
+        Self::derive("instance", &id.to_string())
+    }
+
+    /// The key under which the control schema is migrated.
+    #[must_use]
+    pub fn control_schema() -> Self {
+        Self::derive("control", "schema")
+    }
+
+    fn derive(kind: &str, name: &str) -> Self {
+        let digest = Sha256::digest(format!("resetd.{kind}:{name}"));
+        let mut bytes = [0_u8; 8];
+        bytes.copy_from_slice(&digest[..8]);
+        Self(i64::from_be_bytes(bytes))
+    }
+
+    /// The key as `pg_locks` shows it: `classid` and `objid`.
+    #[must_use]
+    pub fn halves(self) -> (i64, i64) {
+        let bits = u64::from_be_bytes(self.0.to_be_bytes());
+        let half = |v: u64| i64::try_from(v & 0xffff_ffff).unwrap_or_default();
+        (half(bits >> 32), half(bits))
+    }
+}
+
+/// Who holds a target's lock.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Holder {
+    /// The operation; `None` when the holder is none of this control database.
+    pub operation: Option<Uuid>,
+    /// What it does.
+    pub verb: Option<Verb>,
+    /// Who asked for it.
+    pub principal: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// The backend that holds the lock.
+    pub pid: i32,
+    /// What that backend calls itself.
+    pub application_name: String,
+}
+
+impl Holder {
+    /// The holder in words: `run by unix:alice since 2026-01-02T03:04:05Z (operation …)`.
+    #[must_use]
+    pub fn phrase(&self) -> String {
+        match (&self.operation, self.verb, &self.principal) {
+            (Some(id), Some(verb), Some(principal)) => {
+                let since = self.since.map(|at| format!(" since {at:.0}")).unwrap_or_default();
+                format!("{} by {principal}{since} (operation {id})", verb.as_str())
+            }
+            _ => format!("backend {} ({})", self.pid, self.application_name),
+        }
+    }
+}
+
+/// What the lock session calls itself, at most 63 bytes: target, operation and principal, for anyone who looks.
+#[must_use]
+pub fn application_name(target: &str, operation: Uuid, principal: &str) -> String {
+    let short = operation.simple().to_string();
+    let tail = format!(" op={} by={principal}", &short[short.len() - 12..]);
+    let mut name = format!("resetd {target}");
+    truncate(&mut name, 63_usize.saturating_sub(tail.len()).max(20));
+    name.push_str(&tail);
+    truncate(&mut name, 63);
+    name
+}
+
+fn truncate(text: &mut String, max: usize) {
+    while text.len() > max {
+        text.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_those_of_pg_locks() {
+        assert_eq!(LockKey(0x0000_0001_0000_0002).halves(), (1, 2));
+        assert_eq!(LockKey(-1).halves(), (0xffff_ffff, 0xffff_ffff));
+    }
+
+    #[test]
+    fn keys_of_different_things_differ() {
+        let id = Uuid::from_u128(7);
+        assert_ne!(LockKey::operation(id), LockKey::instance(id));
+        assert_ne!(LockKey::target("a"), LockKey::target("b"));
+    }
+
+    #[test]
+    fn application_names_fit_whatever_the_target_is_called() {
+        let id = Uuid::from_u128(0x0123_4567_89ab_cdef);
+        let name = application_name("staging", id, "unix:alice");
+        assert_eq!(name, "resetd staging op=456789abcdef by=unix:alice");
+        let long = application_name(&"ü".repeat(60), id, &"x".repeat(80));
+        assert!(long.len() <= 63 && long.starts_with("resetd "), "{long}");
+    }
+}

@@ -1,0 +1,126 @@
+//! The table of profile keys: the one place that names them, says what they mean and what they default to.
+
+use super::*;
+
+pub(super) const SCOPE_OR_NONE: &[&str] = &["none", "managed-schemas", "database"];
+
+/// Makes `set` and `get` of a row from the field and its reader and writer.
+macro_rules! key {
+    ($field:ident, $kind:expr, $meaning:literal, $defaults:expr, $read:expr, $write:expr) => {
+        Key {
+            name: stringify!($field),
+            meaning: $meaning,
+            kind: $kind,
+            defaults: $defaults,
+            set: |profile, text| {
+                profile.$field = $read(text)?;
+                Ok(())
+            },
+            get: |profile| $write(&profile.$field),
+        }
+    };
+}
+
+/// Every key, in the order in which it is shown.
+pub const KEYS: &[Key] = &[
+    key!(
+        scopes,
+        Kind::Words(Scope::WORDS),
+        "the scopes a reset may have",
+        ["managed-schemas, database"; 3],
+        scope_list,
+        |scopes: &Vec<Scope>| scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ")
+    ),
+    key!(
+        default_scope,
+        Kind::Word(SCOPE_OR_NONE),
+        "a preferred scope: --scope is then mandatory off a terminal",
+        ["none"; 3],
+        scope_or_none,
+        |scope: &Option<Scope>| scope.map_or("none", Scope::as_str).to_owned()
+    ),
+    key!(
+        window,
+        Kind::Word(WindowRule::WORDS),
+        "whether changing the target needs a window of one's own",
+        ["optional", "required", "required"],
+        str::parse,
+        WindowRule::to_string
+    ),
+    key!(
+        max_window,
+        Kind::Duration { zero: false },
+        "the longest window",
+        ["8h", "4h", "8h"],
+        some_time,
+        shown
+    ),
+    key!(
+        sessions,
+        Kind::Word(SessionRule::WORDS),
+        "what happens to sessions in the way (scope database)",
+        ["terminate", "idle-only", "idle-only"],
+        str::parse,
+        SessionRule::to_string
+    ),
+    key!(
+        keep_previous,
+        Kind::Duration { zero: true },
+        "how long the previous database is kept for undo",
+        ["24h", "24h", "72h"],
+        parse_duration,
+        shown
+    ),
+    key!(
+        keep_operations,
+        Kind::Duration { zero: false },
+        "how long events and reports are kept",
+        ["30d", "90d", "365d"],
+        some_time,
+        shown
+    ),
+    key!(
+        report,
+        Kind::Word(ReportRule::WORDS),
+        "what a client without a writable report path does",
+        ["warn", "error", "error"],
+        str::parse,
+        ReportRule::to_string
+    ),
+    key!(
+        self_enroll,
+        Kind::Flag,
+        "whether the first destructive operation enrolls the target",
+        ["yes", "no", "no"],
+        flag,
+        |value: &bool| yes_no(*value)
+    ),
+    key!(
+        protected,
+        Kind::Flag,
+        "whether every destructive operation is refused",
+        ["no", "no", "no"],
+        flag,
+        |value: &bool| yes_no(*value)
+    ),
+    key!(
+        client_chains,
+        Kind::Flag,
+        "whether an engineer may send chains of their own",
+        ["yes", "yes", "no"],
+        flag,
+        |value: &bool| yes_no(*value)
+    ),
+    key!(
+        lock_patience,
+        Kind::Duration { zero: false },
+        "how long DDL waits for locks in the target, in total",
+        ["60s", "60s", "60s"],
+        some_time,
+        shown
+    ),
+];
+
+fn shown(duration: &Duration) -> String {
+    format_duration(*duration)
+}

@@ -1,0 +1,428 @@
+//! The report: the fold of an operation's events, as one JSON document made once, by the daemon.
+//!
+//! Keys that scripts read stay at their paths; new ones come beside them. No secret is in any event, so none is here.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    event::{Accepted, ChainCompleted, Event, EventKind, RevisionApplied, SchemaReset},
+    fault::{Fault, Status},
+    finding::Finding,
+    operation::{Outcome, Verb},
+    plan::{Plan, PlannedSchema},
+    profile::Scope,
+    validation::Validation,
+};
+
+/// The version of the report's shape.
+pub const REPORT_VERSION: u32 = 1;
+
+/// A report.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Report {
+    /// When the report was made, RFC 3339 with Z.
+    pub generated_at: Timestamp,
+    /// The verb.
+    pub command: String,
+    /// The database's name; `null` when it never came to that.
+    pub target_db: Option<String>,
+    /// `ok`, `failed` (validation differences only) or `error`.
+    pub status: Status,
+    /// What went wrong, in one line.
+    pub error: Option<String>,
+    /// What scripts read.
+    pub details: Details,
+    /// The version of this shape.
+    pub report_version: u32,
+    /// The operation's id; `null` when none was accepted.
+    pub operation: Option<Uuid>,
+    /// How it ended; `null` when none was accepted.
+    pub outcome: Option<Outcome>,
+    /// The target's name.
+    pub target: String,
+    /// Who asked and how that was proved; `null` when none was accepted.
+    pub principal: Option<ReportPrincipal>,
+    /// The caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The daemon that ran it; `null` when none was accepted.
+    pub daemon: Option<ReportDaemon>,
+    /// Chains in use, name → fingerprint.
+    pub chains: BTreeMap<String, String>,
+    /// The plan, with digest and blast radius.
+    pub plan: Option<Plan>,
+    /// What was noticed on the way.
+    pub findings: Vec<Finding>,
+    /// When things happened and how long they took.
+    pub timings: Timings,
+    /// Revisions applied, with checksum and duration.
+    pub revisions: Vec<RevisionEntry>,
+    /// The error in full.
+    pub error_detail: Option<ErrorDetail>,
+}
+
+/// What scripts of the old runbook read.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Details {
+    /// Only for verbs that drop.
+    pub scope: Option<Scope>,
+    /// Nothing was to be changed.
+    pub dry_run: bool,
+    /// What was dropped and recreated.
+    pub reset: Option<Vec<ResetEntry>>,
+    /// Chains brought to their heads.
+    pub migrations: Option<Vec<MigrationEntry>>,
+    /// The validation.
+    pub validation: Option<Validation>,
+}
+
+/// One schema that was, or would be, dropped and recreated.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ResetEntry {
+    /// `managed-schema`.
+    pub scope: String,
+    /// The schema.
+    pub schema: String,
+    /// There before.
+    pub schema_exists_before: bool,
+    /// Tables before.
+    pub table_count_before: u64,
+    /// There after.
+    pub schema_exists_after: bool,
+    /// Tables after.
+    pub table_count_after: u64,
+    /// `planned`, `reset`, or `rolled-back`.
+    pub status: String,
+}
+
+/// One chain in one schema.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct MigrationEntry {
+    /// The schema.
+    pub schema: String,
+    /// The chain.
+    pub chain: String,
+    /// The chain's head.
+    pub expected_revision: String,
+    /// `ok`, `planned` or `rolled-back`.
+    pub status: String,
+    /// Revisions applied now (in a dry run: those that would be).
+    pub applied: Vec<String>,
+}
+
+/// Who asked.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ReportPrincipal {
+    /// `kind:name`.
+    pub name: String,
+    /// How it was proved.
+    pub proof: String,
+}
+
+/// The daemon.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ReportDaemon {
+    /// Its version.
+    pub version: String,
+    /// This run of it.
+    pub instance: Uuid,
+}
+
+/// When things happened, by the control database's clock.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Timings {
+    /// Recorded.
+    pub accepted_at: Option<Timestamp>,
+    /// Got the lock.
+    pub started_at: Option<Timestamp>,
+    /// The last event before the end.
+    pub finished_at: Option<Timestamp>,
+    /// From recorded to lock, in milliseconds.
+    pub waited_ms: Option<i64>,
+    /// From lock to plan, in milliseconds.
+    pub plan_ms: Option<i64>,
+    /// From plan to the last schema reset, in milliseconds.
+    pub reset_ms: Option<i64>,
+    /// From there to the last revision, in milliseconds.
+    pub migrate_ms: Option<i64>,
+    /// From there to the validation, in milliseconds.
+    pub validate_ms: Option<i64>,
+    /// From recorded to the last event before the end, in milliseconds.
+    pub total_ms: Option<i64>,
+}
+
+/// One applied revision.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct RevisionEntry {
+    /// The schema.
+    pub schema: String,
+    /// The chain.
+    pub chain: String,
+    /// The revision.
+    pub revision: String,
+    /// SHA-256 of its file, hex.
+    pub checksum: String,
+    /// Statements in it.
+    pub statements: u32,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+    /// `applied` or `rolled-back`.
+    pub status: String,
+}
+
+/// The error in full.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ErrorDetail {
+    /// UPPER_SNAKE reason.
+    pub reason: String,
+    /// What happened and what it means.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// PostgreSQL's code.
+    pub sqlstate: Option<String>,
+    /// The schema the revision ran in.
+    pub schema: Option<String>,
+    /// The revision's file.
+    pub file: Option<String>,
+    /// 1-based line in it.
+    pub line: Option<u32>,
+    /// The statement, shortened.
+    pub statement: Option<String>,
+    /// All dynamic parts of the message.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl From<&Fault> for ErrorDetail {
+    fn from(fault: &Fault) -> Self {
+        Self {
+            reason: fault.reason.name().to_owned(),
+            message: fault.message.clone(),
+            hint: fault.hint.clone(),
+            sqlstate: fault.sql.sqlstate.clone(),
+            schema: fault.sql.schema.clone(),
+            file: fault.sql.file.clone(),
+            line: fault.sql.line,
+            statement: fault.sql.statement.clone(),
+            metadata: fault.metadata.clone(),
+        }
+    }
+}
+
+impl Report {
+    /// A report of nothing yet.
+    #[must_use]
+    pub fn new(verb: Verb, target: &str, at: Timestamp) -> Self {
+        Self {
+            generated_at: at,
+            command: verb.as_str().to_owned(),
+            target_db: None,
+            status: Status::Error,
+            error: None,
+            details: Details::default(),
+            report_version: REPORT_VERSION,
+            operation: None,
+            outcome: None,
+            target: target.to_owned(),
+            principal: None,
+            labels: BTreeMap::new(),
+            daemon: None,
+            chains: BTreeMap::new(),
+            plan: None,
+            findings: Vec::new(),
+            timings: Timings::default(),
+            revisions: Vec::new(),
+            error_detail: None,
+        }
+    }
+
+    /// The report of a request that was refused before an operation existed.
+    #[must_use]
+    pub fn refused(mut self, scope: Option<Scope>, dry_run: bool, fault: &Fault) -> Self {
+        self.details.scope = scope;
+        self.details.dry_run = dry_run;
+        self.fail(fault);
+        self
+    }
+
+    /// Takes one event in.
+    pub fn absorb(&mut self, event: &Event) {
+        if !event.kind.is_ephemeral() {
+            self.timings.finished_at = Some(event.at);
+        }
+        match &event.kind {
+            EventKind::Accepted(it) => self.accepted(event, it),
+            EventKind::LockAcquired { .. } => self.timings.started_at = Some(event.at),
+            EventKind::Planned { plan } => self.planned(event, plan),
+            EventKind::FindingReported { finding } => self.findings.push(finding.clone()),
+            EventKind::SchemaReset(it) => self.schema_reset(event, it),
+            EventKind::RevisionApplied(it) => self.revision_applied(it),
+            EventKind::ChainCompleted(it) => self.chain_completed(event, it),
+            EventKind::Validated { validation } => self.validated(event, validation),
+            _ => {}
+        }
+    }
+
+    /// Ends the report: nothing more is absorbed after it.
+    #[must_use]
+    pub fn finish(mut self, outcome: Outcome, fault: Option<&Fault>, at: Timestamp) -> Self {
+        self.generated_at = at;
+        self.outcome = Some(outcome);
+        let timings = &mut self.timings;
+        timings.total_ms = between(timings.accepted_at, timings.finished_at);
+        match fault {
+            Some(fault) => {
+                self.fail(fault);
+                self.roll_back();
+            }
+            None => {
+                self.status = Status::Ok;
+                self.error = None;
+            }
+        }
+        self
+    }
+
+    /// The report's text: pretty JSON and a newline. These bytes are stored, sent and hashed.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_else(|_| Value::Null.to_string());
+        text.push('\n');
+        text
+    }
+
+    fn fail(&mut self, fault: &Fault) {
+        self.status = fault.reason.status();
+        self.error = Some(fault.message.clone());
+        self.error_detail = Some(fault.into());
+    }
+
+    fn roll_back(&mut self) {
+        for entry in self.details.reset.iter_mut().flatten().filter(|e| e.status == "reset") {
+            entry.status = "rolled-back".to_owned();
+            entry.schema_exists_after = entry.schema_exists_before;
+            entry.table_count_after = entry.table_count_before;
+        }
+        for entry in self.details.migrations.iter_mut().flatten().filter(|e| e.status == "ok") {
+            entry.status = "rolled-back".to_owned();
+        }
+        for entry in &mut self.revisions {
+            entry.status = "rolled-back".to_owned();
+        }
+    }
+
+    fn accepted(&mut self, event: &Event, it: &Accepted) {
+        self.operation = Some(event.operation);
+        self.command = it.verb.as_str().to_owned();
+        self.target = it.target.clone();
+        self.target_db = Some(it.database.clone());
+        self.details.scope = it.scope;
+        self.details.dry_run = it.dry_run;
+        self.principal = Some(ReportPrincipal { name: it.principal.clone(), proof: it.proof.clone() });
+        self.labels = it.labels.clone();
+        self.daemon = Some(ReportDaemon { version: it.version.clone(), instance: it.instance });
+        self.chains = it.chains.clone();
+        self.timings.accepted_at = Some(event.at);
+    }
+
+    fn planned(&mut self, event: &Event, plan: &Plan) {
+        self.timings.waited_ms = between(self.timings.accepted_at, self.timings.started_at);
+        self.timings.plan_ms = between(self.timings.started_at, Some(event.at));
+        self.plan = Some(plan.clone());
+        if !self.details.dry_run {
+            return;
+        }
+        self.details.reset = plan.scope.map(|_| plan.schemas.iter().map(planned_entry).collect());
+        if !plan.chains.is_empty() {
+            self.details.migrations = Some(plan.chains.iter().map(planned_migration).collect());
+        }
+    }
+
+    fn schema_reset(&mut self, event: &Event, it: &SchemaReset) {
+        self.timings.reset_ms = between(self.phase_start(), Some(event.at));
+        self.details.reset.get_or_insert_default().push(ResetEntry {
+            scope: "managed-schema".to_owned(),
+            schema: it.schema.clone(),
+            schema_exists_before: it.existed_before,
+            table_count_before: it.tables_before,
+            schema_exists_after: it.exists_after,
+            table_count_after: it.tables_after,
+            status: "reset".to_owned(),
+        });
+    }
+
+    fn revision_applied(&mut self, it: &RevisionApplied) {
+        self.revisions.push(RevisionEntry {
+            schema: it.schema.clone(),
+            chain: it.chain.clone(),
+            revision: it.revision.clone(),
+            checksum: it.checksum.clone(),
+            statements: it.statements,
+            duration_ms: std::time::Duration::from_micros(it.duration_us).as_secs_f64() * 1000.0,
+            status: "applied".to_owned(),
+        });
+    }
+
+    fn chain_completed(&mut self, event: &Event, it: &ChainCompleted) {
+        let started = self.phase_start().zip(self.timings.reset_ms.or(Some(0)));
+        self.timings.migrate_ms = started.and_then(|(s, r)| between(Some(s), Some(event.at)).map(|ms| ms - r));
+        self.details.migrations.get_or_insert_default().push(MigrationEntry {
+            schema: it.schema.clone(),
+            chain: it.chain.clone(),
+            expected_revision: it.head.clone(),
+            status: "ok".to_owned(),
+            applied: it.applied.clone(),
+        });
+    }
+
+    fn validated(&mut self, event: &Event, validation: &Validation) {
+        let before = self.timings.reset_ms.unwrap_or(0) + self.timings.migrate_ms.unwrap_or(0);
+        self.timings.validate_ms = between(self.phase_start(), Some(event.at)).map(|ms| ms - before);
+        self.details.validation = Some(validation.clone());
+    }
+
+    /// When the plan was ready: phases are measured from there.
+    fn phase_start(&self) -> Option<Timestamp> {
+        let started = self.timings.started_at?;
+        let planned = jiff::SignedDuration::from_millis(self.timings.plan_ms.unwrap_or(0));
+        started.checked_add(planned).ok()
+    }
+}
+
+fn between(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<i64> {
+    let millis = to?.duration_since(from?).as_millis();
+    i64::try_from(millis).ok()
+}
+
+fn planned_entry(schema: &PlannedSchema) -> ResetEntry {
+    ResetEntry {
+        scope: "managed-schema".to_owned(),
+        schema: schema.schema.clone(),
+        schema_exists_before: schema.exists,
+        table_count_before: schema.tables,
+        schema_exists_after: schema.exists,
+        table_count_after: schema.tables,
+        status: "planned".to_owned(),
+    }
+}
+
+fn planned_migration(chain: &crate::plan::PlannedChain) -> MigrationEntry {
+    MigrationEntry {
+        schema: chain.schema.clone(),
+        chain: chain.chain.clone(),
+        expected_revision: chain.to.clone(),
+        status: "planned".to_owned(),
+        applied: chain.revisions.clone(),
+    }
+}
+
+/// SHA-256 of a report's bytes, hex.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    crate::hex(&Sha256::digest(bytes))
+}

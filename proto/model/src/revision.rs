@@ -1,0 +1,424 @@
+//! One revision: a file of SQL with a header that says where it belongs.
+//!
+//! The header is the leading run of `--` lines (blank lines between them are welcome). Lines of the form
+//! `-- key: value` with a known key are read; a key that is nearly a known one is a fault; all other comments are
+//! comments. Keys are `revision` and `revises` (both required, `revises: none` begins a chain), `summary`,
+//! `requires-extension` (repeatable, or several separated by commas), `transaction: none`, and `syntax: unchecked`
+//! (for SQL newer than this program's grammar: only quotes, comments and transaction statements are checked then).
+//!
+//! This module must not know the other revisions of the chain or how SQL is sent.
+
+use sha2::{Digest, Sha256};
+
+use crate::chain::{ChainFault, ChainFaultKind};
+use crate::sql::{self, Script, Statement, StatementKind, SyntaxErrorKind};
+
+const KEYS: [&str; 6] = ["revision", "revises", "summary", "requires-extension", "transaction", "syntax"];
+const EXCERPT: usize = 60;
+
+/// One revision of a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// What `alembic_version` holds: at most 32 characters of `A-Z a-z 0-9 _ . -`.
+    pub id: String,
+    /// The revision before it, none for the first.
+    pub revises: Option<String>,
+    /// One line for humans; empty when the header has none.
+    pub summary: String,
+    /// Extensions the header asks for, in order, each once.
+    pub requires_extensions: Vec<String>,
+    /// False when the header says `transaction: none`.
+    pub transactional: bool,
+    /// The file, relative to the migrations folder, for example `core/core_001.sql`.
+    pub file: String,
+    /// The whole text, header included and byte order mark taken off, so that positions are positions in the file.
+    pub sql: String,
+    /// SHA-256 of the file's bytes, in hex.
+    pub checksum: String,
+    /// The statements of the text.
+    pub statements: Vec<Statement>,
+}
+
+impl Revision {
+    /// Reads a file, or says everything that is wrong with it.
+    ///
+    /// # Errors
+    /// All faults of the file at once, in order of place.
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Vec<ChainFault>> {
+        read(file, bytes).revision
+    }
+
+    /// Every extension the revision needs: those of the header and those it creates itself.
+    pub fn extensions(&self) -> Vec<&str> {
+        let created = self.statements.iter().filter_map(|statement| match &statement.kind {
+            StatementKind::CreateExtension { name, .. } => Some(name.as_str()),
+            _ => None,
+        });
+        let mut all: Vec<&str> = Vec::new();
+        for name in self.requires_extensions.iter().map(String::as_str).chain(created) {
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+        all
+    }
+
+    /// The text with its `CREATE EXTENSION` statements blanked out (the extensions were made beforehand, elsewhere).
+    /// Positions in it are positions in the file.
+    pub fn sql_without_extensions(&self) -> String {
+        let created =
+            |statement: &&Statement| matches!(statement.kind, StatementKind::CreateExtension { .. });
+        sql::blank(&self.sql, self.statements.iter().filter(created))
+    }
+
+    /// The beginning of a statement, for humans.
+    pub fn excerpt(&self, statement: usize, max: usize) -> Option<String> {
+        self.statements.get(statement).map(|statement| sql::excerpt(&self.sql, statement, max))
+    }
+}
+
+/// A file as far as it could be read: a chain with a bad body still has its order.
+pub(crate) struct Reading {
+    /// Id and predecessor, when the header gives both.
+    pub(crate) place: Option<(String, Option<String>)>,
+    /// The revision, or its faults.
+    pub(crate) revision: Result<Revision, Vec<ChainFault>>,
+}
+
+pub(crate) fn read(file: &str, bytes: &[u8]) -> Reading {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => text.strip_prefix('\u{feff}').unwrap_or(text),
+        _ => {
+            let fault = ChainFault::of(file, ChainFaultKind::NotText);
+            return Reading { place: None, revision: Err(vec![fault]) };
+        }
+    };
+    let mut faults = Vec::new();
+    let header = Header::read(file, text, &mut faults);
+    let script = sql::split(text);
+    body_faults(file, text, &script, header.unchecked, &mut faults);
+    let place = header.id.clone().zip(header.revises.clone());
+    let revision = match &place {
+        Some((id, revises)) if faults.is_empty() => Ok(Revision {
+            id: id.clone(),
+            revises: revises.clone(),
+            summary: header.summary.unwrap_or_default(),
+            requires_extensions: header.extensions,
+            transactional: !header.no_transaction,
+            file: file.to_owned(),
+            sql: text.to_owned(),
+            checksum: hex_sha256(bytes),
+            statements: script.statements,
+        }),
+        _ => {
+            faults.sort_by_key(|fault| fault.line);
+            Err(faults)
+        }
+    };
+    Reading { place, revision }
+}
+
+/// SHA-256 as hex.
+pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The faults of a revision's SQL. What follows a `COPY … FROM stdin` is data, not SQL, so nothing is said about it.
+fn body_faults(file: &str, text: &str, script: &Script, unchecked: bool, faults: &mut Vec<ChainFault>) {
+    if script.statements.is_empty() && script.errors.is_empty() {
+        faults.push(ChainFault::of(file, ChainFaultKind::Empty));
+    }
+    let stream = script.statements.iter().find(|statement| statement.kind == StatementKind::CopyStream);
+    let end = stream.map_or(u32::MAX, |statement| statement.line);
+    for statement in script.statements.iter().filter(|statement| statement.line <= end) {
+        let words = sql::excerpt(text, statement, EXCERPT);
+        let kind = match statement.kind {
+            StatementKind::Transaction => ChainFaultKind::Transaction { statement: words },
+            StatementKind::CopyStream => ChainFaultKind::CopyStream { statement: words },
+            StatementKind::VersionTable => ChainFaultKind::VersionTable { statement: words },
+            _ => continue,
+        };
+        faults.push(ChainFault::at(file, statement.line, kind));
+    }
+    for error in script.errors.iter().filter(|error| error.line < end) {
+        let may_skip = error.kind == SyntaxErrorKind::Grammar;
+        if !(unchecked && may_skip) {
+            let kind = ChainFaultKind::Unparsable { message: error.message.clone(), may_skip };
+            faults.push(ChainFault { column: Some(error.column), ..ChainFault::at(file, error.line, kind) });
+        }
+    }
+}
+
+#[derive(Default)]
+struct Header {
+    id: Option<String>,
+    revises: Option<Option<String>>,
+    summary: Option<String>,
+    extensions: Vec<String>,
+    no_transaction: bool,
+    unchecked: bool,
+}
+
+impl Header {
+    fn read(file: &str, text: &str, faults: &mut Vec<ChainFault>) -> Self {
+        let mut header = Self::default();
+        let mut seen: Vec<&str> = Vec::new();
+        for (line, content) in (1..).zip(text.lines().map(str::trim)) {
+            if content.is_empty() {
+                continue;
+            }
+            let Some(comment) = content.strip_prefix("--") else { break };
+            let Some((key, value)) = comment.trim().split_once(':') else { continue };
+            let taken = match known_key(key.trim()) {
+                Key::Known(key) if seen.contains(&key) && key != "requires-extension" => {
+                    Err(ChainFaultKind::HeaderTwice { key: key.to_owned() })
+                }
+                Key::Known(key) => {
+                    seen.push(key);
+                    header.take(key, value.trim())
+                }
+                Key::Nearly(nearest) => Err(ChainFaultKind::HeaderUnknown {
+                    key: key.trim().to_owned(),
+                    nearest: nearest.to_owned(),
+                }),
+                Key::Comment => Ok(()),
+            };
+            faults.extend(taken.err().map(|kind| ChainFault::at(file, line, kind)));
+        }
+        for key in ["revision", "revises"].into_iter().filter(|key| !seen.contains(key)) {
+            faults.push(ChainFault::at(file, 1, ChainFaultKind::HeaderMissing { key: key.to_owned() }));
+        }
+        header
+    }
+
+    fn take(&mut self, key: &str, value: &str) -> Result<(), ChainFaultKind> {
+        let bad = |rule: &str| ChainFaultKind::HeaderValue {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            rule: rule.to_owned(),
+        };
+        let id_rule = "an id is 1 to 32 characters of A-Z, a-z, 0-9, `_`, `.` and `-`";
+        match key {
+            "revision" if value.eq_ignore_ascii_case("none") => {
+                return Err(bad("`none` cannot be an id: `revises: none` means the beginning"));
+            }
+            "revision" if is_id(value) => self.id = Some(value.to_owned()),
+            "revises" if value.eq_ignore_ascii_case("none") => self.revises = Some(None),
+            "revises" if is_id(value) => self.revises = Some(Some(value.to_owned())),
+            "revision" => return Err(bad(id_rule)),
+            "revises" => return Err(bad(&format!("it is `none` or an id; {id_rule}"))),
+            "summary" => self.summary = Some(value.to_owned()),
+            "transaction" if value.eq_ignore_ascii_case("none") => self.no_transaction = true,
+            "transaction" => {
+                return Err(bad("only `transaction: none` exists; leave the line out otherwise"));
+            }
+            "syntax" if value.eq_ignore_ascii_case("unchecked") => self.unchecked = true,
+            "syntax" => return Err(bad("only `syntax: unchecked` exists; leave the line out otherwise")),
+            _ => {
+                for name in value.split(',').map(str::trim) {
+                    if !is_extension(name) {
+                        return Err(bad(
+                            "name extensions as in pg_available_extensions, separated by commas",
+                        ));
+                    }
+                    if !self.extensions.iter().any(|known| known == name) {
+                        self.extensions.push(name.to_owned());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Key {
+    Known(&'static str),
+    Nearly(&'static str),
+    Comment,
+}
+
+fn known_key(word: &str) -> Key {
+    let word = word.to_lowercase();
+    if word.is_empty() || !word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+        return Key::Comment;
+    }
+    if let Some(key) = KEYS.into_iter().find(|key| *key == word) {
+        return Key::Known(key);
+    }
+    let distance = |key: &str| strsim::osa_distance(key, &word);
+    // one slip for short keys, two for long ones: `version` and `review` are comments, `revison` is not
+    let nearly = |key: &&str| distance(key) <= if key.len() > 10 { 2 } else { 1 };
+    KEYS.into_iter().filter(nearly).min_by_key(|key| distance(key)).map_or(Key::Comment, Key::Nearly)
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=32).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
+
+fn is_extension(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "-- revision: a1\n-- revises: none\n";
+
+    fn messages(text: &[u8]) -> Vec<String> {
+        let faults = Revision::parse("core/a.sql", text).expect_err("a fault was expected");
+        faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_full_header_is_read() {
+        let text = "\u{feff}-- Copyright: us\r\n--\r\n\r\n--revision: core_002\r\n-- Revises:core_001\r\n\
+                    -- summary: more: tables \r\n-- requires-extension: pgcrypto, hstore\r\n\
+                    -- requires-extension: uuid-ossp\r\n-- transaction: none\r\n\r\ncreate table ä (a int);\r\n\
+                    -- revision: not a header any more\r\ncreate extension if not exists hstore;\
+                    create extension citext;";
+        let revision = Revision::parse("core/x.sql", text.as_bytes()).expect("a revision");
+        assert_eq!(revision.id, "core_002");
+        assert_eq!(revision.revises.as_deref(), Some("core_001"));
+        assert_eq!(revision.summary, "more: tables");
+        assert_eq!(revision.requires_extensions, ["pgcrypto", "hstore", "uuid-ossp"]);
+        assert_eq!(revision.extensions(), ["pgcrypto", "hstore", "uuid-ossp", "citext"]);
+        assert!(!revision.transactional);
+        assert_eq!(revision.sql, text.trim_start_matches('\u{feff}'));
+        assert_eq!(revision.checksum, hex_sha256(text.as_bytes()));
+        let lines: Vec<u32> = revision.statements.iter().map(|statement| statement.line).collect();
+        assert_eq!(lines, [11, 13, 13]);
+        assert_eq!(revision.excerpt(0, 80).as_deref(), Some("create table ä (a int)"));
+        let sent = revision.sql_without_extensions();
+        assert!(
+            !sent.contains("extension if") && !sent.contains("citext") && sent.contains("create table ä")
+        );
+        assert_eq!(sent.chars().count(), revision.sql.chars().count());
+    }
+
+    #[test]
+    fn the_checksum_is_sha256_of_the_bytes() {
+        assert_eq!(hex_sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn faults_speak_and_name_the_line() {
+        let cases: &[(&str, &[&str])] = &[
+            ("select 1;", &["core/a.sql:1: the header has no `-- revision: …`", "no `-- revises: …`"]),
+            ("-- revision: a1\nselect 1", &["no `-- revises: …`"]),
+            ("select 1;\n-- revision: a\n-- revises: b", &["`-- revision: …`", "`-- revises: …`"]),
+            (
+                "-- revison: a\n-- revision: a\n-- revises: none\nselect 1",
+                &["a.sql:1: the header has no key `revison`"],
+            ),
+            (
+                "-- revision: a\n-- revises: none\n-- requires_extensions: x\nselect 1",
+                &["a.sql:3: the header has no key `requires_extensions`; did you mean `requires-extension`?"],
+            ),
+            (
+                "-- revision: a\n-- revision: b\n-- revises: none\nselect 1",
+                &["a.sql:2: the header says `revision` twice"],
+            ),
+            ("-- revision: a b\n-- revises: none\nselect 1", &["a.sql:1: `revision: a b` is not allowed"]),
+            ("-- revision:\n-- revises:\nselect 1", &["a.sql:1: `revision: ` is", "a.sql:2: `revises: ` is"]),
+            ("-- revision: none\n-- revises: none\nselect 1", &["`none` cannot be an id"]),
+            (
+                "-- revision: abcdefghijklmnopqrstuvwxyz0123456\n-- revises: none\nselect 1",
+                &["1 to 32 characters"],
+            ),
+            (
+                "-- revision: a\n-- revises: none\n-- transaction: off\nselect 1",
+                &["a.sql:3: `transaction: off`"],
+            ),
+            ("-- revision: a\n-- revises: none\n-- syntax: any\nselect 1", &["a.sql:3: `syntax: any`"]),
+            (
+                "-- revision: a\n-- revises: none\n-- requires-extension: a b\nselect 1",
+                &["a.sql:3: `requires-ext"],
+            ),
+            ("-- revision: a\n-- revises: none\n/* nothing */ ;;\n", &["core/a.sql: the revision is empty"]),
+            (
+                "-- revision: a\n-- revises: none\nBEGIN;\nselect 1;\nCOMMIT;",
+                &["a.sql:3: `BEGIN`", "a.sql:5: `COMMIT`"],
+            ),
+            (
+                "-- revision: a\n-- revises: none\nINSERT INTO alembic_version VALUES ('a')",
+                &["a.sql:3: `INSERT INTO alembic_version VALUES ('a')` touches alembic_version"],
+            ),
+            (
+                "-- revision: a\n-- revises: none\nselect 1;\nCOPY t (a) FROM stdin;\nit's\tdata\n\\.\n",
+                &["a.sql:4: `COPY t (a) FROM stdin` needs a data stream"],
+            ),
+            (
+                "-- revision: a\n-- revises: none\nselect 1;\n create tabel x();",
+                &["a.sql:4:", "add `-- syntax: unchecked`"],
+            ),
+            (
+                "-- revision: a\n-- revises: none\n\\set x 1\nselect 1",
+                &["a.sql:3:1: cannot read this as SQL: `\\set`"],
+            ),
+            (
+                "-- revision: a\n-- revises: none\nselect 'x",
+                &["a.sql:3:8: cannot read this as SQL: this string has"],
+            ),
+        ];
+        for (text, expected) in cases {
+            let found = messages(text.as_bytes());
+            let all = found.join("\n");
+            for part in *expected {
+                assert!(all.contains(part), "{text}\nwanted: {part}\nfound: {all}");
+            }
+            assert!(found.len() <= expected.len(), "{text}\nfound: {all}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_text_is_refused() {
+        for bytes in
+            [b"-- revision: a\n\xff".as_slice(), b"\xff\xfe-\0-\0", b"-- revision: a\n-- revises: none\n\0"]
+        {
+            assert_eq!(messages(bytes), ["core/a.sql: the file is not UTF-8 text; save it as UTF-8"]);
+        }
+    }
+
+    #[test]
+    fn ordinary_comments_are_not_keys() {
+        for comment in [
+            "version: 3",
+            "author: me",
+            "note: x",
+            "see https://example.org",
+            "revision history",
+            "review: me",
+        ] {
+            let text = format!("-- {comment}\n{HEAD}select 1;");
+            assert!(Revision::parse("a.sql", text.as_bytes()).is_ok(), "{comment}");
+        }
+    }
+
+    #[test]
+    fn unchecked_syntax_still_checks_what_matters() {
+        let head = format!("{HEAD}-- syntax: unchecked\n");
+        assert!(Revision::parse("a.sql", format!("{head}frobnicate table x;").as_bytes()).is_ok());
+        assert!(messages(format!("{head}frobnicate x; commit;").as_bytes())[0].contains("`commit`"));
+        assert!(messages(format!("{head}frobnicate 'x;").as_bytes())[0].contains("has no end"));
+        assert!(messages(format!("{head}\\gexec\nselect 1").as_bytes())[0].contains("psql"));
+    }
+
+    #[test]
+    fn the_shipped_revisions_are_clean() {
+        let shipped = [
+            ("core_001", 5 + 3, include_str!("../../../migrations/core/core_001.sql")),
+            ("mem_001", 4 + 11, include_str!("../../../migrations/memory/mem_001.sql")),
+            ("vec_001", 3 + 3, include_str!("../../../migrations/memory_vector/vec_001.sql")),
+        ];
+        for (id, statements, text) in shipped {
+            let revision = Revision::parse(id, text.as_bytes()).expect("a shipped revision");
+            assert_eq!((revision.id.as_str(), revision.statements.len()), (id, statements));
+            assert_eq!(revision.revises, None);
+            assert!(revision.statements.iter().all(|statement| statement.kind == StatementKind::Ordinary));
+            assert_eq!(revision.extensions(), if id == "vec_001" { vec!["vector"] } else { vec![] });
+        }
+    }
+}

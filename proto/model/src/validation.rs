@@ -1,0 +1,195 @@
+//! Whether a target is what its matrix and chains say, decided from one observation.
+//!
+//! The shape of [`Validation`] is the report's `details.validation`, which scripts read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    chain::{Chain, ChainSet},
+    matrix::Matrix,
+    plan::{Observation, ObservedSchema, pairs},
+};
+
+/// One managed schema.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SchemaResult {
+    /// The schema.
+    pub schema: String,
+    /// It is there.
+    pub exists: bool,
+}
+
+/// One table of the matrix.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TableCheck {
+    /// The schema.
+    pub schema: String,
+    /// The table.
+    pub table: String,
+    /// The chain it belongs to.
+    pub group: String,
+    /// It is there.
+    pub exists: bool,
+}
+
+/// One chain's head in one schema.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RevisionCheck {
+    /// The schema.
+    pub schema: String,
+    /// The chain's head.
+    pub expected_revision: String,
+    /// The rows of the schema's `alembic_version`.
+    pub versions: Vec<String>,
+    /// The head is there.
+    pub present: bool,
+}
+
+/// The counts.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Summary {
+    /// Schemas checked.
+    pub schemas_checked: usize,
+    /// Tables checked.
+    pub tables_checked: usize,
+    /// Revisions checked.
+    pub revisions_checked: usize,
+    /// Schemas missing.
+    pub missing_schemas: usize,
+    /// Tables missing.
+    pub missing_tables: usize,
+    /// Revisions missing.
+    pub missing_revisions: usize,
+}
+
+/// What is missing, by name.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Missing {
+    /// Schemas.
+    pub schemas: Vec<String>,
+    /// `schema.table`.
+    pub tables: Vec<String>,
+    /// `schema:revision`.
+    pub revisions: Vec<String>,
+}
+
+/// The result of a validation.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Validation {
+    /// `ok` or `failed`.
+    pub status: String,
+    /// Every managed schema.
+    pub schema_results: Vec<SchemaResult>,
+    /// Every table of the matrix.
+    pub table_checks: Vec<TableCheck>,
+    /// Every chain's head in every schema.
+    pub revision_checks: Vec<RevisionCheck>,
+    /// The counts.
+    pub summary: Summary,
+    /// What is missing.
+    pub missing: Missing,
+    /// Rows of `alembic_version` that no chain of the schema knows, as `schema:revision`.
+    pub unknown_revisions: Vec<String>,
+}
+
+impl Validation {
+    /// Compares an observation with the matrix and the chains.
+    #[must_use]
+    pub fn compute(matrix: &Matrix, chains: &ChainSet, observed: &Observation) -> Self {
+        let schema_results: Vec<_> = matrix.managed_schemas().into_iter().map(|s| schema_result(s, observed)).collect();
+        let table_checks = table_checks(matrix, observed);
+        let revision_checks: Vec<_> = pairs(matrix, chains).map(|(c, s)| revision_check(c, s, observed)).collect();
+        let missing = Missing {
+            schemas: schema_results.iter().filter(|r| !r.exists).map(|r| r.schema.clone()).collect(),
+            tables: table_checks.iter().filter(|c| !c.exists).map(|c| format!("{}.{}", c.schema, c.table)).collect(),
+            revisions: revision_checks
+                .iter()
+                .filter(|c| !c.present)
+                .map(|c| format!("{}:{}", c.schema, c.expected_revision))
+                .collect(),
+        };
+        let unknown_revisions = unknown_revisions(matrix, chains, observed);
+        let ok = unknown_revisions.is_empty()
+            && missing.schemas.is_empty()
+            && missing.tables.is_empty()
+            && missing.revisions.is_empty();
+        let summary = Summary {
+            schemas_checked: schema_results.len(),
+            tables_checked: table_checks.len(),
+            revisions_checked: revision_checks.len(),
+            missing_schemas: missing.schemas.len(),
+            missing_tables: missing.tables.len(),
+            missing_revisions: missing.revisions.len(),
+        };
+        let status = if ok { "ok" } else { "failed" }.to_owned();
+        Self { status, schema_results, table_checks, revision_checks, summary, missing, unknown_revisions }
+    }
+
+    /// Nothing is missing and nothing is unknown.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.status == "ok"
+    }
+
+    /// What differs, in one line; at most `most` names.
+    #[must_use]
+    pub fn differences(&self, most: usize) -> String {
+        let named = |kind: &'static str, names: &[String]| -> Vec<String> {
+            names.iter().map(|n| format!("{kind} {n}")).collect()
+        };
+        let mut all = named("missing schema", &self.missing.schemas);
+        all.extend(named("missing table", &self.missing.tables));
+        all.extend(named("missing revision", &self.missing.revisions));
+        all.extend(named("unknown revision", &self.unknown_revisions));
+        let more = all.len().saturating_sub(most);
+        all.truncate(most);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{more}", all.join(", "))
+    }
+}
+
+fn schema_result(schema: &str, observed: &Observation) -> SchemaResult {
+    let exists = observed.schema(schema).is_some_and(ObservedSchema::exists);
+    SchemaResult { schema: schema.to_owned(), exists }
+}
+
+fn table_checks(matrix: &Matrix, observed: &Observation) -> Vec<TableCheck> {
+    let mut checks = Vec::new();
+    for chain in &matrix.chains {
+        for schema in &chain.schemas {
+            let there = observed.schema(schema);
+            for table in &chain.tables {
+                checks.push(TableCheck {
+                    schema: schema.clone(),
+                    table: table.clone(),
+                    group: chain.name.clone(),
+                    exists: there.is_some_and(|s| s.tables.iter().any(|t| t == table)),
+                });
+            }
+        }
+    }
+    checks
+}
+
+fn revision_check(chain: &Chain, schema: &str, observed: &Observation) -> RevisionCheck {
+    let history = observed.schema(schema).map(ObservedSchema::history);
+    let expected = chain.head().id.clone();
+    RevisionCheck {
+        schema: schema.to_owned(),
+        present: history.as_ref().is_some_and(|h| h.has(chain, &expected)),
+        expected_revision: expected,
+        versions: history.map(|h| h.versions).unwrap_or_default(),
+    }
+}
+
+fn unknown_revisions(matrix: &Matrix, chains: &ChainSet, observed: &Observation) -> Vec<String> {
+    let mut unknown = Vec::new();
+    for schema in matrix.managed_schemas() {
+        let here: Vec<&Chain> = pairs(matrix, chains).filter(|(_, s)| *s == schema).map(|(c, _)| c).collect();
+        let history = observed.schema(schema).map(ObservedSchema::history).unwrap_or(crate::history::History {
+            versions: Vec::new(),
+        });
+        unknown.extend(history.unknown(&here).into_iter().map(|id| format!("{schema}:{id}")));
+    }
+    unknown
+}

@@ -1,0 +1,23 @@
+//! The generated code of `resetd.v1` and every conversion between it and the model, once, in both directions.
+//!
+//! Nothing else in the workspace names a generated message except the services and clients that pass it on at once.
+
+mod event;
+mod fault;
+mod operation;
+mod plan;
+mod request;
+
+pub use event::{Received, decode_event, encode_event};
+pub use fault::{decode_status, encode_fault};
+pub use operation::{decode_operation, encode_holder, encode_operation, timestamp};
+pub use request::{DecodeError, Request, decode_request, encode_request, parse_operation_id};
+
+/// The generated messages, clients and servers.
+pub mod v1 {
+    #![expect(unused_qualifications, clippy::all, reason = "generated; the comments are in the contract")]
+    tonic::include_proto!("resetd.v1");
+
+    /// The descriptor set of the contract, with comments, for reflection and tests.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor_set.bin"));
+}

@@ -1,0 +1,205 @@
+//! The configuration: file, command line and environment become one checked value, or the list of everything that is
+//! wrong. The only place that reads the environment. Must not connect to anything, and must not show a secret.
+//!
+//! Relative paths (`migrations`, `port_file`, `unix:PATH`, `database_url_file`) are relative to the working directory.
+//! The command line goes before the file; `--profile` stands in for targets that name none.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::permit::Grant;
+use toml::de::DeTable;
+
+mod control;
+mod credentials;
+mod cross;
+mod listen;
+mod matrix;
+mod problem;
+mod profile;
+mod role;
+mod section;
+mod show;
+mod target;
+pub mod url;
+
+pub use control::Control;
+pub use listen::{Listen, default_socket};
+pub use problem::Problem;
+pub use target::{RESERVED_DATABASES, Target, TargetSource, URL_VARIABLE};
+pub use url::{DatabaseUrl, Secret};
+
+use problem::{At, Problems};
+use section::Section;
+
+const KEYS: &[&str] = &[
+    "listen",
+    "migrations",
+    "insecure_loopback",
+    "port_file",
+    "shutdown_grace",
+    "control",
+    "target",
+    "profile",
+    "role",
+    "matrix",
+];
+const DEFAULT_MIGRATIONS: &str = "migrations";
+const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+
+/// How a variable of the environment is read.
+type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
+
+/// What was said on the command line.
+#[derive(Debug, Clone, Default)]
+pub struct ServeOptions {
+    /// `--config FILE`.
+    pub config: Option<PathBuf>,
+    /// `--listen ADDR`, in place of the file's when there is any.
+    pub listen: Vec<String>,
+    /// `--insecure-loopback`.
+    pub insecure_loopback: bool,
+    /// `--port-file FILE`.
+    pub port_file: Option<PathBuf>,
+    /// `--migrations DIR`.
+    pub migrations: Option<PathBuf>,
+    /// `--profile NAME`: the profile of targets that name none; a target that names another is a problem.
+    pub profile: Option<String>,
+    /// `--embedded [DIR]`.
+    pub embedded: Option<Option<PathBuf>>,
+}
+
+/// Everything the daemon needs to know before it starts, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen; never empty.
+    pub listen: Vec<Listen>,
+    /// Where the bound addresses are written.
+    pub port_file: Option<PathBuf>,
+    /// The folder with one folder per chain.
+    pub migrations: PathBuf,
+    /// Whether plain TCP on loopback is allowed.
+    pub insecure_loopback: bool,
+    /// How long running operations may go on after the daemon is told to stop.
+    pub shutdown_grace: Duration,
+    /// The daemon's own state.
+    pub control: Control,
+    /// The targets in the order of the file; never empty.
+    pub targets: Vec<Target>,
+    /// Who may do what; empty means the built-in rules.
+    pub roles: Vec<Grant>,
+    /// Whether the daemon starts a cluster of its own.
+    pub embedded: Option<Embedded>,
+    /// The file it was read from.
+    pub file: Option<PathBuf>,
+}
+
+/// A cluster the daemon starts itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Embedded {
+    /// Where its data is kept; `None` is a temporary folder.
+    pub dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and checks everything; on failure, every problem in the order of the file.
+    pub fn load(options: &ServeOptions, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let text = options.config.as_deref().map_or(Some(String::new()), |file| read(file, &mut problems));
+        let Some(text) = text else { return Err(problems.into_sorted()) };
+        let (table, errors) = DeTable::parse_recoverable(&text);
+        for error in &errors {
+            problems.push(
+                Some(error.span().map_or(0, |span| span.start)),
+                format!("not TOML: {}", error.message()),
+            );
+        }
+        if !errors.is_empty() {
+            return Err(problems.into_sorted());
+        }
+        let config = assemble(&Section::root(table.get_ref()), options, env, &mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(problems.into_sorted()) }
+    }
+
+    /// The values in force as TOML, for `resetd check`; secrets are left out.
+    pub fn effective(&self) -> String {
+        show::effective(self)
+    }
+
+    /// The target of this name.
+    pub fn target(&self, name: &str) -> Option<&Target> {
+        self.targets.iter().find(|target| target.name == name)
+    }
+}
+
+/// The real environment; what is not Unicode counts as not set.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub fn process_env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn read(file: &Path, problems: &mut Problems) -> Option<String> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => {
+            problems.reading(file, &text);
+            Some(text)
+        }
+        Err(error) => {
+            problems.push(problem::NOWHERE, format!("configuration file {file:?} cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: &mut Problems) -> Config {
+    root.only(KEYS, problems);
+    let insecure_loopback =
+        root.flag("insecure_loopback", problems).unwrap_or(false) || options.insecure_loopback;
+    let known = target::Known {
+        profiles: profile::parse_all(root, problems),
+        matrices: matrix::parse_all(root, problems),
+    };
+    let targets = target::parse_all(root, &known, options, env, problems);
+    let first = targets.first().and_then(|target| target.value.source.url());
+    let embedded = options.embedded.clone().map(|dir| Embedded { dir });
+    let (control, place) = control::parse(root, first, env, embedded.is_some(), problems);
+    cross::check(&targets, &control, place, problems);
+    Config {
+        listen: listeners(root, options, insecure_loopback, env, problems),
+        port_file: path(root, "port_file", &options.port_file, problems),
+        migrations: path(root, "migrations", &options.migrations, problems)
+            .unwrap_or_else(|| DEFAULT_MIGRATIONS.into()),
+        insecure_loopback,
+        shutdown_grace: root.duration("shutdown_grace", problems).unwrap_or(DEFAULT_GRACE),
+        control,
+        targets: targets.into_iter().map(|target| target.value).collect(),
+        roles: role::parse_all(root, problems),
+        embedded,
+        file: options.config.clone(),
+    }
+}
+
+fn listeners(
+    root: &Section<'_>,
+    options: &ServeOptions,
+    insecure_loopback: bool,
+    env: Env<'_>,
+    problems: &mut Problems,
+) -> Vec<Listen> {
+    let written = root.strings("listen", false, problems).unwrap_or_default();
+    let said: Vec<_> = options.listen.iter().cloned().map(At::nowhere).collect();
+    let list = if said.is_empty() { written } else { said };
+    if list.is_empty() {
+        return vec![Listen::Unix(default_socket(env, nix::unistd::geteuid().is_root()))];
+    }
+    listen::parse_all(&list, insecure_loopback, problems)
+}
+
+/// A path of the command line or else of the file, which is checked in any case.
+fn path(root: &Section<'_>, key: &str, said: &Option<PathBuf>, problems: &mut Problems) -> Option<PathBuf> {
+    let written = root.string(key, problems).map(|text| text.value.into());
+    said.clone().or(written)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! `database_url_env` and `database_url_file`: the two ways a secret comes in. Problems name the variable or the file, never
+//! what is in it.
+
+use super::Env;
+use super::problem::{At, Place, Problems};
+use super::section::Section;
+use super::url::{DatabaseUrl, Secret};
+
+pub(super) const ENV_KEY: &str = "database_url_env";
+pub(super) const FILE_KEY: &str = "database_url_file";
+
+/// Something was wrong and has been reported.
+pub(super) struct Reported;
+
+/// The URL a section names; `Ok(None)` when it names none.
+pub(super) fn url_of(
+    section: &Section<'_>,
+    env: Env<'_>,
+    problems: &mut Problems,
+) -> Result<Option<At<DatabaseUrl>>, Reported> {
+    if section.has(ENV_KEY) && section.has(FILE_KEY) {
+        let message = format!("{} has both {ENV_KEY} and {FILE_KEY}", section.title);
+        problems.hint(section.place_of(FILE_KEY), message, "keep one of them");
+        return Err(Reported);
+    }
+    if section.has(ENV_KEY) {
+        let name = section.string(ENV_KEY, problems).ok_or(Reported)?;
+        from_env(&name, &section.title, env, problems).map(Some).ok_or(Reported)
+    } else if section.has(FILE_KEY) {
+        let path = section.string(FILE_KEY, problems).ok_or(Reported)?;
+        from_file(&path, &section.title, problems).map(Some).ok_or(Reported)
+    } else {
+        Ok(None)
+    }
+}
+
+/// The URL in an environment variable; its name is not echoed when it could be the URL itself.
+fn from_env(
+    name: &At<String>,
+    title: &str,
+    env: Env<'_>,
+    problems: &mut Problems,
+) -> Option<At<DatabaseUrl>> {
+    let is_name = name.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !is_name {
+        let message = format!("key \"{ENV_KEY}\" in {title} is not the name of an environment variable");
+        problems.hint(name.place, message, "put the URL into a variable and write the variable's name here");
+        return None;
+    }
+    let origin = format!("environment variable {:?} ({ENV_KEY} in {title})", name.value);
+    let text = env(&name.value);
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
+        problems.push(name.place, format!("{origin} is not set"));
+        return None;
+    };
+    parse(&Secret::new(text), name.place, &origin, problems)
+}
+
+fn from_file(path: &At<String>, title: &str, problems: &mut Problems) -> Option<At<DatabaseUrl>> {
+    if path.value.contains("://") {
+        let message = format!("key \"{FILE_KEY}\" in {title} is not the name of a file");
+        problems.hint(path.place, message, "put the URL into a file and write the file's name here");
+        return None;
+    }
+    let origin = format!("file {:?} ({FILE_KEY} in {title})", path.value);
+    let text = std::fs::read_to_string(&path.value);
+    let text =
+        text.map_err(|error| problems.push(path.place, format!("{origin} cannot be read: {error}"))).ok()?;
+    parse(&Secret::new(text), path.place, &origin, problems)
+}
+
+/// Reads a URL; `origin` is how a problem names where it came from.
+pub(super) fn parse(
+    text: &Secret<String>,
+    place: Place,
+    origin: &str,
+    problems: &mut Problems,
+) -> Option<At<DatabaseUrl>> {
+    let url = DatabaseUrl::parse(text.expose());
+    let url = url.map_err(|error| problems.push(place, format!("{origin}: {error}"))).ok()?;
+    Some(At { value: url, place })
+}
