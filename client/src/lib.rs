@@ -1,1 +1,48 @@
-//! placeholder
+//! `resetctl`, the remote client of `resetd`: it starts operations, shows their progress and keeps their reports.
+//!
+//! argv → [`args::Args`] → intent → request ⇒ daemon ⇒ events → `render/`, report file, exit code. It must not know
+//! PostgreSQL, and holds no rule that the daemon decides.
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+
+pub mod args;
+
+mod address;
+mod chains;
+mod command;
+mod confirm;
+mod connection;
+mod context;
+mod environment;
+mod exit;
+mod follow;
+mod intent;
+mod invocation;
+mod io;
+mod render;
+mod report_file;
+#[cfg(test)]
+mod scripted;
+mod sequence;
+mod signals;
+mod status;
+mod view;
+mod watch;
+
+pub use environment::Environment;
+pub use io::Io;
+
+/// Runs the client with these arguments (the program's name first) and gives its exit code.
+pub async fn main_with(args: Vec<OsString>, io: Io) -> u8 {
+    let mut screen = render::Screen::new(io);
+    match args::Args::try_parse_from(args) {
+        Ok(args) => command::dispatch(args, screen).await,
+        Err(error) => {
+            let help = !error.use_stderr();
+            screen.usage(&error.render(), help);
+            if help { model::fault::exit::OK } else { model::fault::exit::USAGE }
+        }
+    }
+}

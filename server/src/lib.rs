@@ -1,4 +1,16 @@
-//! placeholder
+//! The daemon beside a PostgreSQL cluster that owns the reset, migration and validation of shared databases.
+//!
+//! One way only: `grpc` → `engine` → `postgres`. The engine never sees the wire or the driver; only `postgres` writes
+//! SQL; only `config` reads the environment.
 
-pub mod embedded;
+mod chains;
+pub mod check;
 pub mod config;
+pub mod daemon;
+pub mod embedded;
+mod engine;
+mod grpc;
+mod postgres;
+
+/// This version of the daemon.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

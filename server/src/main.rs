@@ -1,1 +1,165 @@
-fn main() {}
+//! `resetd`: the command line of the daemon.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use resetd::{
+    check,
+    config::{Config, Problem, ServeOptions, process_env},
+    daemon::{Daemon, DaemonError},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The daemon that resets, migrates and validates shared PostgreSQL databases.
+///
+/// Without a configuration file it serves one target: the database in BUTLERS_DATABASE_URL, with the default matrix and
+/// the chains in ./migrations.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon until SIGTERM or SIGINT.
+    ///
+    /// Examples:
+    ///   resetd serve --embedded --listen 127.0.0.1:7443 --insecure-loopback
+    ///   BUTLERS_DATABASE_URL=postgres://app@db/butlers resetd serve
+    ///   resetd serve --config /etc/resetd/resetd.toml
+    #[command(verbatim_doc_comment)]
+    Serve(Serve),
+    /// Check configuration and connections, print the effective values, and say everything that is wrong at once.
+    Check(Serve),
+}
+
+#[derive(Args, Debug)]
+struct Serve {
+    /// The configuration file (TOML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to listen: unix:PATH or HOST:PORT (port 0: any free one). Repeatable; replaces the configuration's.
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// Allow plaintext TCP on loopback addresses.
+    #[arg(long)]
+    insecure_loopback: bool,
+    /// Write the bound addresses to this file, one a line, once the daemon answers.
+    #[arg(long, value_name = "FILE")]
+    port_file: Option<PathBuf>,
+    /// The folder that holds the chains.
+    #[arg(long, value_name = "DIR")]
+    migrations: Option<PathBuf>,
+    /// The profile of targets that name none: local, shared-dev, staging, or one of the configuration.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// Start a private PostgreSQL from this machine's own server binaries; its data is kept in DIR, or removed at the
+    /// end where no DIR is given.
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    embedded: Option<Option<PathBuf>>,
+}
+
+impl From<Serve> for ServeOptions {
+    fn from(it: Serve) -> Self {
+        Self {
+            config: it.config,
+            listen: it.listen,
+            insecure_loopback: it.insecure_loopback,
+            port_file: it.port_file,
+            migrations: it.migrations,
+            profile: it.profile,
+            embedded: it.embedded,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command = CommandLine::parse().command;
+    let filter = tracing_subscriber::EnvFilter::try_new(process_env("RESETD_LOG").unwrap_or_default())
+        .ok()
+        .filter(|f| f.max_level_hint().is_some_and(|l| l != tracing_subscriber::filter::LevelFilter::OFF))
+        .unwrap_or_else(|| tracing_subscriber::EnvFilter::new("resetd=info,warn,sqlx::postgres::notice=off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+    match command {
+        Command::Serve(options) => serve(options.into()).await,
+        Command::Check(options) => checked(options.into()).await,
+    }
+}
+
+async fn serve(options: ServeOptions) -> ExitCode {
+    let config = match Config::load(&options, &process_env) {
+        Ok(config) => config,
+        Err(problems) => return refused(&problems),
+    };
+    for listen in config.listen.iter().filter(|l| matches!(l, resetd::config::Listen::Tcp(_))) {
+        tracing::warn!(%listen, "plaintext without identity: everybody on this machine can call the daemon here");
+    }
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return say(ExitCode::FAILURE, "resetd: signals cannot be handled");
+    };
+    let starting = Daemon::start(config);
+    let started = tokio::select! {
+        started = starting => started,
+        _ = terminate.recv() => return ExitCode::SUCCESS,
+        _ = interrupt.recv() => return ExitCode::SUCCESS,
+    };
+    let daemon = match started {
+        Ok(daemon) => daemon,
+        Err(error) => return failed(&error),
+    };
+    for address in daemon.addresses() {
+        tracing::info!(%address, "listening");
+    }
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
+    }
+    match daemon.shut_down().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn checked(options: ServeOptions) -> ExitCode {
+    let config = match Config::load(&options, &process_env) {
+        Ok(config) => config,
+        Err(problems) => return refused(&problems),
+    };
+    let (text, good) = check::run(&config).await;
+    let printed = io::stdout().write_all(text.as_bytes());
+    if good && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn refused(problems: &[Problem]) -> ExitCode {
+    let lines: Vec<String> = problems.iter().map(|p| format!("resetd: {p}")).collect();
+    say(ExitCode::from(2), &lines.join("\n"))
+}
+
+fn failed(error: &DaemonError) -> ExitCode {
+    let mut text = format!("resetd: {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    if let DaemonError::Database(fault) = error
+        && let Some(hint) = &fault.hint
+    {
+        text.push_str(&format!("\n  what to do: {hint}"));
+    }
+    say(ExitCode::FAILURE, &text)
+}
+
+fn say(code: ExitCode, text: &str) -> ExitCode {
+    // Where standard error is closed there is nobody to tell.
+    let _nobody = writeln!(io::stderr(), "{text}");
+    code
+}

@@ -34,7 +34,8 @@ mod tests {
 
     #[test]
     fn the_difference_names_what_came_and_what_went() {
-        let object = |identity: &str| OutsideObject { kind: "view".to_owned(), identity: identity.to_owned() };
+        let object =
+            |identity: &str| OutsideObject { kind: "view".to_owned(), identity: identity.to_owned() };
         assert_eq!(difference(&[object("b.v")], &[object("b.v")]), None);
         let text = difference(&[object("b.v")], &[object("b.w")]);
         assert_eq!(text.as_deref(), Some("+ view b.w, - view b.v"));

@@ -245,7 +245,13 @@ impl Fault {
     /// A fault with a message and nothing else.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), hint: None, metadata: BTreeMap::new(), sql: SqlSite::default() }
+        Self {
+            reason,
+            message: message.into(),
+            hint: None,
+            metadata: BTreeMap::new(),
+            sql: SqlSite::default(),
+        }
     }
 
     /// Adds what to do.

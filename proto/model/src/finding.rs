@@ -44,13 +44,23 @@ pub struct Finding {
 impl Finding {
     /// A finding that stops the operation.
     #[must_use]
-    pub fn error(code: &str, object: impl Into<String>, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn error(
+        code: &str,
+        object: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self::new(code, Severity::Error, object, message, hint)
     }
 
     /// A finding that is only told.
     #[must_use]
-    pub fn warning(code: &str, object: impl Into<String>, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn warning(
+        code: &str,
+        object: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self::new(code, Severity::Warning, object, message, hint)
     }
 
@@ -61,6 +71,12 @@ impl Finding {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { code: code.to_owned(), severity, object: object.into(), message: message.into(), hint: hint.into() }
+        Self {
+            code: code.to_owned(),
+            severity,
+            object: object.into(),
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 }

@@ -51,13 +51,16 @@ pub fn check(request: Request, database: &str, profile: &Profile, matrix: &Matri
 
 fn check_limits(request: &Request) -> Result<(), Fault> {
     let too_large = |what: String| {
-        Err(Fault::new(Reason::LimitExceeded, what).hint("`resetctl status` and GetServerInfo show the limits"))
+        Err(Fault::new(Reason::LimitExceeded, what)
+            .hint("`resetctl status` and GetServerInfo show the limits"))
     };
     if request.labels.len() > limits::LABELS {
         return too_large(format!("{} labels, at most {} are kept", request.labels.len(), limits::LABELS));
     }
-    if let Some((key, _)) =
-        request.labels.iter().find(|(k, v)| k.is_empty() || k.len() > limits::LABEL_KEY || v.len() > limits::LABEL_VALUE)
+    if let Some((key, _)) = request
+        .labels
+        .iter()
+        .find(|(k, v)| k.is_empty() || k.len() > limits::LABEL_KEY || v.len() > limits::LABEL_VALUE)
     {
         return too_large(format!(
             "label `{}`: a key has 1 to {} bytes and a value at most {}",
@@ -67,16 +70,23 @@ fn check_limits(request: &Request) -> Result<(), Fault> {
         ));
     }
     if request.client_chains.len() > limits::CHAIN_FILES {
-        return too_large(format!("{} chain files, at most {}", request.client_chains.len(), limits::CHAIN_FILES));
+        return too_large(format!(
+            "{} chain files, at most {}",
+            request.client_chains.len(),
+            limits::CHAIN_FILES
+        ));
     }
     Ok(())
 }
 
 fn check_protected(request: &Request, database: &str, profile: &Profile) -> Result<(), Fault> {
     if PROTECTED_DATABASES.contains(&database) {
-        return Err(Fault::new(Reason::TargetProtected, format!("database {database} belongs to the cluster itself"))
-            .hint("name another database in the target's URL")
-            .with("database", database));
+        return Err(Fault::new(
+            Reason::TargetProtected,
+            format!("database {database} belongs to the cluster itself"),
+        )
+        .hint("name another database in the target's URL")
+        .with("database", database));
     }
     if profile.protected {
         return Err(Fault::new(
@@ -121,9 +131,12 @@ fn check_schemas(request: &Request, matrix: &Matrix) -> Result<(), Fault> {
     let Some(unknown) = request.managed_schemas.iter().find(|s| !managed.contains(&s.as_str())) else {
         return Ok(());
     };
-    Err(Fault::new(Reason::UnknownSchema, format!("schema {unknown} is not managed by matrix {}", matrix.name))
-        .hint(format!("managed are: {}", managed.join(", ")))
-        .with("schema", unknown))
+    Err(Fault::new(
+        Reason::UnknownSchema,
+        format!("schema {unknown} is not managed by matrix {}", matrix.name),
+    )
+    .hint(format!("managed are: {}", managed.join(", ")))
+    .with("schema", unknown))
 }
 
 fn check_confirmation(request: &Request, database: &str) -> Result<(), Fault> {
@@ -154,7 +167,9 @@ mod tests {
     #[test]
     fn a_confirmed_reset_passes() {
         let profile = testing::profile();
-        assert!(check(testing::request(Verb::Reset), "butlers", &profile, &Matrix::builtin_default()).is_ok());
+        assert!(
+            check(testing::request(Verb::Reset), "butlers", &profile, &Matrix::builtin_default()).is_ok()
+        );
     }
 
     #[test]
@@ -198,7 +213,10 @@ mod tests {
             ..testing::request(Verb::Reset)
         };
         let profile = testing::profile();
-        assert_eq!(refused(with("public", Scope::ManagedSchemas), "butlers", &profile), Reason::UnknownSchema);
+        assert_eq!(
+            refused(with("public", Scope::ManagedSchemas), "butlers", &profile),
+            Reason::UnknownSchema
+        );
         assert_eq!(refused(with("general", Scope::Database), "butlers", &profile), Reason::ScopeConflict);
         let only = Profile { scopes: vec![Scope::ManagedSchemas], ..profile };
         let database = Request { scope: Some(Scope::Database), ..testing::request(Verb::Reset) };

@@ -131,6 +131,8 @@ pub struct Request {
     pub terminate_sessions: bool,
     /// Revision by revision where one transaction cannot hold them.
     pub allow_phased: bool,
+    /// The operation that an undo takes back; `None`: the target's last one that can be.
+    pub undoes: Option<Uuid>,
 }
 
 /// What a request may hold.
@@ -235,7 +237,9 @@ impl Outcome {
             Reason::ValidationDifferences => Self::Differences,
             Reason::Cancelled => Self::Cancelled,
             Reason::Abandoned => Self::Abandoned,
-            reason if matches!(reason.exit_code(), crate::fault::exit::REFUSED | crate::fault::exit::LOCKED) => {
+            reason
+                if matches!(reason.exit_code(), crate::fault::exit::REFUSED | crate::fault::exit::LOCKED) =>
+            {
                 Self::Refused
             }
             _ => Self::Failed,

@@ -339,7 +339,8 @@ mod tests {
             targets: targets.iter().map(|t| (*t).to_owned()).collect(),
             role,
         };
-        let policy = Policy { grants: vec![grant("*", &["*"], Role::Viewer), grant("al*", &["st*"], Role::Resetter)] };
+        let policy =
+            Policy { grants: vec![grant("*", &["*"], Role::Viewer), grant("al*", &["st*"], Role::Resetter)] };
         assert_eq!(policy.role(&unix("root", true), &subject("a", true)), Some(Role::Viewer));
         assert_eq!(policy.role(&unix("alice", false), &subject("staging", false)), Some(Role::Resetter));
         assert_eq!(policy.role(&Principal::anonymous(), &subject("a", true)), None);
@@ -366,7 +367,8 @@ mod tests {
     fn a_missing_target_is_denied_in_the_same_words() {
         let policy = Policy::default();
         let nobody = unix("mallory", false);
-        let there = policy.authorize(RESET, &nobody, Some(&subject("t", true)), &[], None).expect_err("denied");
+        let there =
+            policy.authorize(RESET, &nobody, Some(&subject("t", true)), &[], None).expect_err("denied");
         let missing = policy.authorize(RESET, &nobody, None, &[], None).expect_err("denied");
         assert_eq!(there, missing);
     }

@@ -154,9 +154,13 @@ impl Plan {
     ) -> Self {
         let reset = schemas_to_reset(request, matrix);
         let schemas = reset.iter().map(|name| planned_schema(name, observed)).collect();
-        let planned_chains =
-            if request.verb.migrates() { planned_chains(matrix, chains, observed, &reset) } else { Vec::new() };
-        let created_schemas = if request.verb.migrates() { missing(matrix, observed, &reset) } else { Vec::new() };
+        let planned_chains = if request.verb.migrates() {
+            planned_chains(matrix, chains, observed, &reset)
+        } else {
+            Vec::new()
+        };
+        let created_schemas =
+            if request.verb.migrates() { missing(matrix, observed, &reset) } else { Vec::new() };
         let mut findings = observed.findings.clone();
         if request.verb.migrates() {
             findings.extend(chain_findings(request, matrix, chains, observed, &reset, &planned_chains));
@@ -168,7 +172,11 @@ impl Plan {
             database_oid: observed.database_oid,
             scope: request.scope,
             schemas,
-            outside: if request.verb.resets() { observed.outside.clone() } else { Vec::new() },
+            outside: if request.verb.resets() && request.scope == Some(Scope::ManagedSchemas) {
+                observed.outside.clone()
+            } else {
+                Vec::new()
+            },
             created_schemas,
             chains: planned_chains,
             findings,
@@ -187,7 +195,10 @@ impl Plan {
             return Some(
                 Fault::new(
                     Reason::PlanChanged,
-                    format!("the plan is {}, not the approved {approved}: the target or the chains changed", self.digest),
+                    format!(
+                        "the plan is {}, not the approved {approved}: the target or the chains changed",
+                        self.digest
+                    ),
                 )
                 .hint("read a new --dry-run and send its digest")
                 .with("approved", approved)
@@ -197,12 +208,16 @@ impl Plan {
         let errors: Vec<&Finding> = self.findings.iter().filter(|f| f.severity == Severity::Error).collect();
         if let Some(first) = errors.first() {
             let all_not_transactional = errors.iter().all(|f| f.code == Reason::NotTransactional.name());
-            let reason = if all_not_transactional { Reason::NotTransactional } else { Reason::PreflightFailed };
+            let reason =
+                if all_not_transactional { Reason::NotTransactional } else { Reason::PreflightFailed };
             let lines: Vec<String> = errors.iter().map(|f| format!("{}: {}", f.object, f.message)).collect();
             return Some(
-                Fault::new(reason, format!("preflight found {}: {}", count(errors.len(), "error"), lines.join("; ")))
-                    .hint(first.hint.clone())
-                    .with("findings", errors.len()),
+                Fault::new(
+                    reason,
+                    format!("preflight found {}: {}", count(errors.len(), "error"), lines.join("; ")),
+                )
+                .hint(first.hint.clone())
+                .with("findings", errors.len()),
             );
         }
         if !self.outside.is_empty() && approved.is_none() {
@@ -218,7 +233,10 @@ impl Plan {
                         names.join(", ")
                     ),
                 )
-                .hint(format!("move or drop them first, or approve exactly this plan with --plan-digest {}", self.digest))
+                .hint(format!(
+                    "move or drop them first, or approve exactly this plan with --plan-digest {}",
+                    self.digest
+                ))
                 .with("objects", self.outside.len())
                 .with("digest", &self.digest),
             );
@@ -228,12 +246,22 @@ impl Plan {
 
     fn identity_digest(&self, chains: &ChainSet, observed: &Observation) -> String {
         let tables = |name: &str| observed.schema(name).map(|s| s.tables.clone());
-        let schemas: Vec<_> =
-            self.schemas.iter().map(|s| (&s.schema, s.exists, &s.owner, tables(&s.schema), s.objects)).collect();
+        let schemas: Vec<_> = self
+            .schemas
+            .iter()
+            .map(|s| (&s.schema, s.exists, &s.owner, tables(&s.schema), s.objects))
+            .collect();
         let fingerprints: Vec<_> = chains.chains.iter().map(|c| (&c.name, c.fingerprint())).collect();
         let identity = serde_json::json!([
-            self.target, self.database, self.database_oid, self.scope, schemas, self.outside,
-            self.created_schemas, self.chains, fingerprints,
+            self.target,
+            self.database,
+            self.database_oid,
+            self.scope,
+            schemas,
+            self.outside,
+            self.created_schemas,
+            self.chains,
+            fingerprints,
         ]);
         format!("sha256:{}", crate::hex(&Sha256::digest(identity.to_string())))
     }
@@ -251,7 +279,8 @@ pub fn schemas_to_reset(request: &Request, matrix: &Matrix) -> Vec<String> {
     if !request.verb.resets() {
         return Vec::new();
     }
-    let named = |s: &&str| request.managed_schemas.is_empty() || request.managed_schemas.iter().any(|n| n == s);
+    let named =
+        |s: &&str| request.managed_schemas.is_empty() || request.managed_schemas.iter().any(|n| n == s);
     matrix.managed_schemas().into_iter().filter(named).map(str::to_owned).collect()
 }
 
@@ -269,9 +298,8 @@ fn planned_schema(name: &str, observed: &Observation) -> PlannedSchema {
 }
 
 fn missing(matrix: &Matrix, observed: &Observation, reset: &[String]) -> Vec<String> {
-    let absent = |s: &&str| {
-        !reset.iter().any(|r| r == s) && !observed.schema(s).is_some_and(ObservedSchema::exists)
-    };
+    let absent =
+        |s: &&str| !reset.iter().any(|r| r == s) && !observed.schema(s).is_some_and(ObservedSchema::exists);
     matrix.managed_schemas().into_iter().filter(absent).map(str::to_owned).collect()
 }
 
@@ -330,7 +358,7 @@ fn chain_findings(
             ));
         }
     }
-    if request.allow_phased {
+    if request.allow_phased || request.scope == Some(Scope::Database) {
         return findings;
     }
     for chain in &chains.chains {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     event::{Accepted, ChainCompleted, Event, EventKind, RevisionApplied, SchemaReset},
-    fault::{Fault, Status},
+    fault::{Fault, Reason, Status},
     finding::Finding,
     operation::{Outcome, Verb},
     plan::{Plan, PlannedSchema},
@@ -96,7 +96,7 @@ pub struct ResetEntry {
     pub schema_exists_after: bool,
     /// Tables after.
     pub table_count_after: u64,
-    /// `planned`, `reset`, or `rolled-back`.
+    /// `planned`, `reset`, `rolled-back`, or `unknown`.
     pub status: String,
 }
 
@@ -109,7 +109,7 @@ pub struct MigrationEntry {
     pub chain: String,
     /// The chain's head.
     pub expected_revision: String,
-    /// `ok`, `planned` or `rolled-back`.
+    /// `ok`, `planned`, `rolled-back` or `unknown`.
     pub status: String,
     /// Revisions applied now (in a dry run: those that would be).
     pub applied: Vec<String>,
@@ -171,7 +171,7 @@ pub struct RevisionEntry {
     pub statements: u32,
     /// How long it took, in milliseconds.
     pub duration_ms: f64,
-    /// `applied` or `rolled-back`.
+    /// `applied`, `rolled-back` or `unknown`.
     pub status: String,
 }
 
@@ -278,7 +278,7 @@ impl Report {
         match fault {
             Some(fault) => {
                 self.fail(fault);
-                self.roll_back();
+                self.unmake(if knows_nothing(fault.reason) { "unknown" } else { "rolled-back" });
             }
             None => {
                 self.status = Status::Ok;
@@ -302,17 +302,18 @@ impl Report {
         self.error_detail = Some(fault.into());
     }
 
-    fn roll_back(&mut self) {
+    /// What was done inside the transaction and did not come to stay.
+    fn unmake(&mut self, status: &str) {
         for entry in self.details.reset.iter_mut().flatten().filter(|e| e.status == "reset") {
-            entry.status = "rolled-back".to_owned();
+            entry.status = status.to_owned();
             entry.schema_exists_after = entry.schema_exists_before;
             entry.table_count_after = entry.table_count_before;
         }
         for entry in self.details.migrations.iter_mut().flatten().filter(|e| e.status == "ok") {
-            entry.status = "rolled-back".to_owned();
+            entry.status = status.to_owned();
         }
         for entry in &mut self.revisions {
-            entry.status = "rolled-back".to_owned();
+            entry.status = status.to_owned();
         }
     }
 
@@ -370,7 +371,8 @@ impl Report {
 
     fn chain_completed(&mut self, event: &Event, it: &ChainCompleted) {
         let started = self.phase_start().zip(self.timings.reset_ms.or(Some(0)));
-        self.timings.migrate_ms = started.and_then(|(s, r)| between(Some(s), Some(event.at)).map(|ms| ms - r));
+        self.timings.migrate_ms =
+            started.and_then(|(s, r)| between(Some(s), Some(event.at)).map(|ms| ms - r));
         self.details.migrations.get_or_insert_default().push(MigrationEntry {
             schema: it.schema.clone(),
             chain: it.chain.clone(),
@@ -392,6 +394,11 @@ impl Report {
         let planned = jiff::SignedDuration::from_millis(self.timings.plan_ms.unwrap_or(0));
         started.checked_add(planned).ok()
     }
+}
+
+/// After these nobody can say what stayed.
+fn knows_nothing(reason: Reason) -> bool {
+    matches!(reason, Reason::OutcomeUnknown | Reason::TransactionEscaped)
 }
 
 fn between(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<i64> {

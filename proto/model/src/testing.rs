@@ -31,5 +31,6 @@ pub(crate) fn request(verb: Verb) -> Request {
         plan_digest: None,
         terminate_sessions: false,
         allow_phased: false,
+        undoes: None,
     }
 }

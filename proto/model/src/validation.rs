@@ -96,12 +96,18 @@ impl Validation {
     /// Compares an observation with the matrix and the chains.
     #[must_use]
     pub fn compute(matrix: &Matrix, chains: &ChainSet, observed: &Observation) -> Self {
-        let schema_results: Vec<_> = matrix.managed_schemas().into_iter().map(|s| schema_result(s, observed)).collect();
+        let schema_results: Vec<_> =
+            matrix.managed_schemas().into_iter().map(|s| schema_result(s, observed)).collect();
         let table_checks = table_checks(matrix, observed);
-        let revision_checks: Vec<_> = pairs(matrix, chains).map(|(c, s)| revision_check(c, s, observed)).collect();
+        let revision_checks: Vec<_> =
+            pairs(matrix, chains).map(|(c, s)| revision_check(c, s, observed)).collect();
         let missing = Missing {
             schemas: schema_results.iter().filter(|r| !r.exists).map(|r| r.schema.clone()).collect(),
-            tables: table_checks.iter().filter(|c| !c.exists).map(|c| format!("{}.{}", c.schema, c.table)).collect(),
+            tables: table_checks
+                .iter()
+                .filter(|c| !c.exists)
+                .map(|c| format!("{}.{}", c.schema, c.table))
+                .collect(),
             revisions: revision_checks
                 .iter()
                 .filter(|c| !c.present)
@@ -186,9 +192,10 @@ fn unknown_revisions(matrix: &Matrix, chains: &ChainSet, observed: &Observation)
     let mut unknown = Vec::new();
     for schema in matrix.managed_schemas() {
         let here: Vec<&Chain> = pairs(matrix, chains).filter(|(_, s)| *s == schema).map(|(c, _)| c).collect();
-        let history = observed.schema(schema).map(ObservedSchema::history).unwrap_or(crate::history::History {
-            versions: Vec::new(),
-        });
+        let history = observed
+            .schema(schema)
+            .map(ObservedSchema::history)
+            .unwrap_or(crate::history::History { versions: Vec::new() });
         unknown.extend(history.unknown(&here).into_iter().map(|id| format!("{schema}:{id}")));
     }
     unknown

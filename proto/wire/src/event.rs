@@ -16,8 +16,8 @@ use v1::operation_event::Payload;
 
 use crate::{
     operation::{
-        decode_holder, decode_outcome, decode_timestamp, decode_verb, encode_holder, encode_outcome, encode_verb, some,
-        timestamp,
+        decode_holder, decode_outcome, decode_timestamp, decode_verb, encode_holder, encode_outcome,
+        encode_verb, some, timestamp,
     },
     plan::{decode_finding, decode_plan, encode_finding, encode_plan},
     request::DecodeError,
@@ -75,7 +75,9 @@ pub fn decode_event(event: v1::OperationEvent) -> Result<Received, DecodeError> 
         _ => Severity::Info,
     };
     let exit_code = match &event.payload {
-        Some(Payload::Finished(end)) => Some(u8::try_from(end.exit_code).unwrap_or(model::fault::exit::FAILED)),
+        Some(Payload::Finished(end)) => {
+            Some(u8::try_from(end.exit_code).unwrap_or(model::fault::exit::FAILED))
+        }
         _ => None,
     };
     Ok(Received {
@@ -154,9 +156,12 @@ fn decode_kind(payload: Payload) -> Option<EventKind> {
         Payload::DatabaseBuilt(it) => EventKind::DatabaseBuilt { database: it.database, oid: it.oid },
         Payload::DatabaseSwapped(it) => EventKind::DatabaseSwapped(decode_swapped(it)),
         Payload::Finished(it) => EventKind::Finished(Box::new(decode_finished(it)?)),
-        Payload::Progress(it) => {
-            EventKind::Progress(Progress { phase: it.phase, done: it.done, total: it.total, current: it.current })
-        }
+        Payload::Progress(it) => EventKind::Progress(Progress {
+            phase: it.phase,
+            done: it.done,
+            total: it.total,
+            current: it.current,
+        }),
         Payload::Blocked(it) => EventKind::Blocked {
             waiting: it.waiting,
             blockers: it.blockers.into_iter().map(decode_blocker).collect(),

@@ -21,7 +21,11 @@ pub fn encode_fault(fault: &Fault) -> Status {
     let mut details = ErrorDetails::with_error_info(fault.reason.name(), DOMAIN, metadata(fault));
     match fault.reason.code() {
         Code::FailedPrecondition => {
-            details.add_precondition_failure_violation(fault.reason.name(), subject(fault), clip(&fault.message));
+            details.add_precondition_failure_violation(
+                fault.reason.name(),
+                subject(fault),
+                clip(&fault.message),
+            );
         }
         Code::NotFound => {
             details.set_resource_info(kind_of(fault.reason), subject(fault), "", clip(&fault.message));

@@ -10,12 +10,20 @@ mod request;
 
 pub use event::{Received, decode_event, encode_event};
 pub use fault::{decode_status, encode_fault};
-pub use operation::{decode_operation, encode_holder, encode_operation, timestamp};
+pub use operation::{
+    decode_holder, decode_operation, decode_timestamp, encode_holder, encode_operation, timestamp,
+};
 pub use request::{DecodeError, Request, decode_request, encode_request, parse_operation_id};
 
 /// The generated messages, clients and servers.
 pub mod v1 {
-    #![expect(unused_qualifications, clippy::all, reason = "generated; the comments are in the contract")]
+    #![expect(
+        unused_qualifications,
+        clippy::all,
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        reason = "generated; the comments are in the contract"
+    )]
     tonic::include_proto!("resetd.v1");
 
     /// The descriptor set of the contract, with comments, for reflection and tests.

@@ -23,7 +23,9 @@ pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
 }
 
-pub(crate) fn decode_timestamp(at: Option<prost_types::Timestamp>) -> Option<Timestamp> {
+/// A point in time from the contract; `None` when it is absent or out of range.
+#[must_use]
+pub fn decode_timestamp(at: Option<prost_types::Timestamp>) -> Option<Timestamp> {
     at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok())
 }
 
@@ -78,7 +80,9 @@ pub fn encode_holder(holder: &Holder) -> v1::LockHolder {
     }
 }
 
-pub(crate) fn decode_holder(holder: v1::LockHolder) -> Holder {
+/// Who holds a lock, as the model knows it.
+#[must_use]
+pub fn decode_holder(holder: v1::LockHolder) -> Holder {
     Holder {
         operation: holder.operation.parse().ok(),
         verb: decode_verb(holder.verb()),
@@ -133,7 +137,10 @@ pub fn decode_operation(it: v1::Operation) -> Result<Operation, DecodeError> {
     });
     Ok(Operation {
         id: parse_operation_id(&it.id)?,
-        request_id: it.request_id.parse().map_err(|_| DecodeError::malformed("request_id", &it.request_id))?,
+        request_id: it
+            .request_id
+            .parse()
+            .map_err(|_| DecodeError::malformed("request_id", &it.request_id))?,
         verb: decode_verb(it.verb()).ok_or_else(|| DecodeError::missing("verb"))?,
         state: state.ok_or_else(|| DecodeError::missing("state"))?,
         scope: it.scope.parse().ok(),

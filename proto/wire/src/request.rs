@@ -62,7 +62,9 @@ pub enum Request {
 /// # Errors
 /// It is not a UUID.
 pub fn parse_operation_id(text: &str) -> Result<Uuid, DecodeError> {
-    text.parse().map_err(|_| DecodeError::wrong("operation", format!("`{}` is not an operation's id (a UUID)", short(text))))
+    text.parse().map_err(|_| {
+        DecodeError::wrong("operation", format!("`{}` is not an operation's id (a UUID)", short(text)))
+    })
 }
 
 fn short(text: &str) -> String {
@@ -85,8 +87,8 @@ pub fn encode_request(request: &operation::Request) -> Request {
         }),
         Verb::Undo => Request::Undo(v1::UndoRequest {
             options,
-            operation: String::new(),
-            confirmation: request.confirmation.clone().unwrap_or_default(),
+            operation: request.undoes.map(|id| id.to_string()).unwrap_or_default(),
+            destructive,
         }),
     }
 }
@@ -105,8 +107,9 @@ pub fn decode_request(request: Request) -> Result<operation::Request, DecodeErro
             Ok(operation::Request { dry_run: it.dry_run, allow_phased: it.allow_phased, ..plain })
         }
         Request::Undo(it) => {
-            let plain = plain(Verb::Undo, it.options)?;
-            Ok(operation::Request { confirmation: some(it.confirmation), ..plain })
+            let undo = destructive(Verb::Undo, it.options, it.destructive)?;
+            let undoes = some(it.operation).map(|id| parse_operation_id(&id)).transpose()?;
+            Ok(operation::Request { undoes, scope: None, ..undo })
         }
     }
 }
@@ -180,6 +183,7 @@ fn plain(verb: Verb, options: Option<v1::OperationOptions>) -> Result<operation:
         plan_digest: None,
         terminate_sessions: false,
         allow_phased: false,
+        undoes: None,
     })
 }
 

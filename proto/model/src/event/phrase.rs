@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Accepted, Blocker, ChainCompleted, DatabaseSwapped, EventKind, Finished, Progress, Queued, RevisionApplied,
-    SchemaReset,
+    Accepted, Blocker, ChainCompleted, DatabaseSwapped, EventKind, Finished, Progress, Queued,
+    RevisionApplied, SchemaReset,
 };
 use crate::{
     plan::{Plan, count},

@@ -1,0 +1,129 @@
+//! The verbs: each takes what is meant, talks to the daemon, shows the result, and gives the exit code.
+
+use model::fault::{Fault, exit};
+use uuid::Uuid;
+
+use crate::{
+    args::{Args, OperationsVerb, ReportVerb, Verb},
+    intent::{Destination, Operate},
+    render::Screen,
+    view,
+};
+
+mod explain;
+mod operate;
+mod operations;
+mod report;
+mod settle;
+mod targets;
+
+/// Does what was asked.
+pub(crate) async fn dispatch(args: Args, mut screen: Screen) -> u8 {
+    let title = title(&args.verb);
+    match run(args, &mut screen).await {
+        Ok(code) => code,
+        Err(fault) => {
+            screen.fault(title, &fault);
+            fault.reason.exit_code()
+        }
+    }
+}
+
+async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
+    match &args.verb {
+        Verb::Explain { code } => return explain::run(screen, code.as_deref()),
+        Verb::Completions { shell } => return explain::completions(screen, *shell),
+        _ => {}
+    }
+    choose_progress(&args.verb, screen);
+    let to = Destination::of(&args, screen.environment())?;
+    match &args.verb {
+        Verb::Reset(it) => {
+            operate::run(screen, &to, Operate::reset(model::operation::Verb::Reset, it, &to.target)?).await
+        }
+        Verb::Run(it) => {
+            operate::run(screen, &to, Operate::reset(model::operation::Verb::Run, it, &to.target)?).await
+        }
+        Verb::Migrate(it) => operate::run(screen, &to, Operate::migrate(it, &to.target)?).await,
+        Verb::Validate(it) => operate::run(screen, &to, Operate::validate(it, &to.target)?).await,
+        Verb::Operations(verb) => match verb {
+            OperationsVerb::List { active, limit, list } => {
+                operations::list(screen, &to, *active, *limit, list.json).await
+            }
+            OperationsVerb::Show { id, list } => operations::show(screen, &to, parse(id)?, list.json).await,
+            OperationsVerb::Watch { id, from, follow } => {
+                operations::watch(screen, &to, parse(id)?, *from, &follow.into()).await
+            }
+            OperationsVerb::Cancel { id, reason } => {
+                operations::cancel(screen, &to, parse(id)?, reason).await
+            }
+        },
+        Verb::Report(ReportVerb::Get { id, report_path }) => {
+            report::get(screen, &to, parse(id)?, report_path.as_deref()).await
+        }
+        Verb::Status(list) => targets::status(screen, &to, list.json).await,
+        Verb::Targets(list) => targets::list(screen, &to, list.json).await,
+        Verb::Explain { .. } | Verb::Completions { .. } => Ok(exit::OK),
+    }
+}
+
+/// Before anything can go wrong, so that even the first fault has the form that was asked for.
+fn choose_progress(verb: &Verb, screen: &mut Screen) {
+    let mode = match verb {
+        Verb::Reset(it) | Verb::Run(it) => it.common.follow.progress,
+        Verb::Migrate(it) => it.common.follow.progress,
+        Verb::Validate(it) => it.common.follow.progress,
+        Verb::Operations(OperationsVerb::Watch { follow, .. }) => follow.progress,
+        _ => return,
+    };
+    screen.progress(mode);
+}
+
+fn title(verb: &Verb) -> &'static str {
+    match verb {
+        Verb::Reset(_) => "reset",
+        Verb::Run(_) => "run",
+        Verb::Migrate(_) => "migrate",
+        Verb::Validate(_) => "validate",
+        Verb::Operations(OperationsVerb::List { .. }) => "operations list",
+        Verb::Operations(OperationsVerb::Show { .. }) => "operations show",
+        Verb::Operations(OperationsVerb::Watch { .. }) => "operations watch",
+        Verb::Operations(OperationsVerb::Cancel { .. }) => "operations cancel",
+        Verb::Report(_) => "report get",
+        Verb::Status(_) => "status",
+        Verb::Targets(_) => "targets",
+        Verb::Explain { .. } => "explain",
+        Verb::Completions { .. } => "completions",
+    }
+}
+
+fn parse(id: &str) -> Result<Uuid, Fault> {
+    wire::parse_operation_id(id).map_err(|error| {
+        let text = error.to_string();
+        let text = text.strip_prefix("operation: ").unwrap_or(&text);
+        Fault::new(model::fault::Reason::InvalidRequest, text)
+            .hint("`resetctl operations list` shows the ids")
+    })
+}
+
+/// Lines of data, to stdout.
+fn print(screen: &mut Screen, lines: &[String]) -> Result<u8, Fault> {
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    print_bytes(screen, text.as_bytes())
+}
+
+fn print_json(screen: &mut Screen, value: &serde_json::Value) -> Result<u8, Fault> {
+    print_bytes(screen, format!("{value:#}\n").as_bytes())
+}
+
+fn print_bytes(screen: &mut Screen, bytes: &[u8]) -> Result<u8, Fault> {
+    let written = screen.data(bytes);
+    written.map(|()| exit::OK).map_err(|e| {
+        Fault::new(model::fault::Reason::ReportUnwritable, format!("standard output cannot be written: {e}"))
+    })
+}
+
+/// What the contract promises was missing.
+fn promised<T>(value: Option<T>, what: &str) -> Result<T, Fault> {
+    value.ok_or_else(|| view::broken(&format!("no {what}")))
+}

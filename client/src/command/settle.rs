@@ -1,0 +1,167 @@
+//! What is left to do when the watching has ended: the report on disk, the last words, the exit code.
+
+use model::{
+    event::EventKind,
+    fault::{Fault, Reason, exit},
+    operation::{Request, Verb},
+    report::Report,
+};
+use uuid::Uuid;
+use wire::Received;
+
+use super::report;
+use crate::{
+    connection::Connection,
+    intent::Destination,
+    invocation,
+    render::Screen,
+    report_file::{self, Place},
+    signals::Signal,
+    watch::{Ending, Seen},
+};
+
+/// What was watched, and where its report goes.
+pub(crate) struct Case<'a> {
+    /// The daemon.
+    pub(crate) to: &'a Destination,
+    /// Channels to it.
+    pub(crate) connection: &'a Connection,
+    /// Where the report goes.
+    pub(crate) place: &'a Place,
+    /// What it does.
+    pub(crate) verb: Verb,
+    /// The target's name as far as it is known.
+    pub(crate) target: String,
+    /// What was asked, when it was asked by this client.
+    pub(crate) request: Option<&'a Request>,
+}
+
+/// Settles it and gives the exit code: always that of the operation or of the refusal, whatever becomes of the report.
+pub(crate) async fn settle(screen: &mut Screen, mut case: Case<'_>, ending: Ending, seen: &Seen) -> u8 {
+    if let Some(accepted) = &seen.accepted {
+        case.target = accepted.target.clone();
+    }
+    match ending {
+        Ending::Finished(event) => finished(screen, &case, &event).await,
+        Ending::Accepted(operation) => accepted(screen, &case, operation),
+        Ending::Failed(fault) => {
+            screen.fault(&case.title(), &fault);
+            stand_in(screen, &case, seen, &fault);
+            fault.reason.exit_code()
+        }
+        Ending::Lost(fault) => lost(screen, &case, seen, fault),
+        Ending::Detached(signal) => detached(screen, &case, seen, signal),
+    }
+}
+
+impl Case<'_> {
+    fn title(&self) -> String {
+        match self.target.as_str() {
+            "" => self.verb.as_str().to_owned(),
+            target => format!("{} of {target}", self.verb.as_str()),
+        }
+    }
+
+    fn file_name(&self, operation: Option<Uuid>) -> String {
+        report_file::name(jiff::Timestamp::now(), &self.target, self.verb.as_str(), operation)
+    }
+}
+
+async fn finished(screen: &mut Screen, case: &Case<'_>, event: &Received) -> u8 {
+    screen.finished(event, &case.title());
+    let (expected, own) = match &event.kind {
+        Some(EventKind::Finished(end)) => (end.report_sha256.as_str(), end.exit_code()),
+        _ => ("", exit::FAILED),
+    };
+    let name = case.file_name(Some(event.operation));
+    let kept = match report::fetch(case.connection, event.operation, expected).await {
+        Ok(bytes) => keep(screen, case.place, &name, &bytes),
+        Err(fault) => Err(fault.to_string()),
+    };
+    if let Err(problem) = kept {
+        let again = invocation::report(case.to, event.operation);
+        screen.alarm(&format!(
+            "THE REPORT IS NOT ON DISK: {problem}. The operation's outcome stands; fetch it with: {again}"
+        ));
+    }
+    event.exit_code.unwrap_or(own)
+}
+
+fn accepted(screen: &mut Screen, case: &Case<'_>, operation: Uuid) -> u8 {
+    screen.say(&format!(
+        "{} goes on; watch it with: {}",
+        case.title(),
+        invocation::watch(case.to, operation)
+    ));
+    match screen.data(format!("{operation}\n").as_bytes()) {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            screen
+                .alarm(&format!("standard output cannot be written: {error}; the operation is {operation}"));
+            exit::FAILED
+        }
+    }
+}
+
+fn lost(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: Fault) -> u8 {
+    let fault = match seen.operation {
+        Some(operation) => fault
+            .hint(format!(
+                "the operation goes on without this client; re-attach with: {}",
+                invocation::watch(case.to, operation)
+            ))
+            .with("operation", operation),
+        None => fault
+            .hint("whether the request arrived is not known: `resetctl operations list` shows it if it did"),
+    };
+    screen.fault(&case.title(), &fault);
+    stand_in(screen, case, seen, &fault);
+    fault.reason.exit_code()
+}
+
+fn detached(screen: &mut Screen, case: &Case<'_>, seen: &Seen, signal: Signal) -> u8 {
+    let name = signal.name();
+    let text = match seen.operation {
+        Some(operation) => {
+            let again = invocation::watch(case.to, operation);
+            format!("detached by {name}; the operation goes on: {again}")
+        }
+        None => format!(
+            "detached by {name} before the daemon accepted anything; if the request arrived, `resetctl operations list` shows it"
+        ),
+    };
+    screen.alarm(&text);
+    // An older report at the named path must not be taken for this operation's.
+    if matches!(case.place, Place::File(_)) {
+        stand_in(screen, case, seen, &Fault::new(Reason::ContactLost, text));
+    }
+    signal.exit_code()
+}
+
+/// The report of a call that has none from the daemon: refused, lost or left.
+fn stand_in(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: &Fault) {
+    let request = case.request;
+    let scope = request.and_then(|r| r.scope);
+    let dry_run = request.is_some_and(|r| r.dry_run);
+    let target = match fault.metadata.get("target") {
+        Some(target) if case.target.is_empty() => target,
+        _ => &case.target,
+    };
+    let mut report = Report::new(case.verb, target, jiff::Timestamp::now()).refused(scope, dry_run, fault);
+    report.operation = seen.operation;
+    report.labels = request.map(|r| r.labels.clone()).unwrap_or_default();
+    report.target_db = seen.accepted.as_ref().map(|a| a.database.clone());
+    report.plan = seen.plan.clone();
+    let name = case.file_name(seen.operation);
+    if let Err(problem) = keep(screen, case.place, &name, report.to_text().as_bytes()) {
+        screen.alarm(&format!("THE REPORT IS NOT ON DISK: {problem}"));
+    }
+}
+
+fn keep(screen: &mut Screen, place: &Place, name: &str, bytes: &[u8]) -> Result<(), String> {
+    let written = place.write(name, bytes, |bytes| screen.data(bytes)).map_err(|e| e.to_string())?;
+    if let Some(path) = written {
+        screen.say(&format!("report: {}", path.display()));
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! `status` and `targets`.
+
+use model::fault::{Fault, exit};
+use serde_json::Value;
+use wire::v1;
+
+use super::{operate, print, print_json, promised};
+use crate::{
+    connection::{self, Connection},
+    intent::Destination,
+    render::{Screen, json, listing},
+    status::normalise,
+    view::Target,
+};
+
+/// `targets`
+///
+/// # Errors
+/// The daemon cannot be reached or refuses.
+pub(crate) async fn list(screen: &mut Screen, to: &Destination, as_json: bool) -> Result<u8, Fault> {
+    let all = every(&Connection::new(to.address.clone())).await?;
+    if as_json {
+        return print_json(screen, &Value::Array(all.iter().map(json::target).collect()));
+    }
+    if all.is_empty() {
+        screen.say("no targets that you may see");
+        return Ok(exit::OK);
+    }
+    let lines = listing::targets(&all, screen.data_width());
+    print(screen, &lines)
+}
+
+/// `status`: of one target when one is named, else of all.
+///
+/// # Errors
+/// The daemon cannot be reached or refuses, or there is no such target.
+pub(crate) async fn status(screen: &mut Screen, to: &Destination, as_json: bool) -> Result<u8, Fault> {
+    let connection = Connection::new(to.address.clone());
+    let daemon = operate::daemon(&connection).await?;
+    let targets = match to.target.as_str() {
+        "" => every(&connection).await?.iter().map(|t| t.name.clone()).collect(),
+        name => vec![name.to_owned()],
+    };
+    let mut full = Vec::new();
+    for name in targets {
+        full.push(one(&connection, name).await?);
+    }
+    match as_json {
+        true => print_json(screen, &json::status(&daemon, &full)),
+        false => print(screen, &listing::status(&daemon, &full)),
+    }
+}
+
+async fn every(connection: &Connection) -> Result<Vec<Target>, Fault> {
+    let mut client = connection::targets(connection.open().await?);
+    let reply = client.list_targets(v1::ListTargetsRequest {}).await.map_err(|s| normalise(&s).fault)?;
+    reply.into_inner().targets.into_iter().map(Target::try_from).collect()
+}
+
+async fn one(connection: &Connection, target: String) -> Result<Target, Fault> {
+    let mut client = connection::targets(connection.open().await?);
+    let reply = client.get_target(v1::GetTargetRequest { target }).await.map_err(|s| normalise(&s).fault)?;
+    promised(reply.into_inner().target, "target")?.try_into()
+}

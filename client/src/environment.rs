@@ -1,0 +1,28 @@
+//! The only place that reads the environment (clap reads `RESETCTL_SERVER` and `RESETCTL_TARGET` itself).
+
+use std::path::PathBuf;
+
+/// What the environment says.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `XDG_RUNTIME_DIR`: where the daemon of this user listens.
+    pub runtime_dir: Option<PathBuf>,
+    /// `XDG_CONFIG_HOME`, else `~/.config`.
+    pub config_home: Option<PathBuf>,
+    /// `NO_COLOR` is set, or the terminal is `dumb`.
+    pub no_color: bool,
+}
+
+impl Environment {
+    /// Reads the environment of this process.
+    #[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
+    #[must_use]
+    pub fn of_process() -> Self {
+        let path = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        Self {
+            runtime_dir: path("XDG_RUNTIME_DIR"),
+            config_home: path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config"))),
+            no_color: path("NO_COLOR").is_some() || path("TERM").is_some_and(|t| t.as_os_str() == "dumb"),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What the command line means: words become the model's own types, contradictions are told before anything is sent.
+//!
+//! It must not open connections or write files; it reads the chain folders that were named.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use model::{
+    fault::{Fault, Reason},
+    operation::{Request, Verb, Wait, limits},
+    profile::Scope,
+};
+use uuid::Uuid;
+
+use crate::{
+    address::{self, Address},
+    args::{Args, FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, ValidateArgs},
+    chains,
+    context::{self, Context},
+    environment::Environment,
+};
+
+/// Which daemon, and which of its targets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Destination {
+    /// Where the daemon listens.
+    pub(crate) address: Address,
+    /// The target; empty: the daemon's only one.
+    pub(crate) target: String,
+}
+
+/// Where a report goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum ReportTo {
+    /// A new file in the default folder.
+    DefaultFolder,
+    /// This file.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// How an operation is followed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Follow {
+    /// Where its report goes.
+    pub(crate) report: ReportTo,
+    /// How progress is shown.
+    pub(crate) progress: ProgressMode,
+    /// How long to try to re-attach.
+    pub(crate) patience: Duration,
+}
+
+/// An operation to be started.
+#[derive(Clone, Debug)]
+pub(crate) struct Operate {
+    /// What is asked.
+    pub(crate) request: Request,
+    /// How it is followed.
+    pub(crate) follow: Follow,
+    /// Return when it is accepted.
+    pub(crate) detach: bool,
+    /// The folder of the caller's own chains, as it was named.
+    pub(crate) chains_folder: Option<PathBuf>,
+}
+
+impl Destination {
+    /// From the command line (and its environment variables), the context, and the usual places.
+    ///
+    /// # Errors
+    /// The context or the address is wrong.
+    pub(crate) fn of(args: &Args, environment: &Environment) -> Result<Self, Fault> {
+        let context = context::load(environment, args.context.as_deref())?;
+        Self::choose(args, context, environment)
+    }
+
+    /// A server named without a context is not the default context's: its target is not taken over then.
+    fn choose(args: &Args, context: Context, environment: &Environment) -> Result<Self, Fault> {
+        let said = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
+        let (server, target) = (said(&args.server), said(&args.target));
+        let context = if server.is_some() && args.context.is_none() { Context::default() } else { context };
+        let address = match server.or(context.server) {
+            Some(text) => text.parse()?,
+            None => address::default_address(environment),
+        };
+        Ok(Self { address, target: target.or(context.target).unwrap_or_default() })
+    }
+}
+
+impl ReportTo {
+    /// `-` is standard output.
+    pub(crate) fn of(path: Option<&Path>, otherwise: Self) -> Self {
+        match path {
+            None => otherwise,
+            Some(path) if path.as_os_str() == "-" => Self::Stdout,
+            Some(path) => Self::File(path.to_owned()),
+        }
+    }
+}
+
+impl From<&FollowArgs> for Follow {
+    fn from(args: &FollowArgs) -> Self {
+        Self {
+            report: ReportTo::of(args.report_path.as_deref(), ReportTo::DefaultFolder),
+            progress: args.progress,
+            patience: args.reconnect_timeout,
+        }
+    }
+}
+
+impl Operate {
+    /// `reset` and `run`.
+    ///
+    /// # Errors
+    /// The words contradict each other, or a chain folder cannot be read.
+    pub(crate) fn reset(verb: Verb, args: &ResetArgs, target: &str) -> Result<Self, Fault> {
+        let scope = args.scope();
+        if scope == Scope::Database && !args.managed_schema.is_empty() {
+            return Err(Fault::new(
+                Reason::ScopeConflict,
+                "--managed-schema cannot be used with --scope database: the whole database is replaced",
+            )
+            .hint("leave one of the two out"));
+        }
+        let plain = Self::plain(verb, &args.common, target)?;
+        let request = Request {
+            scope: Some(scope),
+            managed_schemas: args.managed_schema.clone(),
+            dry_run: args.dry_run,
+            confirmation: args.confirm_destructive_reset.clone(),
+            allow_production_db_name: args.allow_production_db_name,
+            plan_digest: args.plan_digest.clone(),
+            terminate_sessions: args.terminate_sessions,
+            ..plain.request
+        };
+        Ok(Self { request, ..plain })
+    }
+
+    /// `migrate`.
+    ///
+    /// # Errors
+    /// The words contradict each other, or a chain folder cannot be read.
+    pub(crate) fn migrate(args: &MigrateArgs, target: &str) -> Result<Self, Fault> {
+        let plain = Self::plain(Verb::Migrate, &args.common, target)?;
+        let request = Request { dry_run: args.dry_run, allow_phased: args.allow_phased, ..plain.request };
+        Ok(Self { request, ..plain })
+    }
+
+    /// `validate`.
+    ///
+    /// # Errors
+    /// The words contradict each other, or a chain folder cannot be read.
+    pub(crate) fn validate(args: &ValidateArgs, target: &str) -> Result<Self, Fault> {
+        Self::plain(Verb::Validate, &args.common, target)
+    }
+
+    /// A person may be asked to confirm: it drops something and nothing was said about it.
+    pub(crate) fn needs_confirmation(&self) -> bool {
+        let request = &self.request;
+        request.verb.is_destructive() && !request.dry_run && request.confirmation.is_none()
+    }
+
+    fn plain(verb: Verb, args: &OperationArgs, target: &str) -> Result<Self, Fault> {
+        if args.timeout.is_some_and(|t| t.is_zero()) {
+            return Err(usage("--timeout must be longer than nothing"));
+        }
+        let request = Request {
+            request_id: Uuid::new_v4(),
+            verb,
+            target: target.to_owned(),
+            labels: labels(&args.label)?,
+            wait: wait(args.wait),
+            timeout: args.timeout,
+            expect_chains: args.expect_chains.as_deref().map(expected_fingerprint).transpose()?,
+            client_chains: args.chains.as_deref().map(chains::read).transpose()?.unwrap_or_default(),
+            scope: None,
+            managed_schemas: Vec::new(),
+            dry_run: false,
+            confirmation: None,
+            allow_production_db_name: false,
+            plan_digest: None,
+            terminate_sessions: false,
+            allow_phased: false,
+            undoes: None,
+        };
+        Ok(Self {
+            request,
+            follow: (&args.follow).into(),
+            detach: args.detach,
+            chains_folder: args.chains.clone(),
+        })
+    }
+}
+
+fn wait(said: Option<Option<Duration>>) -> Wait {
+    match said {
+        None => Wait::No,
+        Some(None) => Wait::Forever,
+        Some(Some(limit)) => Wait::AtMost(limit),
+    }
+}
+
+/// A fingerprint stays one; anything else is a folder of chains.
+fn expected_fingerprint(text: &str) -> Result<String, Fault> {
+    match text.strip_prefix("sha256:") {
+        Some(hex) if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => {
+            Ok(text.to_owned())
+        }
+        Some(_) => {
+            Err(usage(format!("--expect-chains: `{text}` is not a fingerprint (sha256: and 64 hex digits)")))
+        }
+        None => Ok(chains::assemble(Path::new(text))?.fingerprint()),
+    }
+}
+
+fn labels(said: &[String]) -> Result<BTreeMap<String, String>, Fault> {
+    let mut all = BTreeMap::new();
+    for text in said {
+        let (key, value) = text
+            .split_once('=')
+            .filter(|(key, _)| !key.is_empty())
+            .ok_or_else(|| usage(format!("--label: `{text}` is not KEY=VALUE")))?;
+        if key.len() > limits::LABEL_KEY || value.len() > limits::LABEL_VALUE {
+            let (k, v) = (limits::LABEL_KEY, limits::LABEL_VALUE);
+            return Err(usage(format!("--label {key}: keys have at most {k} bytes and values {v}")));
+        }
+        if all.insert(key.to_owned(), value.to_owned()).is_some_and(|before| before != value) {
+            return Err(usage(format!("--label {key}: given twice with different values")));
+        }
+    }
+    match all.len() > limits::LABELS {
+        true => Err(usage(format!("--label: at most {} labels", limits::LABELS))),
+        false => Ok(all),
+    }
+}
+
+fn usage(message: impl Into<String>) -> Fault {
+    Fault::new(Reason::InvalidRequest, message)
+}
+
+#[cfg(test)]
+mod tests;

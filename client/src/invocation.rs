@@ -1,0 +1,90 @@
+//! Command lines to be copied: how to re-attach, how to fetch a report, how to execute a plan.
+
+use model::{
+    operation::{Request, Wait},
+    plan::Plan,
+};
+use uuid::Uuid;
+
+use crate::intent::{Destination, Operate};
+
+/// Follows an operation to its end.
+pub(crate) fn watch(destination: &Destination, operation: Uuid) -> String {
+    line(begin(destination), [format!("operations watch {operation}")])
+}
+
+/// Fetches the report of an operation.
+pub(crate) fn report(destination: &Destination, operation: Uuid) -> String {
+    line(begin(destination), [format!("report get {operation}")])
+}
+
+/// Executes exactly this plan.
+pub(crate) fn execute(destination: &Destination, operate: &Operate, plan: &Plan) -> String {
+    let request = &operate.request;
+    let mut words = vec![request.verb.as_str().to_owned()];
+    if let Some(scope) = request.scope {
+        words.push(format!("--scope {scope}"));
+    }
+    words.extend(request.managed_schemas.iter().map(|s| format!("--managed-schema {}", quoted(s))));
+    let flags = [
+        (request.allow_production_db_name, "--allow-production-db-name"),
+        (request.terminate_sessions, "--terminate-sessions"),
+        (request.allow_phased, "--allow-phased"),
+    ];
+    words.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, flag)| flag.to_owned()));
+    if let Some(folder) = &operate.chains_folder {
+        words.push(format!("--chains {}", quoted(&folder.display().to_string())));
+    }
+    words.extend(request.expect_chains.iter().map(|f| format!("--expect-chains {f}")));
+    words.extend(request.labels.iter().map(|(k, v)| format!("--label {}", quoted(&format!("{k}={v}")))));
+    words.extend(limits(request));
+    if request.verb.is_destructive() {
+        words.push(format!("--plan-digest {}", plan.digest));
+        words.push("--confirm-destructive-reset RESET".to_owned());
+    }
+    let mut first = begin(destination);
+    first.push(format!("--target {}", quoted(&plan.target)));
+    line(first, words)
+}
+
+fn limits(request: &Request) -> Vec<String> {
+    let text = model::duration::format_duration;
+    let wait = match request.wait {
+        Wait::No => None,
+        Wait::Forever => Some("--wait".to_owned()),
+        Wait::AtMost(limit) => Some(format!("--wait={}", text(limit))),
+    };
+    wait.into_iter().chain(request.timeout.map(|t| format!("--timeout {}", text(t)))).collect()
+}
+
+/// The server is always said: the line may be pasted where another environment holds.
+fn begin(destination: &Destination) -> Vec<String> {
+    vec!["resetctl".to_owned(), format!("--server {}", quoted(&destination.address.to_string()))]
+}
+
+fn line(mut words: Vec<String>, more: impl IntoIterator<Item = String>) -> String {
+    words.extend(more);
+    words.join(" ")
+}
+
+/// A word as a POSIX shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_the_shell() {
+        assert_eq!(quoted("unix:/run/resetd.sock"), "unix:/run/resetd.sock");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+}

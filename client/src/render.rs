@@ -1,0 +1,288 @@
+//! The screen: the only place that prints. Data goes to stdout, progress and talk to stderr.
+//!
+//! It must not decide anything about operations.
+
+use std::{
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use model::{
+    event::{EventKind, Finished},
+    fault::Fault,
+    finding::Severity,
+    plan::Plan,
+};
+use serde_json::Value;
+use wire::Received;
+
+use crate::{
+    args::ProgressMode,
+    environment::Environment,
+    io::{Io, Keyboard},
+};
+
+pub(crate) mod event;
+pub(crate) mod json;
+pub(crate) mod listing;
+mod outcome;
+mod plan;
+pub(crate) mod table;
+pub(crate) mod text;
+
+use event::Weight;
+use text::Paint;
+
+/// What is not a terminal is never wrapped or shortened.
+const UNBOUNDED: usize = 1_000_000;
+/// In a log, what only moves is told this often.
+const SELDOM: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Mode {
+    Tty,
+    Plain,
+    Json,
+    Quiet,
+}
+
+/// The screen of one client.
+pub(crate) struct Screen {
+    io: Io,
+    mode: Mode,
+    bar: Option<ProgressBar>,
+    told: Option<(String, Instant)>,
+}
+
+impl Screen {
+    pub(crate) fn new(io: Io) -> Self {
+        let mode = if io.stderr_is_terminal { Mode::Tty } else { Mode::Plain };
+        Self { io, mode, bar: None, told: None }
+    }
+
+    /// Chooses how progress is shown.
+    pub(crate) fn progress(&mut self, mode: ProgressMode) {
+        self.mode = match mode {
+            ProgressMode::Auto if self.io.stderr_is_terminal => Mode::Tty,
+            ProgressMode::Auto | ProgressMode::Plain => Mode::Plain,
+            ProgressMode::Tty => Mode::Tty,
+            ProgressMode::Json => Mode::Json,
+            ProgressMode::Quiet => Mode::Quiet,
+        };
+    }
+
+    /// A person is there to be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.io.interactive && matches!(self.mode, Mode::Tty | Mode::Plain)
+    }
+
+    pub(crate) fn keyboard(&self) -> Keyboard {
+        self.io.keyboard.clone()
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.io.environment
+    }
+
+    /// Help and version go to stdout, a wrong command line to stderr.
+    pub(crate) fn usage(&mut self, text: &clap::builder::StyledStr, help: bool) {
+        let colour = !self.io.environment.no_color;
+        let (to, colour) = match help {
+            true => (&mut self.io.stdout, colour && self.io.stdout_width.is_some()),
+            false => (&mut self.io.stderr, colour && self.io.stderr_is_terminal),
+        };
+        // A closed terminal cannot be told anything.
+        let _ = if colour { write!(to, "{}", text.ansi()) } else { write!(to, "{text}") };
+        let _ = to.flush();
+    }
+
+    /// Data, to stdout.
+    ///
+    /// # Errors
+    /// It could not be written; a reader that closed the pipe wanted no more, and is no error.
+    pub(crate) fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let written = self.io.stdout.write_all(bytes).and_then(|()| self.io.stdout.flush());
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The columns that data may take.
+    pub(crate) fn data_width(&self) -> usize {
+        self.io.stdout_width.unwrap_or(UNBOUNDED)
+    }
+
+    /// Talk, where somebody may listen.
+    pub(crate) fn say(&mut self, text: &str) {
+        self.talk("CLIENT", Severity::Info, text);
+    }
+
+    /// A warning.
+    pub(crate) fn warn(&mut self, text: &str) {
+        self.talk("CLIENT", Severity::Warning, text);
+    }
+
+    /// A warning that even `quiet` shows.
+    pub(crate) fn alarm(&mut self, text: &str) {
+        self.talk("CLIENT", Severity::Error, text);
+    }
+
+    fn talk(&mut self, code: &str, severity: Severity, text: &str) {
+        let (paint, width) = (self.paint(), self.width());
+        match self.mode {
+            Mode::Json => self.json(&event::json_talk(code, severity, text)),
+            Mode::Quiet if severity != Severity::Error => {}
+            _ => {
+                let first = match severity {
+                    Severity::Info => "",
+                    Severity::Warning | Severity::Error => "warning: ",
+                };
+                let paint =
+                    |line: &String| if first.is_empty() { paint.dim(line) } else { paint.yellow(line) };
+                let lines = text::wrap(first, text, width).iter().map(paint).collect();
+                self.lines(lines);
+            }
+        }
+    }
+
+    /// A question; the answer comes from the keyboard.
+    pub(crate) fn ask(&mut self, question: &str) {
+        self.rest();
+        // A closed terminal cannot be asked: its input ends as well.
+        let _ = write!(self.io.stderr, "{question}");
+        let _ = self.io.stderr.flush();
+    }
+
+    /// An event that is not the last.
+    pub(crate) fn event(&mut self, event: &Received) {
+        match (self.mode, event::weight(event)) {
+            (Mode::Json, _) => self.json(&event::json(event)),
+            (Mode::Quiet, _) | (_, Weight::Silent) => {}
+            (Mode::Plain, Weight::Milestone) => self.lines(vec![event::plain(event)]),
+            (Mode::Plain, Weight::Moving) => self.seldom(event),
+            (Mode::Tty, Weight::Milestone) => {
+                let (mark, text) = event::tty(event, self.paint());
+                let lines = text::wrap(&mark, &text, self.width());
+                self.lines(lines);
+                self.moving(event);
+            }
+            (Mode::Tty, Weight::Moving) => self.moving(event),
+        }
+    }
+
+    /// A whole plan, with the command that executes it.
+    pub(crate) fn plan(&mut self, plan: &Plan, execute: &str) {
+        if matches!(self.mode, Mode::Tty | Mode::Plain) {
+            let lines = plan::lines(plan, execute, self.width(), self.paint());
+            self.lines(lines);
+        }
+    }
+
+    /// The last event.
+    pub(crate) fn finished(&mut self, event: &Received, title: &str) {
+        self.rest();
+        let (width, paint) = (self.width(), self.paint());
+        let lines = match &event.kind {
+            _ if self.mode == Mode::Json => return self.json(&event::json(event)),
+            Some(EventKind::Finished(end)) if self.silenced(end) => return,
+            Some(EventKind::Finished(end)) => outcome::finished(end, title, width, paint),
+            _ => text::wrap("", &event.text, width),
+        };
+        self.lines(lines);
+    }
+
+    fn silenced(&self, end: &Finished) -> bool {
+        self.mode == Mode::Quiet && end.error.is_none()
+    }
+
+    /// What went wrong without an operation's end.
+    pub(crate) fn fault(&mut self, title: &str, fault: &Fault) {
+        self.rest();
+        match self.mode {
+            Mode::Json => {
+                let hint = fault.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
+                let text = format!("{title}: {fault}{hint}");
+                self.json(&event::json_talk(fault.reason.name(), Severity::Error, &text));
+            }
+            _ => self.lines(outcome::fault(fault, title, self.width(), self.paint())),
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn rest(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn moving(&mut self, event: &Received) {
+        let bar = self.bar.get_or_insert_with(new_bar);
+        match &event.kind {
+            Some(EventKind::Progress(it)) if it.total > 0 => {
+                bar.set_style(style("{spinner} {elapsed:>4} {bar:16} {pos}/{len} {wide_msg}"));
+                bar.set_length(it.total);
+                bar.set_position(it.done);
+                bar.set_message(text::clean(&format!("{}: {}", it.phase, it.current)));
+            }
+            _ => {
+                bar.set_style(style("{spinner} {elapsed:>4} {wide_msg}"));
+                bar.set_message(text::clean(&event.text));
+            }
+        }
+    }
+
+    /// The same thing again is told now and then, so that a log shows life; another thing at once.
+    fn seldom(&mut self, event: &Received) {
+        let phase = match &event.kind {
+            Some(EventKind::Progress(it)) => it.phase.clone(),
+            _ => event.text.clone(),
+        };
+        if self.told.as_ref().is_some_and(|(what, at)| *what == phase && at.elapsed() < SELDOM) {
+            return;
+        }
+        self.told = Some((phase, Instant::now()));
+        self.lines(vec![event::plain(event)]);
+    }
+
+    fn json(&mut self, value: &Value) {
+        self.lines(vec![value.to_string()]);
+    }
+
+    fn lines(&mut self, lines: Vec<String>) {
+        let stderr = &mut self.io.stderr;
+        let mut write = || {
+            for line in &lines {
+                // A closed terminal cannot be told anything; the operation and its report do not depend on it.
+                let _ = writeln!(stderr, "{line}");
+            }
+            let _ = stderr.flush();
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn paint(&self) -> Paint {
+        Paint(self.mode == Mode::Tty && self.io.stderr_is_terminal && !self.io.environment.no_color)
+    }
+
+    fn width(&self) -> usize {
+        self.io.stderr_width.unwrap_or(UNBOUNDED)
+    }
+}
+
+fn new_bar() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Operations, targets and the daemon as tables and lines. Pure.
+
+use jiff::Timestamp;
+use model::operation::{Operation, State};
+
+use super::{
+    table::{self, left, right},
+    text::clean,
+};
+use crate::view::{Daemon, Target};
+
+/// A table of operations.
+pub(crate) fn operations(all: &[Operation], width: usize) -> Vec<String> {
+    let columns = [
+        left("ID", 0),
+        left("VERB", 0),
+        left("TARGET", 0),
+        left("STATE", 0),
+        left("CREATED", 2),
+        right("TOOK", 4),
+        left("PRINCIPAL", 3),
+        left("SUMMARY", 5),
+    ];
+    let row = |it: &Operation| {
+        vec![
+            it.id.to_string(),
+            verb(it),
+            it.target.clone(),
+            state(it),
+            time(Some(it.created_at)),
+            took(it),
+            it.principal.clone(),
+            it.end.as_ref().map(|e| e.summary.clone()).unwrap_or_default(),
+        ]
+    };
+    table::layout(&columns, &all.iter().map(row).collect::<Vec<_>>(), width)
+}
+
+/// One operation in full.
+pub(crate) fn operation(it: &Operation) -> Vec<String> {
+    let labels: Vec<String> = it.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let end = it.end.as_ref();
+    let pairs = [
+        ("id", it.id.to_string()),
+        ("verb", verb(it)),
+        ("target", format!("{} (database {})", it.target, it.database)),
+        ("scope", it.scope.map(|s| s.to_string()).unwrap_or_default()),
+        ("state", state(it)),
+        ("reason", end.and_then(|e| e.reason).map(|r| r.to_string()).unwrap_or_default()),
+        ("summary", end.map(|e| e.summary.clone()).unwrap_or_default()),
+        ("exit code", end.map(|e| e.exit_code().to_string()).unwrap_or_default()),
+        ("principal", format!("{} ({})", it.principal, it.proof)),
+        ("labels", labels.join(", ")),
+        ("created", time(Some(it.created_at))),
+        ("started", time(it.started_at)),
+        ("finished", time(end.map(|e| e.at))),
+        ("events", it.last_sequence.to_string()),
+        ("report", end.map(|e| e.report_sha256.clone()).unwrap_or_default()),
+        ("request", it.request_id.to_string()),
+    ];
+    pairs.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| format!("{k:<10} {}", clean(v))).collect()
+}
+
+/// A table of targets.
+pub(crate) fn targets(all: &[Target], width: usize) -> Vec<String> {
+    let columns = [
+        left("TARGET", 0),
+        left("DATABASE", 1),
+        left("PROFILE", 2),
+        left("STATE", 0),
+        right("QUEUE", 3),
+        left("WINDOW", 4),
+        left("LAST", 5),
+    ];
+    let row = |it: &Target| {
+        vec![
+            it.name.clone(),
+            it.database.clone(),
+            it.profile.clone(),
+            holding(it),
+            it.queue.len().to_string(),
+            it.window
+                .as_ref()
+                .map(|w| format!("{} until {}", w.principal, time(w.ends_at)))
+                .unwrap_or_default(),
+            it.last.as_ref().map(|l| format!("{} {}", verb(l), state(l))).unwrap_or_default(),
+        ]
+    };
+    table::layout(&columns, &all.iter().map(row).collect::<Vec<_>>(), width)
+}
+
+/// The daemon and what goes on with targets.
+pub(crate) fn status(daemon: &Daemon, targets: &[Target]) -> Vec<String> {
+    let since = daemon.started_at.map(|at| format!(", since {}", time(Some(at)))).unwrap_or_default();
+    let mut lines = vec![
+        format!("daemon     resetd {}{since} (instance {})", clean(&daemon.version), clean(&daemon.instance)),
+        format!("cluster    PostgreSQL {}", clean(&daemon.postgres)),
+        format!("you are    {}", clean(&daemon.principal)),
+    ];
+    for chain in &daemon.chains {
+        let what = match chain.fault.as_str() {
+            "" => format!("at {}, {} revisions, {}", chain.head, chain.revisions, chain.fingerprint),
+            fault => format!("FAULTY: {fault}"),
+        };
+        lines.push(format!("chain      {}: {}", clean(&chain.name), clean(&what)));
+    }
+    for target in targets {
+        lines.push(String::new());
+        lines.extend(target_lines(target));
+    }
+    lines
+}
+
+fn target_lines(it: &Target) -> Vec<String> {
+    let mut lines =
+        vec![format!("target     {} (database {}, profile {})", it.name, it.database, it.profile)];
+    let flags = [(it.protected, "protected"), (!it.enrolled, "not enrolled")];
+    let flags: Vec<&str> = flags.into_iter().filter(|(on, _)| *on).map(|(_, what)| what).collect();
+    if !flags.is_empty() {
+        lines.push(format!("           {}", flags.join(", ")));
+    }
+    match &it.holder {
+        Some(holder) => lines.push(format!("lock       {}", holder.phrase())),
+        None => lines.push("lock       free".to_owned()),
+    }
+    for (n, waiting) in it.queue.iter().enumerate() {
+        let since = time(Some(waiting.created_at));
+        lines.push(format!(
+            "queue {:<4} {} by {} since {since} ({})",
+            n + 1,
+            verb(waiting),
+            waiting.principal,
+            waiting.id
+        ));
+    }
+    if let Some(window) = &it.window {
+        let why = if window.reason.is_empty() { String::new() } else { format!(": {}", window.reason) };
+        lines.push(format!("window     {} until {}{why}", window.principal, time(window.ends_at)));
+    }
+    if let Some(last) = &it.last {
+        let at = time(last.end.as_ref().map(|e| e.at));
+        lines.push(format!(
+            "last       {} by {} {} at {at} ({})",
+            verb(last),
+            last.principal,
+            state(last),
+            last.id
+        ));
+    }
+    lines.iter().map(|line| clean(line)).collect()
+}
+
+fn verb(it: &Operation) -> String {
+    format!("{}{}", it.verb.as_str(), if it.dry_run { " (dry run)" } else { "" })
+}
+
+fn state(it: &Operation) -> String {
+    it.end.as_ref().map_or_else(|| it.state.as_str().to_owned(), |end| end.outcome.as_str().to_owned())
+}
+
+fn holding(it: &Target) -> String {
+    match &it.holder {
+        Some(holder) => holder.verb.map_or("locked", model::operation::Verb::as_str).to_owned(),
+        None if it.protected => "protected".to_owned(),
+        None if !it.enrolled => "not enrolled".to_owned(),
+        None => "free".to_owned(),
+    }
+}
+
+fn time(at: Option<Timestamp>) -> String {
+    at.map(|at| format!("{at:.0}")).unwrap_or_default()
+}
+
+fn took(it: &Operation) -> String {
+    let Some((from, end)) = it.started_at.zip(it.end.as_ref()) else {
+        let still = if it.state == State::Waiting { "waits" } else { "" };
+        return still.to_owned();
+    };
+    format!("{:.1} s", end.at.duration_since(from).as_secs_f64())
+}

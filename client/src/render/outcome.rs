@@ -1,0 +1,120 @@
+//! How something ended, for a person: what happened, where, what to do, and where the report is. Pure.
+
+use model::{event::Finished, fault::Fault, operation::Outcome};
+
+use super::text::{Paint, clean, wrap};
+
+/// The lines of a fault: what happened, where, what to do, and the command that explains it.
+pub(crate) fn fault(fault: &Fault, title: &str, width: usize, paint: Paint) -> Vec<String> {
+    let mut lines = vec![paint.red(&clean(&format!("✗ {title}: {}", fault.reason)))];
+    lines.extend(wrap("  what happened: ", &fault.message, width));
+    lines.extend(place(fault, width));
+    if let Some(hint) = fault.hint.as_deref().filter(|h| !h.is_empty()) {
+        lines.extend(wrap("  what to do:    ", hint, width));
+    }
+    lines.push(format!("  more:          resetctl explain {}", fault.reason));
+    lines
+}
+
+/// The lines of an operation's end.
+pub(crate) fn finished(end: &Finished, title: &str, width: usize, paint: Paint) -> Vec<String> {
+    match &end.error {
+        Some(error) => fault(error, &format!("{title} {}", phrase(end.outcome)), width, paint),
+        None => {
+            let mut lines = wrap("", &format!("✓ {title} {}: {}", phrase(end.outcome), end.summary), width);
+            if let Some(first) = lines.first_mut() {
+                *first = paint.green(first);
+            }
+            lines
+        }
+    }
+}
+
+fn phrase(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::Differences => "found differences",
+        Outcome::Refused => "was refused",
+        Outcome::Cancelled => "was cancelled",
+        Outcome::Abandoned => "was abandoned",
+    }
+}
+
+fn place(fault: &Fault, width: usize) -> Vec<String> {
+    let sql = &fault.sql;
+    let mut parts = Vec::new();
+    if let Some(file) = &sql.file {
+        let line = sql.line.map(|l| format!(":{l}")).unwrap_or_default();
+        parts.push(format!("{file}{line}"));
+    }
+    parts.extend(sql.schema.iter().map(|s| format!("in schema {s}")));
+    parts.extend(sql.sqlstate.iter().map(|s| format!("SQLSTATE {s}")));
+    let mut lines = Vec::new();
+    if !parts.is_empty() {
+        lines.extend(wrap("  where:         ", &parts.join(", "), width));
+    }
+    if let Some(statement) = &sql.statement {
+        lines.extend(wrap("  statement:     ", statement, width));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use console::measure_text_width;
+    use model::fault::{Reason, SqlSite, Status};
+
+    use super::*;
+
+    fn failed() -> Finished {
+        let error = Fault::new(
+            Reason::RevisionFailed,
+            "relation \"a\" already exists, so revision core_002 could not be applied",
+        )
+        .hint("mend the statement and try again; nothing changed")
+        .at(SqlSite {
+            sqlstate: Some("42P07".into()),
+            schema: Some("general".into()),
+            file: Some("core/core_002.sql".into()),
+            line: Some(14),
+            statement: Some("CREATE TABLE a (\n  id int\n)".into()),
+        });
+        Finished {
+            outcome: Outcome::Failed,
+            status: Status::Error,
+            summary: "failed".into(),
+            report_sha256: String::new(),
+            error: Some(error),
+        }
+    }
+
+    #[test]
+    fn a_failure_says_what_where_and_what_to_do() {
+        for width in [60, 80, 120] {
+            let lines = finished(&failed(), "run of staging", width, Paint(false));
+            assert!(lines.iter().all(|l| measure_text_width(l) <= width), "{width}: {lines:#?}");
+            let text = lines.join("\n");
+            for part in [
+                "run of staging failed: REVISION_FAILED",
+                "core/core_002.sql:14",
+                "SQLSTATE 42P07",
+                "CREATE TABLE a ( id int )",
+                "what to do:",
+                "resetctl explain REVISION_FAILED",
+            ] {
+                assert!(text.contains(part), "{part} in\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_success_is_one_line() {
+        let end =
+            Finished { outcome: Outcome::Succeeded, summary: "6 schemas".into(), error: None, ..failed() };
+        assert_eq!(
+            finished(&end, "run of staging", 80, Paint(false)),
+            ["✓ run of staging succeeded: 6 schemas"]
+        );
+    }
+}

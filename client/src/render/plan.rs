@@ -1,0 +1,259 @@
+//! A plan, readable at a glance: totals first, then every schema, everything outside in full, findings, whether it would
+//! be refused, the digest, and the command that executes exactly this plan. Pure.
+
+use model::{
+    finding::{Finding, Severity},
+    plan::{Plan, PlannedChain, PlannedSchema},
+    profile::Scope,
+};
+
+use super::{
+    table::{self, left, right},
+    text::{Paint, bytes, clean, count, number, wrap},
+};
+
+/// The plan's lines.
+pub(crate) fn lines(plan: &Plan, execute: &str, width: usize, paint: Paint) -> Vec<String> {
+    let title = wrap("", &format!("Plan for {}", title(plan)), width);
+    let mut lines: Vec<String> = title.iter().map(|line| paint.bold(line)).collect();
+    lines.extend(totals(plan, width, paint));
+    lines.extend(schemas(plan, width, paint));
+    lines.extend(outside(plan, width, paint));
+    lines.extend(chains(plan, width, paint));
+    lines.extend(findings(&plan.findings, width, paint));
+    if let Some(refusal) = &plan.would_refuse {
+        lines.push(String::new());
+        let first = format!("A real run would be refused: {}: ", refusal.reason);
+        lines.extend(wrap("", &format!("{first}{}", refusal.text), width).iter().map(|l| paint.yellow(l)));
+    }
+    lines.push(String::new());
+    lines.push(format!("Digest {}", clean(&plan.digest)));
+    lines.push("To execute exactly this plan:".to_owned());
+    // Not wrapped: it is to be copied.
+    lines.push(format!("  {}", clean(execute)));
+    lines
+}
+
+fn title(plan: &Plan) -> String {
+    let scope = plan.scope.map(|s| format!(", scope {s}")).unwrap_or_default();
+    format!("{} (database {}{scope})", plan.target, plan.database)
+}
+
+fn totals(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
+    let mut all = Vec::new();
+    if !plan.schemas.is_empty() {
+        all.push(dropped(plan));
+    }
+    if !plan.created_schemas.is_empty() {
+        all.push(format!("creates {}", plan.created_schemas.join(", ")));
+    }
+    if !plan.chains.is_empty() {
+        let pending: usize = plan.chains.iter().map(|c| c.revisions.len()).sum();
+        all.push(format!("applies {}", count(pending as i128, "revision")));
+    }
+    if all.is_empty() && plan.outside.is_empty() {
+        all.push("changes nothing".to_owned());
+    }
+    let mut lines: Vec<String> = all.iter().flat_map(|text| wrap("  ", text, width)).collect();
+    if !plan.outside.is_empty() {
+        let lost =
+            format!("loses {} outside the managed schemas", count(plan.outside.len() as i128, "object"));
+        lines.extend(wrap("  ", &lost, width).iter().map(|line| paint.red(line)));
+    }
+    lines
+}
+
+fn dropped(plan: &Plan) -> String {
+    let sum = |of: fn(&PlannedSchema) -> i128| plan.schemas.iter().map(of).sum::<i128>();
+    let verb = match plan.scope {
+        Some(Scope::Database) => "replaces the whole database, in it",
+        _ => "drops",
+    };
+    format!(
+        "{verb} {}: {}, {}, about {}, {}",
+        count(plan.schemas.iter().filter(|s| s.exists).count() as i128, "schema"),
+        count(sum(|s| s.tables.into()), "table"),
+        count(sum(|s| s.objects.into()), "object"),
+        count(sum(|s| s.estimated_rows.max(0).into()), "row"),
+        bytes(plan.schemas.iter().map(|s| s.bytes.max(0)).fold(0, i64::saturating_add)),
+    )
+}
+
+fn schemas(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
+    if plan.schemas.is_empty() {
+        return Vec::new();
+    }
+    let columns = [
+        left("SCHEMA", 0),
+        left("OWNER", 3),
+        right("TABLES", 0),
+        right("OBJECTS", 4),
+        right("ROWS (EST.)", 2),
+        right("SIZE", 1),
+    ];
+    let row = |s: &PlannedSchema| match s.exists {
+        true => vec![
+            s.schema.clone(),
+            s.owner.clone().unwrap_or_default(),
+            number(s.tables),
+            number(s.objects),
+            number(s.estimated_rows.max(0)),
+            bytes(s.bytes),
+        ],
+        false => {
+            vec![s.schema.clone(), "(not there)".to_owned(), "-".into(), "-".into(), "-".into(), "-".into()]
+        }
+    };
+    let rows: Vec<Vec<String>> = plan.schemas.iter().map(row).collect();
+    let mut lines = vec![String::new()];
+    for (n, line) in table::layout(&columns, &rows, width.saturating_sub(2)).into_iter().enumerate() {
+        lines.push(format!("  {}", if n == 0 { paint.dim(&line) } else { line }));
+    }
+    lines
+}
+
+fn outside(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
+    if plan.outside.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![String::new(), paint.red("Outside the managed schemas, lost as well:")];
+    lines.extend(plan.outside.iter().flat_map(|object| wrap("  - ", &object.to_string(), width)));
+    lines
+}
+
+fn chains(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
+    let pending: Vec<&PlannedChain> = plan.chains.iter().filter(|c| !c.revisions.is_empty()).collect();
+    if pending.is_empty() {
+        return Vec::new();
+    }
+    let columns =
+        [left("SCHEMA", 0), left("CHAIN", 0), left("FROM", 2), left("TO", 1), right("REVISIONS", 0)];
+    let row = |c: &&PlannedChain| {
+        let from = c.from.clone().unwrap_or_else(|| "(none)".to_owned());
+        vec![c.schema.clone(), c.chain.clone(), from, c.to.clone(), number(c.revisions.len() as i128)]
+    };
+    let rows: Vec<Vec<String>> = pending.iter().map(row).collect();
+    let mut lines = vec![String::new()];
+    for (n, line) in table::layout(&columns, &rows, width.saturating_sub(2)).into_iter().enumerate() {
+        lines.push(format!("  {}", if n == 0 { paint.dim(&line) } else { line }));
+    }
+    lines
+}
+
+fn findings(all: &[Finding], width: usize, paint: Paint) -> Vec<String> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![String::new(), "Findings:".to_owned()];
+    for finding in all {
+        let text = format!(
+            "{} {}: {}: {}",
+            finding.severity.as_str(),
+            finding.code,
+            finding.object,
+            finding.message
+        );
+        let colour = |line: &String| match finding.severity {
+            Severity::Error => paint.red(line),
+            Severity::Warning => paint.yellow(line),
+            Severity::Info => line.clone(),
+        };
+        lines.extend(wrap("  - ", &text, width).iter().map(colour));
+        if !finding.hint.is_empty() {
+            lines.extend(wrap("    what to do: ", &finding.hint, width));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use console::measure_text_width;
+    use model::{blast::OutsideObject, fault::Reason, plan::Refusal};
+
+    use super::*;
+
+    fn plan() -> Plan {
+        let schema = |name: &str, exists: bool| PlannedSchema {
+            schema: name.into(),
+            exists,
+            owner: exists.then(|| "app_owner".into()),
+            tables: 8,
+            objects: 40,
+            estimated_rows: 1_234_567,
+            bytes: 1_572_864,
+        };
+        Plan {
+            digest: format!("sha256:{}", "ab".repeat(32)),
+            target: "staging".into(),
+            database: "butlers_staging".into(),
+            database_oid: 1,
+            scope: Some(Scope::ManagedSchemas),
+            schemas: vec![schema("general", true), schema("relationship", false)],
+            outside: (0..30)
+                .map(|n| OutsideObject { kind: "view".into(), identity: format!("reporting.view_{n}") })
+                .collect(),
+            created_schemas: Vec::new(),
+            chains: vec![PlannedChain {
+                schema: "general".into(),
+                chain: "core".into(),
+                from: None,
+                to: "core_002".into(),
+                revisions: vec!["core_001".into(), "core_002".into()],
+            }],
+            findings: vec![Finding::warning(
+                "ROLE",
+                "role app",
+                "a message that is rather long and goes on and on",
+                "do this",
+            )],
+            would_refuse: Some(Refusal {
+                reason: Reason::BlastRadius,
+                text: "30 objects would be lost".into(),
+            }),
+        }
+    }
+
+    #[test]
+    fn everything_but_what_is_copied_fits_at_60_80_and_120() {
+        let execute = "resetctl reset --plan-digest X";
+        for width in [60, 80, 120] {
+            let all = lines(&plan(), execute, width, Paint(false));
+            let long: Vec<&String> =
+                all.iter().filter(|l| measure_text_width(l) > width && !l.starts_with("Digest ")).collect();
+            assert!(long.is_empty(), "{width}: {long:#?}");
+        }
+    }
+
+    #[test]
+    fn totals_come_first_and_nothing_outside_is_left_out() {
+        let text = lines(&plan(), "resetctl run", 80, Paint(false)).join("\n");
+        let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what} in\n{text}"));
+        let order = [
+            "drops 1 schema: 16 tables",
+            "loses 30 objects",
+            "SCHEMA",
+            "Outside the managed",
+            "Findings:",
+            "would be refused",
+            "Digest sha256:",
+            "  resetctl run",
+        ];
+        assert!(order.windows(2).all(|w| place(w[0]) < place(w[1])), "{text}");
+        assert!((0..30).all(|n| text.contains(&format!("view reporting.view_{n}\n"))), "{text}");
+    }
+
+    #[test]
+    fn an_empty_plan_says_so() {
+        let empty = Plan {
+            schemas: Vec::new(),
+            outside: Vec::new(),
+            chains: Vec::new(),
+            findings: Vec::new(),
+            would_refuse: None,
+            scope: None,
+            ..plan()
+        };
+        assert!(lines(&empty, "x", 80, Paint(false)).iter().any(|l| l.trim() == "changes nothing"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The whole client against a daemon that follows a script.
+
+use std::{
+    io::{self, Cursor, Write},
+    sync::{Arc, Mutex},
+};
+
+use model::{
+    blast::OutsideObject,
+    fault::{Fault, Reason},
+    plan::{Plan, Refusal},
+    report::Report,
+};
+
+use super::{Act, OPERATION, REPORT, Script, accepted, finished, milestone, planned};
+use crate::{Environment, Io, main_with};
+
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct End {
+    code: u8,
+    out: String,
+    err: String,
+    report: Option<Vec<u8>>,
+    asked: Vec<String>,
+}
+
+impl End {
+    fn stand_in(&self) -> Report {
+        serde_json::from_slice(self.report.as_ref().expect("a report")).expect("well formed")
+    }
+}
+
+/// Runs `resetctl WORDS` against the script; `typed` makes it sit at a terminal.
+async fn run(streams: Vec<Vec<Act>>, words: &str, typed: Option<&str>) -> End {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = Script::new(streams);
+    let server = script.serve(folder.path());
+    let path = folder.path().join("reports/report.json");
+    let (out, err) = (Paper::default(), Paper::default());
+    let stdin = Cursor::new(typed.unwrap_or_default().to_owned());
+    let mut io =
+        Io::piped(Box::new(out.clone()), Box::new(err.clone()), Box::new(stdin), Environment::default());
+    io.interactive = typed.is_some();
+    let mut args = vec!["resetctl".into(), "--server".into(), server.into()];
+    args.extend(words.split_whitespace().map(Into::into));
+    if !words.contains("--detach") {
+        args.extend(["--report-path".into(), path.clone().into_os_string()]);
+    }
+    let code = main_with(args, io).await;
+    let text =
+        |paper: &Paper| String::from_utf8(paper.0.lock().expect("not poisoned").clone()).expect("text");
+    End { code, out: text(&out), err: text(&err), report: std::fs::read(path).ok(), asked: script.asked() }
+}
+
+const CONFIRMED: &str = "run --confirm-destructive-reset RESET --progress plain";
+
+#[tokio::test]
+async fn a_success_leaves_the_daemons_bytes_on_disk() {
+    let end = run(vec![vec![accepted(), milestone(2), finished(3, None)]], CONFIRMED, None).await;
+    assert_eq!((end.code, end.out.as_str()), (0, ""), "{}", end.err);
+    assert_eq!(end.report.as_deref(), Some(REPORT));
+    assert!(
+        end.err.contains("✓ run of staging succeeded: 6 schemas") && end.err.contains("report: "),
+        "{}",
+        end.err
+    );
+}
+
+#[tokio::test]
+async fn broken_streams_are_taken_up_where_they_were_and_nothing_is_shown_twice() {
+    let streams = vec![
+        vec![Act::Break],
+        vec![accepted(), milestone(2)],
+        vec![milestone(2), milestone(4)],
+        vec![milestone(3), Act::Break],
+        vec![milestone(4), finished(5, None)],
+    ];
+    let end = run(streams, CONFIRMED, None).await;
+    assert_eq!(end.code, 0, "{}", end.err);
+    let asked: Vec<&str> = end.asked.iter().map(String::as_str).collect();
+    assert_eq!(asked[0], asked[1], "the same request is sent again until an event is seen");
+    assert_eq!(asked[2..], ["watch 3", "watch 3", "watch 4"]);
+    assert_eq!(end.err.matches("holds the target's lock").count(), 3, "{}", end.err);
+    assert_eq!(end.err.matches("contact lost").count(), 3, "once per loss: {}", end.err);
+}
+
+#[tokio::test]
+async fn contact_lost_for_good_is_exit_10_with_the_command_that_re_attaches() {
+    let words = format!("{CONFIRMED} --reconnect-timeout 300ms");
+    let end = run(vec![vec![accepted()]], &words, None).await;
+    assert_eq!(end.code, 10, "{}", end.err);
+    assert!(end.err.contains(&format!("operations watch {OPERATION}")), "{}", end.err);
+    let report = end.stand_in();
+    assert_eq!((report.operation, report.outcome), (Some(OPERATION), None));
+    assert_eq!(report.error_detail.expect("a detail").reason, "CONTACT_LOST");
+}
+
+#[tokio::test]
+async fn a_refusal_without_an_operation_keeps_its_exit_code_and_a_report() {
+    for reason in
+        [Reason::TargetLocked, Reason::ConfirmationMissing, Reason::ShuttingDown, Reason::PermissionDenied]
+    {
+        let fault = Fault::new(reason, "no").hint("do this").with("target", "staging");
+        let end = run(vec![vec![Act::Fault(fault)]], "run --progress json --label commit=1a", None).await;
+        assert_eq!((end.code, end.asked.len()), (reason.exit_code(), 1), "{}", end.err);
+        let report = end.stand_in();
+        assert_eq!((report.operation, report.target.as_str()), (None, "staging"));
+        assert_eq!((report.labels["commit"].as_str(), report.status), ("1a", reason.status()));
+    }
+}
+
+#[tokio::test]
+async fn a_failed_operation_ends_with_its_own_exit_code() {
+    let fault = Fault::new(Reason::ValidationDifferences, "missing table general.state");
+    let end = run(vec![vec![accepted(), finished(2, Some(fault))]], CONFIRMED, None).await;
+    assert_eq!((end.code, end.report.as_deref()), (7, Some(REPORT)));
+    assert!(end.err.contains("run of staging found differences: VALIDATION_DIFFERENCES"), "{}", end.err);
+}
+
+#[tokio::test]
+async fn detached_prints_the_operation_and_nothing_else() {
+    let end = run(vec![vec![accepted(), milestone(2)]], &format!("{CONFIRMED} --detach"), None).await;
+    assert_eq!((end.code, end.out), (0, format!("{OPERATION}\n")));
+}
+
+fn plan(refusal: Option<Reason>) -> Plan {
+    Plan {
+        digest: "sha256:shown".into(),
+        target: "staging".into(),
+        database: "butlers".into(),
+        database_oid: 1,
+        scope: None,
+        schemas: Vec::new(),
+        outside: vec![OutsideObject { kind: "view".into(), identity: "reporting.v".into() }],
+        created_schemas: Vec::new(),
+        chains: Vec::new(),
+        findings: Vec::new(),
+        would_refuse: refusal.map(|reason| Refusal { reason, text: "why".into() }),
+    }
+}
+
+fn preview(refusal: Option<Reason>) -> Vec<Act> {
+    vec![accepted(), planned(2, plan(refusal)), finished(3, None)]
+}
+
+#[tokio::test]
+async fn at_a_terminal_the_plan_is_shown_and_exactly_it_is_executed() {
+    let streams = vec![preview(Some(Reason::BlastRadius)), vec![accepted(), finished(2, None)]];
+    let end = run(streams, "run", Some("RESET\n")).await;
+    assert_eq!(end.code, 0, "{}", end.err);
+    assert!(
+        end.err.contains("- view reporting.v") && end.err.contains("Type RESET to run staging: "),
+        "{}",
+        end.err
+    );
+    let words: Vec<Vec<&str>> = end.asked.iter().map(|a| a.split(' ').skip(2).collect()).collect();
+    assert_eq!(words, [vec!["dry=true", "", ""], vec!["dry=false", "RESET", "sha256:shown"]]);
+    let ids: Vec<&str> = end.asked.iter().filter_map(|a| a.split(' ').nth(1)).collect();
+    assert_ne!(ids[0], ids[1], "two requests");
+}
+
+#[tokio::test]
+async fn anything_but_the_word_starts_nothing() {
+    for typed in ["reset\n", "yes\n", ""] {
+        let end = run(vec![preview(None)], "run", Some(typed)).await;
+        assert_eq!((end.code, end.asked.len()), (4, 1), "{typed:?}: {}", end.err);
+        assert_eq!(end.stand_in().error_detail.expect("a detail").reason, "CONFIRMATION_MISSING");
+    }
+}
+
+#[tokio::test]
+async fn what_a_confirmation_would_not_let_through_is_not_asked_about() {
+    let end = run(vec![preview(Some(Reason::PreflightFailed))], "run", Some("RESET\n")).await;
+    assert_eq!((end.code, end.asked.len()), (4, 1), "{}", end.err);
+    assert!(!end.err.contains("Type RESET"), "{}", end.err);
+    assert_eq!(end.stand_in().error_detail.expect("a detail").reason, "PREFLIGHT_FAILED");
+}
+
+#[tokio::test]
+async fn the_command_of_a_dry_run_is_the_one_that_was_asked_without_the_dry() {
+    let end =
+        run(vec![preview(None)], "run --dry-run --managed-schema general --label a=b --wait=90s", None).await;
+    let words = "--target staging run --scope managed-schemas --managed-schema general --label a=b --wait=1m30s \
+                 --plan-digest sha256:shown --confirm-destructive-reset RESET\n";
+    assert!(end.err.contains(words), "{}", end.err);
+    assert_eq!((end.code, end.report.as_deref()), (0, Some(REPORT)));
+}

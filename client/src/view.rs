@@ -1,0 +1,105 @@
+//! Targets and the daemon itself as this client knows them, decoded from the contract once.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use model::{
+    fault::{Fault, Reason},
+    lock::Holder,
+    operation::Operation,
+};
+use wire::{decode_holder, decode_operation, decode_timestamp, v1};
+
+/// A database that the daemon may touch.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) database: String,
+    pub(crate) profile: String,
+    pub(crate) matrix: String,
+    pub(crate) managed_schemas: Vec<String>,
+    pub(crate) enrolled: bool,
+    pub(crate) protected: bool,
+    pub(crate) holder: Option<Holder>,
+    pub(crate) queue: Vec<Operation>,
+    pub(crate) window: Option<Window>,
+    pub(crate) last: Option<Operation>,
+}
+
+/// An active window.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    pub(crate) principal: String,
+    pub(crate) reason: String,
+    pub(crate) ends_at: Option<Timestamp>,
+}
+
+/// Who answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Daemon {
+    pub(crate) version: String,
+    pub(crate) instance: String,
+    pub(crate) postgres: String,
+    pub(crate) principal: String,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) chains: Vec<v1::ChainInfo>,
+}
+
+impl Daemon {
+    /// Chain name → fingerprint.
+    pub(crate) fn fingerprints(&self) -> BTreeMap<String, String> {
+        self.chains.iter().map(|c| (c.name.clone(), c.fingerprint.clone())).collect()
+    }
+}
+
+impl From<v1::GetServerInfoResponse> for Daemon {
+    fn from(it: v1::GetServerInfoResponse) -> Self {
+        Self {
+            version: it.version,
+            instance: it.instance,
+            postgres: it.postgres_version,
+            principal: it.principal,
+            started_at: decode_timestamp(it.started_at),
+            chains: it.chains,
+        }
+    }
+}
+
+impl TryFrom<v1::Target> for Target {
+    type Error = Fault;
+
+    fn try_from(it: v1::Target) -> Result<Self, Fault> {
+        Ok(Self {
+            name: it.name,
+            database: it.database,
+            profile: it.profile,
+            matrix: it.matrix,
+            managed_schemas: it.managed_schemas,
+            enrolled: it.enrolled,
+            protected: it.protected,
+            holder: it.holder.map(decode_holder),
+            queue: it.queue.into_iter().map(operation).collect::<Result<_, _>>()?,
+            window: it.window.map(|w| Window {
+                principal: w.principal,
+                reason: w.reason,
+                ends_at: decode_timestamp(w.ends_at),
+            }),
+            last: it.last_operation.map(operation).transpose()?,
+        })
+    }
+}
+
+/// An operation of a reply.
+///
+/// # Errors
+/// The daemon broke the contract.
+pub(crate) fn operation(it: v1::Operation) -> Result<Operation, Fault> {
+    decode_operation(it).map_err(|error| broken(&error.to_string()))
+}
+
+/// What the contract promises was missing.
+pub(crate) fn broken(what: &str) -> Fault {
+    Fault::new(Reason::Internal, format!("the daemon sent an unreadable reply: {what}")).hint(
+        "client and daemon may be of different versions: compare `resetctl --version` with `resetctl status`",
+    )
+}

@@ -1,0 +1,222 @@
+//! Sits before the screen while an operation runs: shows its events, and listens to signals and answers.
+//!
+//! It must not know how events come here (`follow.rs`) or what happens afterwards (`command/settle.rs`).
+
+use std::{collections::VecDeque, time::Duration};
+
+use model::{
+    event::{Accepted, EventKind},
+    fault::{Fault, Reason},
+    plan::Plan,
+};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+use wire::{Received, v1};
+
+use crate::{
+    confirm::{self, Choice},
+    connection::{self, Connection},
+    follow::Step,
+    render::Screen,
+    signals::{Signal, Signals},
+    status::normalise,
+};
+
+/// How the watching ended.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// With the operation's last event.
+    Finished(Box<Received>),
+    /// It was accepted, and nobody wanted more.
+    Accepted(Uuid),
+    /// The call was refused, or there was never contact.
+    Failed(Fault),
+    /// Contact was lost for good.
+    Lost(Fault),
+    /// By a signal; the operation goes on.
+    Detached(Signal),
+}
+
+/// What was learnt of the operation.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Its id.
+    pub(crate) operation: Option<Uuid>,
+    /// Its first event.
+    pub(crate) accepted: Option<Accepted>,
+    /// Its plan.
+    pub(crate) plan: Option<Plan>,
+}
+
+impl Seen {
+    fn absorb(&mut self, event: &Received) {
+        self.operation = Some(event.operation);
+        match &event.kind {
+            Some(EventKind::Accepted(it)) => self.accepted = Some(it.clone()),
+            Some(EventKind::Planned { plan }) => self.plan = Some((**plan).clone()),
+            _ => {}
+        }
+    }
+}
+
+/// The command that executes a plan.
+pub(crate) type Execute<'a> = Box<dyn Fn(&Plan) -> String + Send + 'a>;
+
+/// Watches one operation.
+pub(crate) struct Watch<'a> {
+    /// Where it is shown.
+    pub(crate) screen: &'a mut Screen,
+    /// For a cancel.
+    pub(crate) connection: &'a Connection,
+    /// What happens.
+    pub(crate) steps: mpsc::Receiver<Step>,
+    /// Who interrupts.
+    pub(crate) signals: &'a mut Signals,
+    /// End with the first event.
+    pub(crate) detach: bool,
+    /// Show a plan whole, not in one line: the command that executes it.
+    pub(crate) execute: Option<Execute<'a>>,
+}
+
+struct State<'a, 'b> {
+    it: &'b mut Watch<'a>,
+    seen: Seen,
+    /// Events held back while a question is open, so that they do not write over it.
+    held: VecDeque<Received>,
+    question: Option<oneshot::Receiver<Option<String>>>,
+}
+
+impl Watch<'_> {
+    /// Watches to the end.
+    pub(crate) async fn run(mut self) -> (Ending, Seen) {
+        let mut state = State { it: &mut self, seen: Seen::default(), held: VecDeque::new(), question: None };
+        let ending = loop {
+            let ending = tokio::select! {
+                step = state.it.steps.recv() => state.step(step),
+                signal = state.it.signals.next() => state.signal(signal),
+                line = answered(&mut state.question) => state.answer(line).await,
+            };
+            if let Some(ending) = ending {
+                break ending;
+            }
+        };
+        state.question = None;
+        state.flush();
+        let seen = state.seen;
+        self.screen.rest();
+        (ending, seen)
+    }
+}
+
+impl State<'_, '_> {
+    fn step(&mut self, step: Option<Step>) -> Option<Ending> {
+        match step {
+            Some(Step::Event(event)) => return self.event(*event),
+            Some(Step::Lost(fault)) => self.it.screen.warn(&format!("contact lost, re-attaching: {fault}")),
+            Some(Step::Attached) => self.it.screen.say("attached again"),
+            Some(Step::Failed(fault)) => return Some(Ending::Failed(fault)),
+            Some(Step::GivenUp(fault)) => return Some(Ending::Lost(fault)),
+            None => {
+                let fault = Fault::new(Reason::ContactLost, "the operation was no longer followed");
+                return Some(Ending::Lost(fault));
+            }
+        }
+        None
+    }
+
+    fn event(&mut self, event: Received) -> Option<Ending> {
+        self.seen.absorb(&event);
+        if event.exit_code.is_some() {
+            self.question = None;
+            self.flush();
+            return Some(Ending::Finished(Box::new(event)));
+        }
+        let accepted = self.it.detach.then_some(Ending::Accepted(event.operation));
+        match self.question.is_some() {
+            true => self.held.push_back(event),
+            false => self.show(&event),
+        }
+        accepted
+    }
+
+    fn show(&mut self, event: &Received) {
+        self.it.screen.event(event);
+        if let (Some(EventKind::Planned { plan }), Some(execute)) = (&event.kind, &self.it.execute) {
+            self.it.screen.plan(plan, &execute(plan));
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some(event) = self.held.pop_front() {
+            self.show(&event);
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) -> Option<Ending> {
+        let ask = signal == Signal::Interrupt && self.it.screen.can_ask() && self.question.is_none();
+        if !ask {
+            if self.question.take().is_some() {
+                self.it.screen.ask("\n");
+            }
+            return Some(Ending::Detached(signal));
+        }
+        self.ask();
+        None
+    }
+
+    fn ask(&mut self) {
+        self.it.screen.ask("\nthe operation goes on: [d]etach, [c]ancel it, [k]eep watching? ");
+        self.question = Some(self.it.screen.keyboard().line());
+    }
+
+    async fn answer(&mut self, line: Option<String>) -> Option<Ending> {
+        match confirm::choice(line.as_deref()) {
+            Some(Choice::Detach) => return Some(Ending::Detached(Signal::Interrupt)),
+            Some(Choice::Cancel) => self.cancel().await,
+            Some(Choice::Watch) => {}
+            None => {
+                self.ask();
+                return None;
+            }
+        }
+        self.flush();
+        None
+    }
+
+    async fn cancel(&mut self) {
+        let Some(operation) = self.seen.operation else {
+            return self.it.screen.warn("not accepted yet: there is nothing to cancel");
+        };
+        let limit = Duration::from_secs(10);
+        let asked =
+            tokio::time::timeout(limit, cancel(self.it.connection, operation, "asked at the terminal"));
+        match asked.await {
+            Ok(Ok(_)) => self.it.screen.say("asked the daemon to cancel it"),
+            Ok(Err(fault)) => self.it.screen.warn(&format!("not cancelled: {fault}")),
+            Err(_) => self.it.screen.warn("not cancelled: the daemon did not answer in 10 s"),
+        }
+    }
+}
+
+/// Asks the daemon to cancel an operation, on a channel of its own.
+///
+/// # Errors
+/// The daemon cannot be reached or refuses.
+pub(crate) async fn cancel(
+    connection: &Connection,
+    operation: Uuid,
+    reason: &str,
+) -> Result<Option<v1::Operation>, Fault> {
+    let mut client = connection::operations(connection.open().await?);
+    let request = v1::CancelOperationRequest { operation: operation.to_string(), reason: reason.to_owned() };
+    let reply = client.cancel_operation(request).await.map_err(|s| normalise(&s).fault)?;
+    Ok(reply.into_inner().operation)
+}
+
+/// The answer to an open question; never when none is open.
+async fn answered(question: &mut Option<oneshot::Receiver<Option<String>>>) -> Option<String> {
+    let Some(open) = question else { return std::future::pending().await };
+    let line = open.await.ok().flatten();
+    *question = None;
+    line
+}

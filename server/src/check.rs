@@ -1,0 +1,57 @@
+//! `resetd check`: the effective values, and everything that is wrong with the connections, at once.
+
+use crate::{
+    chains,
+    config::{Config, Target},
+    postgres::probe,
+};
+
+/// Checks every connection and chain; the text for a person, and whether all is good.
+pub async fn run(config: &Config) -> (String, bool) {
+    let mut text = config.effective();
+    let mut problems: Vec<String> = Vec::new();
+    if config.embedded.is_none() {
+        for target in &config.targets {
+            problems.extend(check_target(target).await);
+        }
+        problems.extend(check_control(config).await);
+    }
+    for target in &config.targets {
+        if let Err(fault) = chains::from_disk(config.migrations.clone(), &target.matrix).await {
+            problems.push(told(&fault));
+        }
+    }
+    problems.dedup();
+    text.push_str("\n# checks\n");
+    for problem in &problems {
+        text.push_str(&format!("# wrong: {problem}\n"));
+    }
+    if problems.is_empty() {
+        text.push_str("# all connections and chains are good\n");
+    }
+    (text, problems.is_empty())
+}
+
+async fn check_target(target: &Target) -> Vec<String> {
+    let Some(url) = target.source.url() else { return Vec::new() };
+    let schemas: Vec<String> = target.matrix.managed_schemas().into_iter().map(str::to_owned).collect();
+    let prefix = format!("target {}: ", target.name);
+    match probe::target(&url.connect_options(), &schemas).await {
+        Ok(findings) => findings.into_iter().map(|f| format!("{prefix}{f}")).collect(),
+        Err(fault) => vec![format!("{prefix}{}", told(&fault))],
+    }
+}
+
+async fn check_control(config: &Config) -> Vec<String> {
+    let Some(url) = &config.control.url else { return Vec::new() };
+    let others: Vec<_> = config.targets.iter().filter_map(|t| t.source.url().map(|u| u.connect_options())).collect();
+    match probe::control(&url.connect_options(), &others).await {
+        Ok(()) => Vec::new(),
+        Err(fault) => vec![format!("control database: {}", told(&fault))],
+    }
+}
+
+fn told(fault: &model::fault::Fault) -> String {
+    let hint = fault.hint.as_ref().map(|h| format!(" — {h}")).unwrap_or_default();
+    format!("{fault}{hint}")
+}

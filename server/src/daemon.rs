@@ -1,0 +1,214 @@
+//! One daemon from its configuration to its end: cluster, control database, engine, listeners.
+
+use std::{io, path::Path, sync::Arc};
+
+use model::{fault::Fault, permit::Policy};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    config::{Config, DatabaseUrl, TargetSource},
+    embedded::{Cluster, EmbeddedError, EmbeddedOptions, StopMode},
+    engine::{Engine, Parts, Target},
+    grpc::{self, Bound},
+    postgres::{self, control::Control},
+};
+
+/// Why a daemon cannot start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The embedded cluster.
+    #[error("the embedded cluster cannot be started")]
+    Embedded(#[source] EmbeddedError),
+    /// A database.
+    #[error("{0}")]
+    Database(Box<Fault>),
+    /// A listener.
+    #[error("a listener cannot be opened")]
+    Listen(#[source] io::Error),
+    /// The port file.
+    #[error("the port file {path} cannot be written")]
+    PortFile {
+        /// Where it should be.
+        path: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The server.
+    #[error("the server ended badly")]
+    Serve(#[source] tonic::transport::Error),
+}
+
+impl From<Fault> for DaemonError {
+    fn from(fault: Fault) -> Self {
+        Self::Database(Box::new(fault))
+    }
+}
+
+/// A daemon that runs.
+pub struct Daemon {
+    engine: Arc<Engine>,
+    cluster: Option<Cluster>,
+    addresses: Vec<String>,
+    config: Config,
+    end: CancellationToken,
+    serving: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Daemon {
+    /// Starts everything; when this returns, the daemon answers on [`Daemon::addresses`].
+    ///
+    /// # Errors
+    /// What cannot be had, before anything was changed in a target.
+    pub async fn start(config: Config) -> Result<Self, DaemonError> {
+        let mut cluster = start_cluster(&config).await?;
+        match Self::start_beside(&config, &mut cluster).await {
+            Ok((engine, listeners)) => Self::serve(config, cluster, engine, listeners).await,
+            Err(error) => {
+                if let Some(cluster) = cluster {
+                    stop_cluster(cluster).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_beside(
+        config: &Config,
+        cluster: &mut Option<Cluster>,
+    ) -> Result<(Arc<Engine>, Vec<Bound>), DaemonError> {
+        let mut listeners = Vec::new();
+        for listen in &config.listen {
+            listeners.push(grpc::bind(listen).await.map_err(DaemonError::Listen)?);
+        }
+        let (targets, control) = databases(config, cluster.as_ref()).await?;
+        let engine = Engine::start(Parts {
+            control,
+            targets,
+            migrations: config.migrations.clone(),
+            policy: Policy { grants: config.roles.clone() },
+            instance: Uuid::new_v4(),
+        })
+        .await?;
+        Ok((engine, listeners))
+    }
+
+    async fn serve(
+        config: Config,
+        cluster: Option<Cluster>,
+        engine: Arc<Engine>,
+        listeners: Vec<Bound>,
+    ) -> Result<Self, DaemonError> {
+        let addresses: Vec<String> = listeners.iter().map(Bound::address).collect();
+        if let Some(path) = &config.port_file {
+            write_port_file(path, &addresses)
+                .map_err(|source| DaemonError::PortFile { path: path.display().to_string(), source })?;
+        }
+        let end = CancellationToken::new();
+        let serving = tokio::spawn(grpc::serve(Arc::clone(&engine), listeners, end.clone()));
+        Ok(Self { engine, cluster, addresses, config, end, serving })
+    }
+
+    /// Where it listens: `unix:PATH` or `HOST:PORT`.
+    #[must_use]
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Takes no new operations, waits for running ones at most the configured grace, cancels the rest, ends every
+    /// stream and every listener.
+    ///
+    /// # Errors
+    /// A listener had failed.
+    pub async fn shut_down(self) -> Result<(), DaemonError> {
+        self.engine.shut_down(self.config.shutdown_grace).await;
+        self.end.cancel();
+        let served = self.serving.await.unwrap_or(Ok(()));
+        if let Some(cluster) = self.cluster {
+            stop_cluster(cluster).await;
+        }
+        if let Some(path) = &self.config.port_file
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            tracing::debug!(%error, "the port file was gone");
+        }
+        served.map_err(DaemonError::Serve)
+    }
+}
+
+async fn start_cluster(config: &Config) -> Result<Option<Cluster>, DaemonError> {
+    let Some(embedded) = &config.embedded else { return Ok(None) };
+    let options = EmbeddedOptions { data_dir: embedded.dir.clone(), ..EmbeddedOptions::default() };
+    let cluster = Cluster::start(options).await.map_err(DaemonError::Embedded)?;
+    tracing::info!(data = %cluster.data_dir().display(), "started an embedded cluster");
+    Ok(Some(cluster))
+}
+
+async fn stop_cluster(cluster: Cluster) {
+    if let Err(error) = cluster.stop(StopMode::Fast).await {
+        tracing::warn!(%error, "the embedded cluster did not stop cleanly");
+    }
+}
+
+/// The targets with their URLs, and the control database, open.
+async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Target>, Control), Fault> {
+    let mut targets = Vec::new();
+    let mut others = Vec::new();
+    if let Some(cluster) = cluster {
+        others.push(cluster.connect_options());
+    }
+    for target in &config.targets {
+        let url = url_of(&target.source, cluster)?;
+        if cluster.is_some() {
+            postgres::control::create_database(&others[0], target.source.database()).await?;
+        }
+        others.push(url.connect_options());
+        targets.push(Target {
+            name: target.name.clone(),
+            url,
+            profile: target.profile.clone(),
+            matrix: target.matrix.clone(),
+        });
+    }
+    let first = targets.first().map(|t| t.url.clone());
+    let control = match (&config.control.url, first) {
+        (Some(url), _) => url.connect_options(),
+        (None, Some(first)) => first.with_database(&config.control.database).connect_options(),
+        (None, None) => return Err(no_target()),
+    };
+    // A target that is down must not keep the control database from being made from another one.
+    for name in ["postgres", "template1"] {
+        others.push(control.clone().database(name));
+    }
+    let control = Control::open(&control, &others).await?;
+    Ok((targets, control))
+}
+
+fn no_target() -> Fault {
+    Fault::new(model::fault::Reason::InvalidRequest, "the configuration names no target")
+        .hint("add a [target.NAME], or set BUTLERS_DATABASE_URL")
+}
+
+fn url_of(source: &TargetSource, cluster: Option<&Cluster>) -> Result<DatabaseUrl, Fault> {
+    match (source, cluster) {
+        (TargetSource::Url(url), _) => Ok(url.clone()),
+        (TargetSource::Embedded { database }, Some(cluster)) => {
+            DatabaseUrl::new(cluster.connect_options().database(database)).map_err(|e| {
+                Fault::new(model::fault::Reason::InvalidRequest, e.to_string()).hint("name the database differently")
+            })
+        }
+        (TargetSource::Embedded { .. }, None) => Err(no_target()),
+    }
+}
+
+/// Writes the addresses whole or not at all: whoever waits for the file reads all of it.
+fn write_port_file(path: &Path, addresses: &[String]) -> io::Result<()> {
+    use io::Write as _;
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    for address in addresses {
+        writeln!(file, "{address}")?;
+    }
+    file.persist(path).map(|_| ()).map_err(|e| e.error)
+}

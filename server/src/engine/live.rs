@@ -1,0 +1,73 @@
+//! The operations that run in this daemon now: their interrupts, and their ephemeral events.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use model::{
+    event::{Event, EventKind},
+    fault::Fault,
+};
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use crate::postgres::{interrupt::Interrupt, work::Tell};
+
+/// How many ephemeral events a slow watcher may lag behind before it loses some.
+const LAG: usize = 64;
+
+/// One operation that runs here.
+#[derive(Clone, Debug)]
+pub(super) struct LiveOperation {
+    pub(super) id: Uuid,
+    pub(super) interrupt: Interrupt,
+    ephemeral: broadcast::Sender<Event>,
+}
+
+impl LiveOperation {
+    /// Tells an ephemeral event to whoever watches here; nobody has to.
+    pub(super) fn tell(&self, kind: EventKind) {
+        // Sending fails only when nobody watches.
+        let _nobody = self.ephemeral.send(Event { sequence: 0, operation: self.id, at: Timestamp::now(), kind });
+    }
+
+    /// The same as a function that can be handed down.
+    pub(super) fn teller(&self) -> Tell {
+        let this = self.clone();
+        Arc::new(move |kind| this.tell(kind))
+    }
+}
+
+/// All operations that run here.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    operations: Mutex<HashMap<Uuid, LiveOperation>>,
+}
+
+impl Live {
+    fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, LiveOperation>> {
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn enter(&self, id: Uuid) -> LiveOperation {
+        let live = LiveOperation { id, interrupt: Interrupt::default(), ephemeral: broadcast::Sender::new(LAG) };
+        self.locked().insert(id, live.clone());
+        live
+    }
+
+    pub(super) fn leave(&self, id: Uuid) {
+        self.locked().remove(&id);
+    }
+
+    pub(super) fn watch(&self, id: Uuid) -> Option<broadcast::Receiver<Event>> {
+        self.locked().get(&id).map(|live| live.ephemeral.subscribe())
+    }
+
+    pub(super) fn interrupt_all(&self, why: &Fault) {
+        for live in self.locked().values() {
+            live.interrupt.raise(why.clone());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The way of an operation: accepted, locked, planned, guarded, executed, ended. It emits events and never shows them.
+//!
+//! It must not know the wire, gRPC or the driver: requests come in as the model's types, work is done by `postgres`.
+
+mod ending;
+mod execute;
+mod live;
+mod query;
+mod recover;
+mod run;
+mod submit;
+mod watch;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use model::{
+    fault::{Fault, Reason},
+    matrix::Matrix,
+    permit::{Policy, Subject},
+    profile::Profile,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use crate::{
+    config::DatabaseUrl,
+    postgres::{control::Control, wakeup::Wakeups},
+};
+
+pub(crate) use query::{Enrolment, TargetView};
+
+/// A database that this daemon may touch.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) url: DatabaseUrl,
+    pub(crate) profile: Profile,
+    pub(crate) matrix: Matrix,
+}
+
+impl Target {
+    pub(crate) fn database(&self) -> &str {
+        self.url.database()
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        Subject { target: self.name.clone(), local: self.profile.is_local() }
+    }
+}
+
+/// What an engine is made of.
+pub(crate) struct Parts {
+    pub(crate) control: Control,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) migrations: PathBuf,
+    pub(crate) policy: Policy,
+    pub(crate) instance: Uuid,
+}
+
+/// The engine of one daemon.
+pub(crate) struct Engine {
+    pub(crate) control: Control,
+    pub(crate) targets: Vec<Arc<Target>>,
+    pub(crate) migrations: PathBuf,
+    pub(crate) policy: Policy,
+    pub(crate) instance: Uuid,
+    pub(crate) started_at: Timestamp,
+    live: live::Live,
+    wakeups: Wakeups,
+    /// No new operations from here on.
+    closing: CancellationToken,
+    /// Everything ends from here on.
+    end: CancellationToken,
+    operations: TaskTracker,
+    background: TaskTracker,
+}
+
+impl Engine {
+    /// Starts an engine: listens for news, recovers what earlier daemons left.
+    ///
+    /// # Errors
+    /// The control database does not answer.
+    pub(crate) async fn start(parts: Parts) -> Result<Arc<Self>, Fault> {
+        let started_at = parts.control.now().await?;
+        let engine = Arc::new(Self {
+            control: parts.control,
+            targets: parts.targets.into_iter().map(Arc::new).collect(),
+            migrations: parts.migrations,
+            policy: parts.policy,
+            instance: parts.instance,
+            started_at,
+            live: live::Live::default(),
+            wakeups: Wakeups::default(),
+            closing: CancellationToken::new(),
+            end: CancellationToken::new(),
+            operations: TaskTracker::new(),
+            background: TaskTracker::new(),
+        });
+        recover::enter(&engine).await?;
+        let listening = engine.wakeups.clone().listen(engine.control.clone(), engine.end.clone());
+        engine.background.spawn(listening);
+        engine.background.spawn(recover::keep_recovering(Arc::clone(&engine)));
+        Ok(engine)
+    }
+
+    /// Takes no new operations, waits for running ones at most `grace`, cancels the rest, and ends every stream.
+    pub(crate) async fn shut_down(&self, grace: Duration) {
+        self.closing.cancel();
+        self.operations.close();
+        if tokio::time::timeout(grace, self.operations.wait()).await.is_err() {
+            tracing::warn!("operations still run after {} s; they are cancelled", grace.as_secs());
+            self.live.interrupt_all(
+                &Fault::new(Reason::Cancelled, "the daemon was shut down; everything was rolled back")
+                    .hint("run it again when the daemon is back"),
+            );
+            self.operations.wait().await;
+        }
+        self.end.cancel();
+        self.background.close();
+        self.background.wait().await;
+    }
+
+    /// Fires when every stream must end.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        &self.end
+    }
+
+    /// All targets as far as permission goes.
+    pub(crate) fn subjects(&self) -> Vec<Subject> {
+        self.targets.iter().map(|t| t.subject()).collect()
+    }
+
+    /// The target of a name; the only one where none is named.
+    pub(crate) fn target(&self, name: &str) -> Result<&Arc<Target>, Fault> {
+        if name.is_empty() {
+            return match self.targets.as_slice() {
+                [only] => Ok(only),
+                _ => Err(Fault::new(Reason::InvalidRequest, "the daemon has several targets and none was named")
+                    .hint("name one with --target NAME; `resetctl targets` lists them")),
+            };
+        }
+        self.targets.iter().find(|t| t.name == name).ok_or_else(|| {
+            Fault::new(Reason::TargetNotFound, format!("the daemon has no target `{name}`"))
+                .hint("`resetctl targets` lists them")
+                .with("target", name)
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! The life of one operation from its lock to its end. Whatever happens, it ends with one terminal event, and the lock
+//! is given back after it.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{
+    chain::ChainSet,
+    event::EventKind,
+    fault::{Fault, Reason},
+    operation::Request,
+};
+
+use super::{Engine, Target, ending, live::LiveOperation};
+use crate::postgres::{
+    interrupt::Interrupt,
+    journal::{self, Owner},
+    lock::{LockRequest, LockSession},
+    operations,
+    work::WorkContext,
+};
+
+/// How often a cancel is looked for without news.
+const CANCEL_LOOK: Duration = Duration::from_secs(2);
+/// The first and the longest pause between attempts to write an end.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// How long the lock's connection may take to write the end.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+
+/// One operation of this daemon.
+pub(super) struct Run {
+    pub(super) engine: Arc<Engine>,
+    pub(super) owner: Owner,
+    pub(super) request: Request,
+    pub(super) target: Arc<Target>,
+    pub(super) chains: ChainSet,
+    pub(super) live: LiveOperation,
+    pub(super) lock_request: LockRequest,
+}
+
+/// What the work in the target came to.
+pub(super) enum Done {
+    /// Nothing was to be changed; one line says what was found.
+    Read(String),
+    /// The change is committed, and its end is prepared in the control database.
+    Committed,
+}
+
+impl Run {
+    /// Lives the operation to its end.
+    pub(super) async fn to_end(self, lock: Option<LockSession>) {
+        let cancels = tokio::spawn(heed_cancels(Arc::clone(&self.engine), self.live.clone()));
+        let mut lock = lock;
+        let result = self.hold(&mut lock).await;
+        cancels.abort();
+        let undecided = matches!(&result, Err(fault) if fault.reason == Reason::OutcomeUnknown);
+        // What is not known is not written: the next daemon asks again.
+        let lock = if undecided { lock } else { self.write_end(lock, result).await };
+        self.engine.live.leave(self.owner.operation);
+        if let Some(lock) = lock {
+            lock.release().await;
+        }
+    }
+
+    /// Takes the lock where it is not held yet, then executes.
+    async fn hold(&self, slot: &mut Option<LockSession>) -> Result<Done, Fault> {
+        if slot.is_none() {
+            *slot = Some(self.wait_for_lock().await?);
+        }
+        let Some(lock) = slot else { return Err(Fault::new(Reason::Internal, "the lock was granted and is gone")) };
+        lock.watch(&self.live.interrupt);
+        let deadline = self.request.timeout.map(|limit| tokio::spawn(deadline(limit, self.live.interrupt.clone())));
+        let result = self.execute(lock).await;
+        if let Some(deadline) = deadline {
+            deadline.abort();
+        }
+        result
+    }
+
+    async fn wait_for_lock(&self) -> Result<LockSession, Fault> {
+        let pool = &self.engine.control.pool;
+        let lock = LockSession::open(&self.engine.control, &self.lock_request).await?;
+        let live = self.live.clone();
+        let told = std::sync::Mutex::new(None);
+        let (first, mut queued) = tokio::sync::mpsc::channel(1);
+        let tell = move |place: model::event::Queued| {
+            let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if told.as_ref() == Some(&place) {
+                return;
+            }
+            if told.is_none() {
+                // The first place is a milestone; a full channel cannot be, it has room for the one.
+                let _sent = first.try_send(place.clone());
+            }
+            live.tell(EventKind::Queued(place.clone()));
+            *told = Some(place);
+        };
+        let milestone = async {
+            if let Some(place) = queued.recv().await {
+                self.append_by_pool(EventKind::Queued(place)).await?;
+            }
+            std::future::pending::<Result<(), Fault>>().await
+        };
+        tokio::select! {
+            waited = lock.wait(pool, self.request.wait, &self.live.interrupt, &tell) => waited?,
+            failed = milestone => failed?,
+        }
+        let mut connection = lock.connection().await;
+        operations::start(&mut connection, self.owner, lock.pid).await?;
+        let acquired = EventKind::LockAcquired { shared: lock.shared, pid: lock.pid };
+        journal::append(&mut connection, self.owner, acquired).await?;
+        drop(connection);
+        Ok(lock)
+    }
+
+    async fn append_by_pool(&self, kind: EventKind) -> Result<(), Fault> {
+        let mut connection = self.engine.control.connection().await?;
+        journal::append(&mut connection, self.owner, kind).await.map(|_| ())
+    }
+
+    /// Stores a milestone, on the connection that holds the lock: who lost it writes nothing.
+    pub(super) async fn emit(&self, lock: &LockSession, kind: EventKind) -> Result<(), Fault> {
+        self.live.interrupt.check()?;
+        let mut connection = lock.connection().await;
+        journal::append(&mut connection, self.owner, kind).await.map(|_| ())
+    }
+
+    pub(super) fn work_context(&self) -> WorkContext {
+        WorkContext {
+            control: self.engine.control.pool.clone(),
+            interrupt: self.live.interrupt.clone(),
+            patience: self.target.profile.lock_patience,
+            tell: self.live.teller(),
+        }
+    }
+
+    /// Writes the end, on the lock's connection where it lives, else on another one, until it is written or the
+    /// operation turns out to be somebody else's. Gives the lock back where its connection still lives.
+    async fn write_end(&self, lock: Option<LockSession>, result: Result<Done, Fault>) -> Option<LockSession> {
+        if let Some(lock) = lock {
+            let mut connection = lock.connection().await;
+            let written = tokio::time::timeout(WRITE_LIMIT, self.write_end_on(&mut connection, &result)).await;
+            drop(connection);
+            if let Ok(Ok(())) = written {
+                return Some(lock);
+            }
+            // A connection that did not take the end is of no use; closing it ends whatever it still did.
+        }
+        let mut pause = PAUSES.0;
+        loop {
+            let written = match self.engine.control.connection().await {
+                Ok(mut connection) => self.write_end_on(&mut connection, &result).await,
+                Err(fault) => Err(fault),
+            };
+            match written {
+                Ok(()) => return None,
+                Err(fault) if fault.reason == Reason::LockLost => {
+                    tracing::warn!(operation = %self.owner.operation, "another daemon wrote the end of this operation");
+                    return None;
+                }
+                Err(fault) => tracing::warn!(operation = %self.owner.operation, %fault, "the end is not written yet"),
+            }
+            if self.engine.ended().is_cancelled() {
+                return None;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn write_end_on(
+        &self,
+        connection: &mut crate::postgres::Connection,
+        result: &Result<Done, Fault>,
+    ) -> Result<(), Fault> {
+        match result {
+            Ok(Done::Committed) => journal::finish_prepared(connection, self.owner).await,
+            Ok(Done::Read(summary)) => {
+                journal::finish(connection, self.owner, &|events, at| ending::make(events, at, Ok(summary))).await
+            }
+            Err(fault) => {
+                journal::finish(connection, self.owner, &|events, at| ending::make(events, at, Err(fault))).await
+            }
+        }
+    }
+}
+
+async fn deadline(limit: Duration, interrupt: Interrupt) {
+    tokio::time::sleep(limit).await;
+    let limit = model::duration::format_duration(limit);
+    interrupt.raise(
+        Fault::new(Reason::Deadline, format!("the operation ran longer than its limit of {limit}"))
+            .hint("everything was rolled back; allow more with --timeout DURATION")
+            .with("limit", limit),
+    );
+}
+
+/// Raises the interrupt once somebody has asked for a cancel, through whichever daemon.
+async fn heed_cancels(engine: Arc<Engine>, live: LiveOperation) {
+    let mut news = engine.wakeups.subscribe(live.id);
+    loop {
+        match operations::cancel_requested(&engine.control.pool, live.id).await {
+            Ok(true) => {
+                live.interrupt.raise(
+                    Fault::new(Reason::Cancelled, "the operation was cancelled; everything was rolled back")
+                        .hint("run it again when you want it"),
+                );
+                return;
+            }
+            Ok(false) => {}
+            Err(fault) => tracing::debug!(%fault, "cancels cannot be looked for now"),
+        }
+        // News or none: what is true is in the control database.
+        let _either = tokio::time::timeout(CANCEL_LOOK, news.changed()).await;
+    }
+}

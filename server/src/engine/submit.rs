@@ -1,0 +1,249 @@
+//! How a request becomes an operation: joined when it was made before, refused when it may not be, else recorded and
+//! spawned apart from the call.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{
+    chain::ChainSet,
+    event::{Accepted, EventKind},
+    fault::{Fault, Reason},
+    guard,
+    lock::{Holder, application_name},
+    operation::{Request, Verb, Wait},
+    permit::Permit,
+    profile::{Scope, WindowRule},
+};
+use uuid::Uuid;
+
+use super::{Engine, Target, run::Run};
+use crate::{
+    chains,
+    postgres::{
+        journal::Owner,
+        lock::{Attempt, LockRequest, LockSession},
+        operations::{self, NewOperation},
+        targets,
+    },
+};
+
+impl Engine {
+    /// Creates or joins the operation of a request. When this returns, the operation lives by itself.
+    ///
+    /// # Errors
+    /// A refusal; then no operation exists.
+    pub(crate) async fn submit(self: &Arc<Self>, request: Request, permit: &Permit) -> Result<Uuid, Fault> {
+        // Apart from the call: a caller that goes away between the lock and the record leaves nothing half-done.
+        let (engine, permit) = (Arc::clone(self), permit.clone());
+        let accepting = tokio::spawn(async move { engine.accept(request, &permit).await });
+        accepting.await.map_err(|e| Fault::new(Reason::Internal, format!("accepting the operation: {e}")))?
+    }
+
+    async fn accept(self: Arc<Self>, request: Request, permit: &Permit) -> Result<Uuid, Fault> {
+        let principal = permit.principal().to_string();
+        if let Some(id) = self.joined(&request, &principal).await? {
+            return Ok(id);
+        }
+        if self.closing.is_cancelled() {
+            return Err(Fault::new(Reason::ShuttingDown, "the daemon is shutting down and takes no new operations")
+                .hint("try again when it is back"));
+        }
+        let target = Arc::clone(self.target(&request.target)?);
+        let guarded = guard::check(request, target.database(), &target.profile, &target.matrix)?;
+        let request = guarded.request().clone();
+        not_offered(&request)?;
+        check_window(&request, &target)?;
+        self.check_enrolment(&request, &target).await?;
+        let chains = self.chains(&request, &target).await?;
+        let id = Uuid::now_v7();
+        let owner = Owner { operation: id, instance: self.instance };
+        let accepted = self.accepted(&request, &target, permit, &chains);
+        let new = NewOperation {
+            owner,
+            request: &request,
+            database: target.database(),
+            principal: &principal,
+            proof: permit.principal().kind.proof(),
+            lock_pid: None,
+        };
+        let lock_request = LockRequest {
+            database: target.database().to_owned(),
+            operation: id,
+            application_name: application_name(&target.name, id, &principal),
+            shared: request.reads_only(),
+        };
+        let lock = match request.wait {
+            Wait::No => match self.locked(new, &lock_request, accepted).await? {
+                Some(lock) => Some(lock),
+                None => return self.must_join(&request, &principal).await,
+            },
+            _ => {
+                let mut connection = self.control.pool.acquire().await.map_err(|e| {
+                    Fault::new(Reason::ControlUnavailable, format!("the control database does not answer: {e}"))
+                })?;
+                if !operations::record(&mut connection, &new, vec![accepted]).await? {
+                    drop(connection);
+                    return self.must_join(&request, &principal).await;
+                }
+                None
+            }
+        };
+        let live = self.live.enter(id);
+        let run = Run { engine: Arc::clone(&self), owner, request, target, chains, live, lock_request };
+        self.operations.spawn(run.to_end(lock));
+        Ok(id)
+    }
+
+    /// The operation that this request made before, if it did.
+    async fn joined(&self, request: &Request, principal: &str) -> Result<Option<Uuid>, Fault> {
+        let Some((id, hash, by)) = operations::by_request_id(&self.control.pool, request.request_id).await? else {
+            return Ok(None);
+        };
+        if hash == request.hash() && by == principal {
+            return Ok(Some(id));
+        }
+        Err(Fault::new(
+            Reason::RequestIdConflict,
+            format!("request id {} was used before for another request", request.request_id),
+        )
+        .hint("make a new UUID for each request")
+        .with("request_id", request.request_id))
+    }
+
+    async fn must_join(&self, request: &Request, principal: &str) -> Result<Uuid, Fault> {
+        self.joined(request, principal).await?.ok_or_else(|| {
+            Fault::new(Reason::Internal, "an operation of this request id was there and is gone").hint("try again")
+        })
+    }
+
+    /// Takes the lock at once and records the operation on the connection that holds it; `None`: the same request was
+    /// recorded by somebody else meanwhile.
+    async fn locked(
+        &self,
+        new: NewOperation<'_>,
+        request: &LockRequest,
+        accepted: EventKind,
+    ) -> Result<Option<LockSession>, Fault> {
+        let lock = match LockSession::attempt(&self.control, request).await? {
+            Attempt::Granted(lock) => lock,
+            Attempt::Held(holder) => {
+                let known = operations::by_request_id(&self.control.pool, new.request.request_id).await?;
+                return match known {
+                    Some(_) => Ok(None),
+                    None => Err(locked_by(&new.request.target, holder)),
+                };
+            }
+        };
+        let events = vec![accepted, EventKind::LockAcquired { shared: request.shared, pid: lock.pid }];
+        let new = NewOperation { lock_pid: Some(lock.pid), ..new };
+        let recorded = operations::record(&mut *lock.connection().await, &new, events).await;
+        match recorded {
+            Ok(true) => Ok(Some(lock)),
+            Ok(false) => {
+                lock.release().await;
+                Ok(None)
+            }
+            Err(fault) => {
+                lock.release().await;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn check_enrolment(&self, request: &Request, target: &Target) -> Result<(), Fault> {
+        if !request.verb.is_destructive() || request.dry_run || target.profile.self_enroll {
+            return Ok(());
+        }
+        if targets::is_enrolled(&self.control, target.database()).await? {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Reason::TargetNotEnrolled,
+            format!("target {} (database {}) was never enrolled in this cluster", target.name, target.database()),
+        )
+        .hint(format!("an admin enrolls it once: resetctl --target {} target enroll", target.name))
+        .with("target", &target.name))
+    }
+
+    async fn chains(&self, request: &Request, target: &Target) -> Result<ChainSet, Fault> {
+        let chains = match request.client_chains.is_empty() {
+            true => chains::from_disk(self.migrations.clone(), &target.matrix).await,
+            false => chains::from_request(&request.client_chains, &target.matrix),
+        };
+        // A reset replays nothing: chains that cannot be read do not stop it, unless the caller pins them.
+        let chains = match chains {
+            Err(_) if request.verb == Verb::Reset && request.expect_chains.is_none() => return Ok(ChainSet::default()),
+            chains => chains?,
+        };
+        if request.expect_chains.is_some() {
+            let shelf = chains::shelf(self.migrations.clone()).await;
+            chains::expect(&chains, request.expect_chains.as_deref(), &shelf)?;
+        }
+        Ok(chains)
+    }
+
+    fn accepted(&self, request: &Request, target: &Target, permit: &Permit, chains: &ChainSet) -> EventKind {
+        let fingerprints: BTreeMap<String, String> =
+            chains.chains.iter().map(|c| (c.name.clone(), c.fingerprint())).collect();
+        EventKind::Accepted(Accepted {
+            verb: request.verb,
+            target: target.name.clone(),
+            database: target.database().to_owned(),
+            scope: request.scope,
+            dry_run: request.dry_run,
+            principal: permit.principal().to_string(),
+            proof: permit.principal().kind.proof().to_owned(),
+            labels: request.labels.clone(),
+            instance: self.instance,
+            version: crate::VERSION.to_owned(),
+            chains: fingerprints,
+            client_chains: !request.client_chains.is_empty(),
+        })
+    }
+}
+
+fn locked_by(target: &str, holder: Option<Holder>) -> Fault {
+    let fault = |who: &str| {
+        Fault::new(Reason::TargetLocked, format!("target {target} is held by {who}"))
+            .hint("wait for it with --wait[=DURATION], or watch it with `resetctl operations watch`")
+            .with("target", target)
+    };
+    let Some(holder) = holder else { return fault("another session") };
+    let mut fault = fault(&holder.phrase()).with("holder_pid", holder.pid);
+    if let Some(id) = holder.operation {
+        fault = fault.with("holder_operation", id);
+    }
+    if let Some(principal) = holder.principal {
+        fault = fault.with("holder", principal);
+    }
+    if let Some(since) = holder.since {
+        fault = fault.with("since", since);
+    }
+    fault
+}
+
+/// What this version does not offer yet is said plainly, before anything happens.
+fn not_offered(request: &Request) -> Result<(), Fault> {
+    let what = match request {
+        Request { verb: Verb::Undo, .. } => "undo",
+        Request { scope: Some(Scope::Database), .. } => "scope database",
+        Request { allow_phased: true, .. } => "--allow-phased",
+        Request { terminate_sessions: true, .. } => "--terminate-sessions",
+        _ => return Ok(()),
+    };
+    Err(Fault::new(Reason::NotImplemented, format!("this version does not offer {what}"))
+        .hint("nothing was changed; scope managed-schemas has everything the runbook needs")
+        .with("feature", what))
+}
+
+/// Where the profile requires a window of one's own, nothing is changed without one; this version has no windows yet.
+fn check_window(request: &Request, target: &Target) -> Result<(), Fault> {
+    if request.reads_only() || target.profile.window == WindowRule::Optional {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Reason::WindowRequired,
+        format!("profile {} requires a reserved window, and this version cannot reserve one", target.profile.name),
+    )
+    .hint(format!("[profile.{}] window = \"optional\" in the daemon's configuration lets it through", target.profile.name))
+    .with("target", &target.name))
+}

@@ -1,0 +1,98 @@
+//! The door: gRPC calls come in, are told who asks, are authorized, and become calls of the engine.
+//!
+//! Nothing is decided here but who may pass; wire types do not go further in.
+
+mod admin;
+mod identity;
+mod listen;
+mod operations;
+mod serve;
+mod system;
+mod targets;
+mod windows;
+
+use std::sync::Arc;
+
+use model::{
+    fault::Fault,
+    permit::{Permit, Role, Subject},
+};
+use tonic::{Request, Status};
+
+use crate::engine::Engine;
+
+pub(crate) use listen::{Bound, bind};
+pub(crate) use serve::serve;
+
+/// What every service holds.
+#[derive(Clone)]
+pub(crate) struct Door {
+    engine: Arc<Engine>,
+}
+
+/// What a call is about, for its permission.
+enum About<'a> {
+    /// No target, or all of them.
+    Nothing,
+    /// One target, by name; it may not exist.
+    Target(&'a str),
+}
+
+impl Door {
+    pub(crate) fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+
+    /// Proves who asks and decides whether they may. Every method passes here first.
+    fn authorize<T>(
+        &self,
+        method: &str,
+        request: &Request<T>,
+        about: About<'_>,
+        lesser: Option<Role>,
+    ) -> Result<Permit, Status> {
+        let principal = identity::of(request).map_err(status)?;
+        let subjects = self.engine.subjects();
+        let subject = match about {
+            About::Nothing => None,
+            About::Target(name) => Some(self.subject(name, &subjects)),
+        };
+        let method = format!("resetd.v1.{method}");
+        let decision = self.engine.policy.authorize(&method, &principal, subject.as_ref(), &subjects, lesser);
+        match &decision {
+            Ok(_) => tracing::debug!(%principal, method, "allowed"),
+            Err(fault) => tracing::info!(%principal, method, reason = %fault.reason, "denied"),
+        }
+        decision.map_err(status)
+    }
+
+    /// The target of a name as far as permission goes. One that does not exist is judged like the others, so that the
+    /// answer does not tell whether it exists.
+    fn subject(&self, name: &str, subjects: &[Subject]) -> Subject {
+        let known = match self.engine.target(name) {
+            Ok(target) => Some(target.subject()),
+            Err(_) => None,
+        };
+        known.unwrap_or_else(|| Subject { target: name.to_owned(), local: subjects.iter().all(|s| s.local) })
+    }
+
+    /// The names of the targets on which the caller of `permit` has at least the role of a viewer.
+    fn visible(&self, permit: &Permit) -> Vec<String> {
+        let sees = |s: &Subject| self.engine.policy.role(permit.principal(), s).is_some();
+        self.engine.subjects().into_iter().filter(sees).map(|s| s.target).collect()
+    }
+}
+
+/// A fault as the end of a call.
+fn status(fault: impl Into<Fault>) -> Status {
+    wire::encode_fault(&fault.into())
+}
+
+/// What a later version offers.
+fn not_implemented(what: &str) -> Status {
+    status(
+        Fault::new(model::fault::Reason::NotImplemented, format!("this version does not offer {what}"))
+            .hint("nothing was changed; look at the changelog for the version that does")
+            .with("feature", what),
+    )
+}

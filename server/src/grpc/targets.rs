@@ -1,0 +1,88 @@
+//! `TargetService`.
+
+use std::pin::Pin;
+
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+use wire::v1::{self, target_service_server::TargetService};
+
+use super::{About, Door, not_implemented, status};
+use crate::engine::{Enrolment, TargetView};
+
+/// The service.
+#[derive(Clone)]
+pub(super) struct Targets(pub(super) Door);
+
+fn encode(view: &TargetView) -> v1::Target {
+    v1::Target {
+        name: view.name.clone(),
+        database: view.database.clone(),
+        profile: view.profile.clone(),
+        matrix: view.matrix.clone(),
+        managed_schemas: view.managed_schemas.clone(),
+        enrolled: view.enrolled,
+        holder: view.holder.as_ref().map(wire::encode_holder),
+        queue: view.queue.iter().map(wire::encode_operation).collect(),
+        window: None,
+        last_operation: view.last.as_ref().map(wire::encode_operation),
+        protected: view.protected,
+    }
+}
+
+#[tonic::async_trait]
+impl TargetService for Targets {
+    type WatchTargetsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchTargetsResponse, Status>> + Send>>;
+
+    async fn list_targets(
+        &self,
+        call: Request<v1::ListTargetsRequest>,
+    ) -> Result<Response<v1::ListTargetsResponse>, Status> {
+        let permit = self.0.authorize("TargetService/ListTargets", &call, About::Nothing, None)?;
+        let mut targets = Vec::new();
+        for name in self.0.visible(&permit) {
+            let target = self.0.engine.target(&name).map_err(status)?;
+            targets.push(encode(&self.0.engine.view(target).await.map_err(status)?));
+        }
+        targets.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Response::new(v1::ListTargetsResponse { targets }))
+    }
+
+    async fn get_target(
+        &self,
+        call: Request<v1::GetTargetRequest>,
+    ) -> Result<Response<v1::GetTargetResponse>, Status> {
+        self.0.authorize("TargetService/GetTarget", &call, About::Target(&call.get_ref().target), None)?;
+        let target = self.0.engine.target(&call.get_ref().target).map_err(status)?;
+        let view = self.0.engine.view(target).await.map_err(status)?;
+        Ok(Response::new(v1::GetTargetResponse { target: Some(encode(&view)) }))
+    }
+
+    async fn watch_targets(
+        &self,
+        call: Request<v1::WatchTargetsRequest>,
+    ) -> Result<Response<Self::WatchTargetsStream>, Status> {
+        self.0.authorize("TargetService/WatchTargets", &call, About::Nothing, None)?;
+        Err(not_implemented("WatchTargets"))
+    }
+
+    async fn enroll_target(
+        &self,
+        call: Request<v1::EnrollTargetRequest>,
+    ) -> Result<Response<v1::EnrollTargetResponse>, Status> {
+        let about = About::Target(&call.get_ref().target);
+        let permit = self.0.authorize("TargetService/EnrollTarget", &call, about, None)?;
+        let request = call.into_inner();
+        let enrolment = Enrolment { target: &request.target, confirmation: &request.database_confirmation };
+        let view = self.0.engine.enroll(&enrolment, &permit).await.map_err(status)?;
+        Ok(Response::new(v1::EnrollTargetResponse { target: Some(encode(&view)) }))
+    }
+
+    async fn force_unlock_target(
+        &self,
+        call: Request<v1::ForceUnlockTargetRequest>,
+    ) -> Result<Response<v1::ForceUnlockTargetResponse>, Status> {
+        let about = About::Target(&call.get_ref().target);
+        self.0.authorize("TargetService/ForceUnlockTarget", &call, about, None)?;
+        Err(not_implemented("ForceUnlockTarget"))
+    }
+}

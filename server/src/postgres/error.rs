@@ -1,0 +1,66 @@
+//! What PostgreSQL and the driver say, as faults. No URL and no password is ever in one.
+
+use model::fault::{Fault, Reason, SqlSite};
+use sqlx::postgres::PgDatabaseError;
+
+/// The five-character code of an error that came from the server.
+pub(crate) fn sqlstate(error: &sqlx::Error) -> Option<&str> {
+    database_error(error).map(PgDatabaseError::code)
+}
+
+/// The error as the server sent it.
+pub(crate) fn database_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
+    match error {
+        sqlx::Error::Database(error) => error.try_downcast_ref::<PgDatabaseError>(),
+        _ => None,
+    }
+}
+
+/// The connection is gone (or never was); the server may have said why.
+pub(crate) fn is_disconnect(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(_) => sqlstate(error).is_some_and(|c| c.starts_with("57P") || c.starts_with("08")),
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => true,
+        _ => false,
+    }
+}
+
+/// One line for a person: the server's message with its detail, or the driver's.
+pub(crate) fn message(error: &sqlx::Error) -> String {
+    match database_error(error) {
+        Some(it) => match it.detail() {
+            Some(detail) => format!("{} ({})", it.message(), detail.replace('\n', "; ")),
+            None => it.message().to_owned(),
+        },
+        None => error.to_string(),
+    }
+}
+
+/// An error on one of the daemon's own connections to the control database.
+pub(crate) fn control_fault(error: sqlx::Error) -> Fault {
+    Fault::new(Reason::ControlUnavailable, format!("the control database does not answer: {}", message(&error)))
+        .hint("check that PostgreSQL runs and accepts connections; `resetd check` tells more")
+        .at(SqlSite { sqlstate: sqlstate(&error).map(str::to_owned), ..SqlSite::default() })
+}
+
+/// An error of a daemon's own statement in the target.
+pub(crate) fn work_fault(doing: &str, error: &sqlx::Error) -> Fault {
+    let site = SqlSite { sqlstate: sqlstate(error).map(str::to_owned), ..SqlSite::default() };
+    let told = message(error);
+    if is_disconnect(error) {
+        return Fault::new(Reason::TargetUnreachable, format!("the connection to the target was lost while {doing}: {told}"))
+            .hint("nothing was changed; check PostgreSQL's log and try again")
+            .at(site);
+    }
+    match sqlstate(error) {
+        Some("53200") => Fault::new(Reason::PreflightFailed, format!("PostgreSQL has no room for more locks while {doing}"))
+            .hint("raise max_locks_per_transaction and restart PostgreSQL, or use --scope database")
+            .at(site),
+        Some("42501") => Fault::new(Reason::PreflightFailed, format!("the daemon's role may not do this while {doing}: {told}"))
+            .hint("grant the role what is missing; `resetd check` names it")
+            .at(site),
+        _ => Fault::new(Reason::Internal, format!("{doing}: {told}"))
+            .hint("nothing was changed; PostgreSQL's log tells more")
+            .at(site),
+    }
+}

@@ -1,0 +1,26 @@
+//! Everything that speaks SQL: sessions, the lock, the journal, the catalog, the work in a target.
+//!
+//! It must not know gRPC, and it decides nothing: what to do comes from the engine and the model.
+
+pub(crate) mod barrier;
+pub(crate) mod catalog;
+mod connect;
+pub(crate) mod control;
+mod error;
+mod furniture;
+mod ident;
+pub(crate) mod instances;
+pub(crate) mod interrupt;
+pub(crate) mod journal;
+pub(crate) mod lock;
+pub(crate) mod operations;
+pub(crate) mod probe;
+pub(crate) mod replay;
+pub(crate) mod reset;
+pub(crate) mod targets;
+mod time;
+pub(crate) mod wakeup;
+pub(crate) mod work;
+
+/// A session of the daemon, as the engine hands it on without looking inside.
+pub(crate) type Connection = sqlx::PgConnection;

@@ -1,0 +1,146 @@
+//! One revision in one schema: the session made as new, the file sent as one message, `alembic_version` kept exactly
+//! as Alembic keeps it, and a failure located to file, line and statement.
+
+use std::time::{Duration, Instant};
+
+use model::{
+    fault::{Fault, Reason, SqlSite},
+    revision::Revision,
+    sql::{self, StatementKind},
+};
+use sqlx::{AssertSqlSafe, PgConnection, postgres::PgErrorPosition};
+
+use super::{
+    error::{control_fault, database_error, is_disconnect, message, sqlstate, work_fault},
+    ident::{self, Ident, Literal},
+    work::{MessageError, Work},
+};
+
+/// How much of a statement is shown in an error.
+const EXCERPT: usize = 200;
+
+/// Where a revision is replayed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// The schema.
+    pub(crate) schema: &'a str,
+    /// The whole search path, the schema first.
+    pub(crate) search_path: &'a [&'a str],
+    /// The schema's owner; `None`: the session's own role.
+    pub(crate) owner: Option<&'a str>,
+}
+
+/// Replays one revision inside the work transaction and says how long its own statements took.
+///
+/// # Errors
+/// `REVISION_FAILED` with its site, `TRANSACTION_ESCAPED`, or the reason of an interrupt.
+pub(crate) async fn apply(
+    work: &mut Work,
+    place: &Place<'_>,
+    before: Option<&str>,
+    revision: &Revision,
+) -> Result<Duration, Fault> {
+    let sql = revision.sql_without_extensions();
+    let label = format!("{} in {}", revision.id, place.schema);
+    let started = Instant::now();
+    work.patiently(&label, &[&prologue(place), &sql], &|step, error| match step {
+        1 => revision_fault(place, revision, error),
+        _ => work_fault(&format!("preparing {label}"), &error.error),
+    })
+    .await?;
+    let took = started.elapsed();
+    work.still_in_transaction(&revision.file).await?;
+    let doing = format!("settling {label}");
+    work.message(&epilogue(place)).await.map_err(|e| match sqlstate(&e.error) {
+        Some(code) if code.starts_with("23") => revision_fault(place, revision, &e),
+        _ => work_fault(&doing, &e.error),
+    })?;
+    let recording = version_sql(place, before, revision);
+    work.message(&recording).await.map_err(|e| work_fault(&format!("recording {label}"), &e.error))?;
+    Ok(took)
+}
+
+/// Leaves the session as it was before the first revision.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn leave(work: &mut Work) -> Result<(), Fault> {
+    let place = Place { schema: "pg_catalog", search_path: &["pg_catalog"], owner: None };
+    work.message(&prologue(&place)).await.map(|_| ()).map_err(|e| work_fault("leaving the chains", &e.error))
+}
+
+/// Replays one revision on a plain connection: the daemon's own chain.
+pub(crate) async fn apply_plain(
+    connection: &mut PgConnection,
+    place: &Place<'_>,
+    before: Option<&str>,
+    revision: &Revision,
+) -> Result<(), Fault> {
+    let message = format!("{}{}\n;{}", prologue(place), revision.sql, version_sql(place, before, revision));
+    sqlx::raw_sql(AssertSqlSafe(message)).execute(connection).await.map(|_| ()).map_err(control_fault)
+}
+
+/// Makes the session as new: nothing that an earlier revision set is left.
+fn prologue(place: &Place<'_>) -> String {
+    let path = ident::list(place.search_path.iter().copied());
+    let role = place.owner.map_or_else(|| "NONE".to_owned(), |o| Ident(o).to_string());
+    format!("RESET ALL; RESET SESSION AUTHORIZATION; SET LOCAL ROLE {role}; SET LOCAL search_path TO {path};")
+}
+
+/// Fires what the revision deferred, while it can still be blamed, and takes back what it set.
+fn epilogue(place: &Place<'_>) -> String {
+    format!("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; {}", prologue(place))
+}
+
+/// What Alembic would write: one row per chain head.
+fn version_sql(place: &Place<'_>, before: Option<&str>, revision: &Revision) -> String {
+    let table = format!("{}.alembic_version", Ident(place.schema));
+    let create = format!(
+        "CREATE TABLE IF NOT EXISTS {table} (version_num pg_catalog.varchar(32) NOT NULL, \
+         CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));"
+    );
+    let id = Literal(&revision.id);
+    match before {
+        None => format!("{create} INSERT INTO {table} (version_num) VALUES ({id});"),
+        Some(before) => format!("UPDATE {table} SET version_num = {id} WHERE version_num = {};", Literal(before)),
+    }
+}
+
+/// Where in the file it failed: PostgreSQL's position when it gives one, else the first statement not completed.
+fn revision_fault(place: &Place<'_>, revision: &Revision, failed: &MessageError) -> Fault {
+    if is_disconnect(&failed.error) {
+        return work_fault(&format!("replaying {} in {}", revision.file, place.schema), &failed.error);
+    }
+    let sent: Vec<usize> = revision
+        .statements
+        .iter()
+        .enumerate()
+        .filter(|(_, s)| !matches!(s.kind, StatementKind::CreateExtension { .. }))
+        .map(|(index, _)| index)
+        .collect();
+    let position = database_error(&failed.error).and_then(|e| e.position());
+    let located = match position {
+        Some(PgErrorPosition::Original(at)) => Some(sql::locate(&revision.sql, &revision.statements, at)),
+        _ => None,
+    };
+    let statement = located.and_then(|l| l.statement).or_else(|| sent.get(failed.completed).copied());
+    let line = located.map(|l| l.line).or_else(|| statement.map(|s| revision.statements[s].line));
+    let whole = revision.statements.len();
+    let which = statement.map(|s| format!(", statement {} of {whole}", s + 1)).unwrap_or_default();
+    let at = line.map(|l| format!(":{l}")).unwrap_or_default();
+    let hint = database_error(&failed.error).and_then(|e| e.hint()).map(|h| format!("PostgreSQL says: {h}; "));
+    Fault::new(
+        Reason::RevisionFailed,
+        format!("{}{at} failed in schema {}{which}: {}", revision.file, place.schema, message(&failed.error)),
+    )
+    .hint(format!("{}everything was rolled back; mend the revision and run again", hint.unwrap_or_default()))
+    .with("revision", &revision.id)
+    .with("schema", place.schema)
+    .at(SqlSite {
+        sqlstate: sqlstate(&failed.error).map(str::to_owned),
+        schema: Some(place.schema.to_owned()),
+        file: Some(revision.file.clone()),
+        line,
+        statement: statement.and_then(|s| revision.excerpt(s, EXCERPT)),
+    })
+}

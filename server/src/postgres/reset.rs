@@ -1,0 +1,152 @@
+//! Dropping and recreating the managed schemas inside the work transaction.
+
+use model::{
+    blast,
+    event::SchemaReset,
+    fault::{Fault, Reason},
+    finding::Finding,
+    plan::Plan,
+};
+
+use super::{
+    catalog,
+    error::work_fault,
+    furniture::{self, Furniture},
+    ident::{self, Ident},
+    work::Work,
+};
+
+/// What became of a reset.
+pub(crate) struct ResetDone {
+    pub(crate) schemas: Vec<SchemaReset>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Drops and recreates the plan's schemas, with their furniture. Nothing outside goes that is not in the plan: between
+/// the locks and the drop the dependencies are walked once more.
+///
+/// # Errors
+/// `PLAN_CHANGED`, `BLOCKED`, `FURNITURE_LOST`, or what PostgreSQL said.
+pub(crate) async fn managed_schemas(work: &mut Work, plan: &Plan) -> Result<ResetDone, Fault> {
+    let names: Vec<String> = plan.schemas.iter().map(|s| s.schema.clone()).collect();
+    let existing: Vec<&str> = plan.schemas.iter().filter(|s| s.exists).map(|s| s.schema.as_str()).collect();
+    let before = furniture::capture(&mut work.connection, &names).await?;
+    lock_relations(work, &names).await?;
+    let radius = catalog::radius(&mut work.connection, &names).await?;
+    if let Some(moved) = blast::difference(&plan.outside, &radius.outside) {
+        return Err(Fault::new(
+            Reason::PlanChanged,
+            format!("the blast radius changed while the operation waited for locks: {moved}"),
+        )
+        .hint("read a new --dry-run"));
+    }
+    if !existing.is_empty() {
+        let drop = format!("DROP SCHEMA {} CASCADE", ident::list(existing.iter().copied()));
+        patient(work, "the drop of the schemas", &drop).await?;
+    }
+    for name in &names {
+        create(work, name, before.iter().find(|f| f.schema() == name)).await?;
+    }
+    let after = furniture::capture(&mut work.connection, &names).await?;
+    Ok(ResetDone { schemas: plan.schemas.iter().map(reset_fact).collect(), findings: differences(&before, &after) })
+}
+
+fn reset_fact(schema: &model::plan::PlannedSchema) -> SchemaReset {
+    SchemaReset {
+        schema: schema.schema.clone(),
+        existed_before: schema.exists,
+        tables_before: schema.tables,
+        exists_after: true,
+        tables_after: 0,
+    }
+}
+
+fn differences(before: &[Furniture], after: &[Furniture]) -> Vec<Finding> {
+    let changed = |b: &Furniture| {
+        let now = after.iter().find(|a| a.schema() == b.schema())?;
+        let what = b.difference(now)?;
+        Some(Finding::warning(
+            "FURNITURE_DIFFERS",
+            format!("schema {}", b.schema()),
+            format!("not as before the reset: {what}"),
+            "look at default privileges that the cluster sets for new schemas, and mend it by hand",
+        ))
+    };
+    before.iter().filter_map(changed).collect()
+}
+
+/// Creates missing schemas, owned by the daemon's role.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(crate) async fn create_missing(work: &mut Work, names: &[String]) -> Result<(), Fault> {
+    for name in names {
+        create(work, name, None).await?;
+    }
+    Ok(())
+}
+
+async fn create(work: &mut Work, name: &str, furniture: Option<&Furniture>) -> Result<(), Fault> {
+    let owner = furniture.map(|f| format!(" AUTHORIZATION {}", Ident(f.owner()))).unwrap_or_default();
+    patient(work, &format!("the creation of schema {name}"), &format!("CREATE SCHEMA {}{owner}", Ident(name))).await?;
+    match furniture {
+        Some(furniture) => furniture::restore(work, furniture).await,
+        None => Ok(()),
+    }
+}
+
+/// Creates the extensions that chains require and that are not there, in the schema meant for them.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(crate) async fn create_extensions(work: &mut Work, names: &[&str], schema: &str) -> Result<(), Fault> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let create = format!("CREATE SCHEMA IF NOT EXISTS {}", Ident(schema));
+    patient(work, "the creation of the extensions' schema", &create).await?;
+    for name in names {
+        let create = format!("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}", Ident(name), Ident(schema));
+        patient(work, &format!("the creation of extension {name}"), &create).await?;
+    }
+    Ok(())
+}
+
+/// No extension may end up in a managed schema: the next reset would take it, and everything that uses it.
+///
+/// # Errors
+/// `EXTENSION_MISPLACED`.
+pub(crate) async fn refuse_extensions_in(work: &mut Work, schemas: &[&str]) -> Result<(), Fault> {
+    let found = catalog::extensions_in(&mut work.connection, schemas).await?;
+    let Some((extension, schema)) = found.first() else { return Ok(()) };
+    Err(Fault::new(Reason::ExtensionMisplaced, format!("extension {extension} ended up in managed schema {schema}"))
+        .hint("name it in the revision's header: `-- requires-extension: NAME`; it is then created where it belongs")
+        .with("extension", extension)
+        .with("schema", schema))
+}
+
+/// Locks the tables of the schemas as their drop will, so that nothing new can come to depend on them. Left out are
+/// tables that only the schema's ownership lets the role drop, and views, whose lock would reach tables outside.
+async fn lock_relations(work: &mut Work, schemas: &[String]) -> Result<(), Fault> {
+    let relations: Vec<(String, String)> = sqlx::query_as(
+        "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = ANY($1) AND c.relkind IN ('r', 'p') AND pg_catalog.has_table_privilege(c.oid, 'TRUNCATE')
+          ORDER BY c.oid",
+    )
+    .bind(schemas)
+    .fetch_all(&mut work.connection)
+    .await
+    .map_err(|e| work_fault("listing the tables", &e))?;
+    if relations.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = relations.iter().map(|(s, r)| format!("{}.{}", Ident(s), Ident(r))).collect();
+    // ONLY, so that a partition or heir in another schema is not locked: it is the plan's business, not the lock's.
+    let locks = format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", names.join(", ONLY "));
+    patient(work, "the lock on the tables", &locks).await
+}
+
+async fn patient(work: &mut Work, label: &str, sql: &str) -> Result<(), Fault> {
+    work.patiently(label, &[sql], &|_, failed| work_fault(label, &failed.error)).await
+}

@@ -1,0 +1,310 @@
+//! The work session: one transaction in the target, held under the target's key, that stops when it must.
+//!
+//! Its first statement takes the target's key; then it makes sure, in one look at `pg_locks`, that the lock session of
+//! its operation still holds the lock. If not, it never begins.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use model::{
+    event::{Blocker, EventKind},
+    fault::{Fault, Reason},
+    lock::LockKey,
+};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use tokio_stream::StreamExt as _;
+
+use super::{
+    connect,
+    error::{control_fault, sqlstate, work_fault},
+    interrupt::Interrupt,
+    lock::{LockSession, pg_locks_row},
+    time,
+};
+
+/// How long one lock may be waited for before the statement is taken back and tried again.
+const LOCK_TIMEOUT: &str = "500ms";
+/// How often a running statement is looked at from outside.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Where progress and blockers are told; never awaited.
+pub(crate) type Tell = Arc<dyn Fn(EventKind) + Send + Sync>;
+
+/// What a work session needs beside its connection.
+#[derive(Clone)]
+pub(crate) struct WorkContext {
+    /// For cancels and looks at blockers.
+    pub(crate) control: PgPool,
+    /// Raised when the operation must stop.
+    pub(crate) interrupt: Interrupt,
+    /// How long locks in the target are waited for, in total.
+    pub(crate) patience: Duration,
+    /// Where blockers are told.
+    pub(crate) tell: Tell,
+}
+
+/// One transaction in the target.
+pub(crate) struct Work {
+    pub(crate) connection: PgConnection,
+    pid: i32,
+    transaction: String,
+    context: WorkContext,
+    waited: Duration,
+}
+
+/// A message that failed: after how many statements, and how.
+#[derive(Debug)]
+pub(crate) struct MessageError {
+    pub(crate) completed: usize,
+    pub(crate) error: sqlx::Error,
+}
+
+impl Work {
+    /// Opens a session, begins the transaction and takes the target's key.
+    ///
+    /// # Errors
+    /// The target cannot be reached, a pooler is in between, or the lock is not held any more.
+    pub(crate) async fn begin(
+        target: &PgConnectOptions,
+        lock: &LockSession,
+        context: WorkContext,
+    ) -> Result<Self, Fault> {
+        let options = connect::options(target, &lock.application_name, &[("lock_timeout", LOCK_TIMEOUT)])
+            .statement_cache_capacity(0);
+        let mut connection = connect::open(&options).await?;
+        let database = options.get_database().unwrap_or_default().to_owned();
+        let pid = connect::refuse_pooler(&mut connection, &format!("database {database}")).await?;
+        let opening = |e: sqlx::Error| work_fault("opening the work session", &e);
+        sqlx::raw_sql("BEGIN").execute(&mut connection).await.map_err(opening)?;
+        sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock_shared($1)")
+            .bind(LockKey::target(&database).0)
+            .execute(&mut connection)
+            .await
+            .map_err(opening)?;
+        if !lock_is_held(&mut connection, lock).await.map_err(opening)? {
+            return Err(Fault::new(Reason::LockLost, "the operation's lock is gone; the work session did not begin")
+                .hint("nothing was changed; run it again"));
+        }
+        Ok(Self { connection, pid, transaction: String::new(), context, waited: Duration::ZERO })
+    }
+
+    /// The session's backend.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Makes the transaction a writing one, with an id that `pg_xact_status` knows.
+    ///
+    /// # Errors
+    /// The session was lost.
+    pub(crate) async fn assign_transaction(&mut self) -> Result<(), Fault> {
+        self.transaction = self.current_transaction().await?;
+        Ok(())
+    }
+
+    /// The id of the writing transaction.
+    pub(crate) fn assigned(&self) -> &str {
+        &self.transaction
+    }
+
+    async fn current_transaction(&mut self) -> Result<String, Fault> {
+        sqlx::query_scalar("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text")
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|e| work_fault("asking for the transaction's id", &e))
+    }
+
+    /// Makes sure that what ran last did not leave the transaction.
+    ///
+    /// # Errors
+    /// `TRANSACTION_ESCAPED`, naming `culprit`.
+    pub(crate) async fn still_in_transaction(&mut self, culprit: &str) -> Result<(), Fault> {
+        let now = self.current_transaction().await?;
+        if now == self.transaction {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Reason::TransactionEscaped,
+            format!("{culprit} ended the operation's transaction {}; the session is in {now} now", self.transaction),
+        )
+        .hint("what the revision committed by itself stays: take its transaction control out, then run a reset")
+        .with("file", culprit))
+    }
+
+    /// Sends one message and waits for its end. An interrupt cancels it on the server side.
+    ///
+    /// # Errors
+    /// What failed, after how many statements.
+    pub(crate) async fn message(&mut self, sql: &str) -> Result<usize, MessageError> {
+        let mut completed = 0;
+        let (pid, context) = (self.pid, self.context.clone());
+        let outcome = {
+            let mut results = sqlx::raw_sql(AssertSqlSafe(sql)).execute_many(&mut self.connection);
+            let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+            let mut cancelled = false;
+            loop {
+                tokio::select! {
+                    biased;
+                    result = results.next() => match result {
+                        None => break Ok(()),
+                        Some(Ok(_)) => completed += 1,
+                        Some(Err(error)) => break Err(error),
+                    },
+                    _ = context.interrupt.raised(), if !cancelled => {
+                        cancelled = true;
+                        cancel_backend(&context.control, pid).await;
+                    }
+                    _ = look.tick() => match cancelled {
+                        true => cancel_backend(&context.control, pid).await,
+                        false => tell_blockers(&context, pid).await,
+                    },
+                }
+            }
+        };
+        outcome.map(|()| completed).map_err(|error| MessageError { completed, error })
+    }
+
+    /// Sends messages as one step that is taken back and tried again while other sessions hold locks it needs, until
+    /// the operation's patience is used up.
+    ///
+    /// # Errors
+    /// `BLOCKED`, the interrupt's reason, or what `explain` makes of the failed message.
+    pub(crate) async fn patiently(
+        &mut self,
+        label: &str,
+        messages: &[&str],
+        explain: &(dyn Fn(usize, &MessageError) -> Fault + Sync),
+    ) -> Result<(), Fault> {
+        loop {
+            self.context.interrupt.check()?;
+            let started = Instant::now();
+            let failed = match self.step(messages).await {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            self.context.interrupt.check()?;
+            let (index, error) = failed;
+            if !matches!(sqlstate(&error.error), Some("55P03" | "40P01")) {
+                return Err(explain(index, &error));
+            }
+            self.waited += started.elapsed();
+            if self.waited >= self.context.patience {
+                return Err(self.out_of_patience(label));
+            }
+            self.take_back().await?;
+            let pause = Duration::from_millis(fastrand::u64(50..250));
+            self.waited += pause;
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn step(&mut self, messages: &[&str]) -> Result<(), (usize, MessageError)> {
+        self.message("SAVEPOINT resetd_step").await.map_err(|e| (usize::MAX, e))?;
+        for (index, message) in messages.iter().enumerate() {
+            self.message(message).await.map_err(|e| (index, e))?;
+        }
+        Ok(())
+    }
+
+    async fn take_back(&mut self) -> Result<(), Fault> {
+        let back = "ROLLBACK TO SAVEPOINT resetd_step; RELEASE SAVEPOINT resetd_step";
+        self.message(back).await.map(|_| ()).map_err(|e| work_fault("taking a step back", &e.error))
+    }
+
+    fn out_of_patience(&self, label: &str) -> Fault {
+        Fault::new(
+            Reason::Blocked,
+            format!("{label} waited {} s for locks that other sessions hold", self.waited.as_secs()),
+        )
+        .hint("end those sessions, or raise `lock_patience` in the profile; everything was rolled back")
+        .with("step", label)
+    }
+
+    /// Rolls everything back and closes the session. A broken session has been rolled back by the server.
+    pub(crate) async fn roll_back(mut self) {
+        if let Err(error) = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await {
+            tracing::debug!(error = %super::error::message(&error), "the work session was gone before its rollback");
+        }
+        self.close().await;
+    }
+
+    /// Sends COMMIT. An error leaves open whether it happened: `pg_xact_status` decides.
+    ///
+    /// # Errors
+    /// What the server or the driver said.
+    pub(crate) async fn commit(mut self) -> Result<(), Fault> {
+        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map_err(|e| work_fault("committing", &e))?;
+        self.close().await;
+        Ok(())
+    }
+
+    async fn close(self) {
+        if let Err(error) = self.connection.close().await {
+            tracing::debug!(error = %super::error::message(&error), "closing the work session");
+        }
+    }
+}
+
+/// Whether the lock session of the operation holds the target's lock and the operation's: asked in the target, since
+/// `pg_locks` shows the whole cluster.
+async fn lock_is_held(connection: &mut PgConnection, lock: &LockSession) -> sqlx::Result<bool> {
+    let (target, operation) = (lock.key.halves(), lock.operation_key.halves());
+    sqlx::query_scalar(concat!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks t JOIN pg_catalog.pg_locks o USING (pid) WHERE ",
+        pg_locks_row!("t", "$1", "$2", "$3"),
+        " AND ",
+        pg_locks_row!("o", "$1", "$4", "$5"),
+        " AND t.granted AND o.granted AND pid = $6)"
+    ))
+    .bind(i64::from(lock.database_oid))
+    .bind(target.0)
+    .bind(target.1)
+    .bind(operation.0)
+    .bind(operation.1)
+    .bind(lock.pid)
+    .fetch_one(connection)
+    .await
+}
+
+async fn cancel_backend(control: &PgPool, pid: i32) {
+    let sent = sqlx::query("SELECT pg_catalog.pg_cancel_backend($1)").bind(pid).execute(control).await;
+    if let Err(error) = sent {
+        tracing::warn!(pid, error = %super::error::message(&error), "the cancel could not be sent; it is tried again");
+    }
+}
+
+async fn tell_blockers(context: &WorkContext, pid: i32) {
+    match blockers(&context.control, pid).await {
+        Ok(blockers) if blockers.is_empty() => {}
+        Ok(blockers) => (context.tell)(EventKind::Blocked { waiting: format!("backend {pid}"), blockers }),
+        Err(fault) => tracing::debug!(%fault, "blockers could not be looked up"),
+    }
+}
+
+type BlockerRow = (i32, String, String, String, String, Option<i64>);
+
+async fn blockers(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
+    let rows: Vec<BlockerRow> = sqlx::query_as(concat!(
+        "SELECT b.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, 'prepared transaction'),
+                coalesce(left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120), ''), ",
+        time::micros!("a.xact_start"),
+        " FROM unnest(pg_blocking_pids($1)) b(pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid ORDER BY 6, 1"
+    ))
+    .bind(pid)
+    .fetch_all(control)
+    .await
+    .map_err(control_fault)?;
+    Ok(rows
+        .into_iter()
+        .map(|(pid, user, application_name, state, query, since)| Blocker {
+            pid,
+            user,
+            application_name,
+            state,
+            query,
+            since: since.map(time::from_micros),
+        })
+        .collect())
+}
