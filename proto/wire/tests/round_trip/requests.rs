@@ -30,6 +30,7 @@ fn plain(verb: Verb) -> Request {
         plan_digest: None,
         terminate_sessions: false,
         allow_phased: false,
+        undoes: None,
     }
 }
 
@@ -49,7 +50,14 @@ fn full(verb: Verb) -> Request {
         },
         Verb::Migrate => Request { dry_run: true, allow_phased: true, ..plain },
         Verb::Validate => plain,
-        Verb::Undo => Request { confirmation: Some(text("RESET")), ..plain },
+        Verb::Undo => Request {
+            confirmation: Some(text("RESET")),
+            allow_production_db_name: true,
+            plan_digest: Some(text("sha256:abc")),
+            terminate_sessions: true,
+            undoes: Some(uuid::Uuid::from_u128(0x42)),
+            ..plain
+        },
     }
 }
 
