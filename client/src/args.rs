@@ -54,6 +54,9 @@ pub enum Verb {
         after_long_help = "Examples:\n  resetctl targets\n  resetctl targets --json | jq -r '.[].name'"
     )]
     Targets(ListArgs),
+    /// Enroll a target: record its identity before its first destructive operation.
+    #[command(subcommand)]
+    Target(TargetVerb),
     /// Say what a fault code means and what to do about it; without a code, list them all.
     #[command(after_long_help = "Examples:\n  resetctl explain TARGET_LOCKED\n  resetctl explain")]
     Explain {
@@ -65,6 +68,21 @@ pub enum Verb {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+}
+
+/// What admins do with a target.
+#[derive(Debug, Subcommand)]
+pub enum TargetVerb {
+    /// Record a target's identity (cluster and database), once, as an admin.
+    #[command(after_long_help = "Examples:\n  resetctl target enroll staging\n  \
+                                 resetctl target enroll staging --confirm-database butlers_staging")]
+    Enroll {
+        /// The target's name.
+        name: String,
+        /// The database's name; on a terminal it is asked for.
+        #[arg(long, value_name = "DATABASE")]
+        confirm_database: Option<String>,
     },
 }
 

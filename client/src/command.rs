@@ -4,7 +4,7 @@ use model::fault::{Fault, exit};
 use uuid::Uuid;
 
 use crate::{
-    args::{Args, OperationsVerb, ReportVerb, Verb},
+    args::{Args, OperationsVerb, ReportVerb, TargetVerb, Verb},
     intent::{Destination, Operate},
     render::Screen,
     view,
@@ -63,6 +63,9 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
         }
         Verb::Status(list) => targets::status(screen, &to, list.json).await,
         Verb::Targets(list) => targets::list(screen, &to, list.json).await,
+        Verb::Target(TargetVerb::Enroll { name, confirm_database }) => {
+            targets::enroll(screen, &to, name, confirm_database.as_deref()).await
+        }
         Verb::Explain { .. } | Verb::Completions { .. } => Ok(exit::OK),
     }
 }
@@ -92,6 +95,7 @@ fn title(verb: &Verb) -> &'static str {
         Verb::Report(_) => "report get",
         Verb::Status(_) => "status",
         Verb::Targets(_) => "targets",
+        Verb::Target(TargetVerb::Enroll { .. }) => "target enroll",
         Verb::Explain { .. } => "explain",
         Verb::Completions { .. } => "completions",
     }

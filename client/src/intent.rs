@@ -128,6 +128,7 @@ impl Operate {
         let plain = Self::plain(verb, &args.common, target)?;
         let request = Request {
             scope: Some(scope),
+            scope_named: args.scope.is_some(),
             managed_schemas: args.managed_schema.clone(),
             dry_run: args.dry_run,
             confirmation: args.confirm_destructive_reset.clone(),
@@ -177,6 +178,7 @@ impl Operate {
             expect_chains: args.expect_chains.as_deref().map(expected_fingerprint).transpose()?,
             client_chains: args.chains.as_deref().map(chains::read).transpose()?.unwrap_or_default(),
             scope: None,
+            scope_named: false,
             managed_schemas: Vec::new(),
             dry_run: false,
             confirmation: None,

@@ -28,12 +28,14 @@ pub(crate) async fn from_disk(migrations: PathBuf, matrix: &Matrix) -> Result<Ch
     let read = tokio::task::spawn_blocking(move || {
         let mut folders = Vec::new();
         for name in names {
-            let files = read_folder(&migrations, &name).map_err(|e| unreadable(&migrations.join(&name), &e))?;
+            let files =
+                read_folder(&migrations, &name).map_err(|e| unreadable(&migrations.join(&name), &e))?;
             folders.push((name, files));
         }
         Ok::<_, Fault>(folders)
     });
-    let folders = read.await.map_err(|e| Fault::new(Reason::Internal, format!("reading the chains: {e}")))??;
+    let folders =
+        read.await.map_err(|e| Fault::new(Reason::Internal, format!("reading the chains: {e}")))??;
     assemble(folders, matrix)
 }
 
@@ -46,8 +48,11 @@ pub(crate) fn from_request(files: &[ChainFile], matrix: &Matrix) -> Result<Chain
     for file in files {
         let mut parts = file.path.split('/');
         let (Some(chain), Some(name), None) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(Fault::new(Reason::InvalidRequest, format!("chain file `{}` is not <chain>/<name>.sql", file.path))
-                .hint("send the files of one migrations folder"));
+            return Err(Fault::new(
+                Reason::InvalidRequest,
+                format!("chain file `{}` is not <chain>/<name>.sql", file.path),
+            )
+            .hint("send the files of one migrations folder"));
         };
         if name.ends_with(".sql") {
             folders.entry(chain).or_default().push((file.path.clone(), file.content.clone()));
@@ -90,10 +95,13 @@ pub(crate) fn expect(chains: &ChainSet, expected: Option<&str>, shelf: &Shelf) -
     if expected == used || expected == all.fingerprint() {
         return Ok(());
     }
-    Err(Fault::new(Reason::ChainsDiffer, format!("the chains have fingerprint {used}, expected was {expected}"))
-        .hint("deploy the same migrations to the daemon, or expect what it has (`resetctl status` shows it)")
-        .with("expected", expected)
-        .with("fingerprint", used))
+    Err(Fault::new(
+        Reason::ChainsDiffer,
+        format!("the chains have fingerprint {used}, expected was {expected}"),
+    )
+    .hint("deploy the same migrations to the daemon, or expect what it has (`resetctl status` shows it)")
+    .with("expected", expected)
+    .with("fingerprint", used))
 }
 
 fn assemble(folders: Vec<(String, Files)>, matrix: &Matrix) -> Result<ChainSet, Fault> {
@@ -148,7 +156,10 @@ fn read_folder(migrations: &Path, chain: &str) -> std::io::Result<Files> {
 }
 
 fn unreadable(folder: &Path, error: &std::io::Error) -> Fault {
-    Fault::new(Reason::ChainsInvalid, format!("the chain folder {} cannot be read: {error}", folder.display()))
-        .hint("`migrations` in the daemon's configuration names the folder that holds the chains")
-        .with("folder", folder.display())
+    Fault::new(
+        Reason::ChainsInvalid,
+        format!("the chain folder {} cannot be read: {error}", folder.display()),
+    )
+    .hint("`migrations` in the daemon's configuration names the folder that holds the chains")
+    .with("folder", folder.display())
 }

@@ -44,7 +44,8 @@ async fn check_target(target: &Target) -> Vec<String> {
 
 async fn check_control(config: &Config) -> Vec<String> {
     let Some(url) = &config.control.url else { return Vec::new() };
-    let others: Vec<_> = config.targets.iter().filter_map(|t| t.source.url().map(|u| u.connect_options())).collect();
+    let others: Vec<_> =
+        config.targets.iter().filter_map(|t| t.source.url().map(|u| u.connect_options())).collect();
     match probe::control(&url.connect_options(), &others).await {
         Ok(()) => Vec::new(),
         Err(fault) => vec![format!("control database: {}", told(&fault))],

@@ -195,7 +195,8 @@ fn url_of(source: &TargetSource, cluster: Option<&Cluster>) -> Result<DatabaseUr
         (TargetSource::Url(url), _) => Ok(url.clone()),
         (TargetSource::Embedded { database }, Some(cluster)) => {
             DatabaseUrl::new(cluster.connect_options().database(database)).map_err(|e| {
-                Fault::new(model::fault::Reason::InvalidRequest, e.to_string()).hint("name the database differently")
+                Fault::new(model::fault::Reason::InvalidRequest, e.to_string())
+                    .hint("name the database differently")
             })
         }
         (TargetSource::Embedded { .. }, None) => Err(no_target()),

@@ -101,7 +101,8 @@ async fn serve(options: ServeOptions) -> ExitCode {
     for listen in config.listen.iter().filter(|l| matches!(l, resetd::config::Listen::Tcp(_))) {
         tracing::warn!(%listen, "plaintext without identity: everybody on this machine can call the daemon here");
     }
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return say(ExitCode::FAILURE, "resetd: signals cannot be handled");
     };

@@ -46,6 +46,8 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Oper
     if operate.request.client_chains.is_empty() {
         desk.tell_local_chains().await;
     }
+    // A person at a terminal sees the plan before anything happens; a pipeline has to say what it means.
+    operate.request.scope_named |= operate.request.scope.is_some() && desk.screen.can_ask();
     let (ending, seen) = match operate.needs_confirmation() && desk.screen.can_ask() {
         true => match desk.confirm(&mut operate).await {
             Ok(()) => desk.follow(&operate, operate.detach, false).await,

@@ -1,7 +1,8 @@
-//! `status` and `targets`.
+//! `status`, `targets` and `target enroll`.
 
-use model::fault::{Fault, exit};
+use model::fault::{Fault, Reason, exit};
 use serde_json::Value;
+use uuid::Uuid;
 use wire::v1;
 
 use super::{operate, print, print_json, promised};
@@ -49,6 +50,41 @@ pub(crate) async fn status(screen: &mut Screen, to: &Destination, as_json: bool)
         true => print_json(screen, &json::status(&daemon, &full)),
         false => print(screen, &listing::status(&daemon, &full)),
     }
+}
+
+/// `target enroll`: the database's name comes from the flag, or from the keyboard.
+///
+/// # Errors
+/// The daemon cannot be reached or refuses, or nobody typed the name.
+pub(crate) async fn enroll(
+    screen: &mut Screen,
+    to: &Destination,
+    name: &str,
+    confirmation: Option<&str>,
+) -> Result<u8, Fault> {
+    let connection = Connection::new(to.address.clone());
+    let typed = match confirmation {
+        Some(typed) => typed.to_owned(),
+        None if screen.can_ask() => {
+            screen.ask(&format!("Type the name of the database of target {name} to enroll it: "));
+            let line = screen.keyboard().line().await.ok().flatten().unwrap_or_default();
+            line.trim_end_matches(['\n', '\r']).to_owned()
+        }
+        None => {
+            return Err(Fault::new(Reason::ConfirmationMissing, "nobody typed the database's name")
+                .hint("off a terminal: --confirm-database DATABASE"));
+        }
+    };
+    let request = v1::EnrollTargetRequest {
+        request_id: Uuid::new_v4().to_string(),
+        target: name.to_owned(),
+        database_confirmation: typed,
+    };
+    let mut client = connection::targets(connection.open().await?);
+    let reply = client.enroll_target(request).await.map_err(|s| normalise(&s).fault)?;
+    let target = promised(reply.into_inner().target, "target")?;
+    screen.say(&format!("target {} (database {}) is enrolled", target.name, target.database));
+    Ok(exit::OK)
 }
 
 async fn every(connection: &Connection) -> Result<Vec<Target>, Fault> {

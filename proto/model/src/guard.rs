@@ -110,6 +110,14 @@ fn check_production_name(request: &Request, database: &str) -> Result<(), Fault>
 
 fn check_scope(request: &Request, profile: &Profile) -> Result<(), Fault> {
     let Some(scope) = request.scope else { return Ok(()) };
+    if let Some(usual) = profile.default_scope.filter(|_| !request.scope_named) {
+        return Err(Fault::new(
+            Reason::InvalidRequest,
+            format!("profile {} usually resets scope {usual}, and the request names none", profile.name),
+        )
+        .hint("say it: --scope managed-schemas or --scope database")
+        .with("profile", &profile.name));
+    }
     if scope == Scope::Database && !request.managed_schemas.is_empty() {
         return Err(Fault::new(Reason::ScopeConflict, "--managed-schema limits scope managed-schemas only")
             .hint("leave out --managed-schema, or use --scope managed-schemas"));
@@ -221,6 +229,15 @@ mod tests {
         let only = Profile { scopes: vec![Scope::ManagedSchemas], ..profile };
         let database = Request { scope: Some(Scope::Database), ..testing::request(Verb::Reset) };
         assert_eq!(refused(database, "butlers", &only), Reason::ScopeForbidden);
+    }
+
+    #[test]
+    fn a_profile_with_a_usual_scope_wants_it_named() {
+        let profile = Profile { default_scope: Some(Scope::Database), ..testing::profile() };
+        let request = Request { scope_named: false, ..testing::request(Verb::Run) };
+        assert_eq!(refused(request.clone(), "butlers", &profile), Reason::InvalidRequest);
+        assert!(check(request, "butlers", &testing::profile(), &Matrix::builtin_default()).is_ok());
+        assert!(check(testing::request(Verb::Run), "butlers", &profile, &Matrix::builtin_default()).is_ok());
     }
 
     #[test]

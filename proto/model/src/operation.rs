@@ -117,6 +117,8 @@ pub struct Request {
     pub client_chains: Vec<ChainFile>,
     /// Managed schemas or the whole database; only for verbs that drop.
     pub scope: Option<Scope>,
+    /// The caller named the scope; one that is not named is `managed-schemas`.
+    pub scope_named: bool,
     /// Limits the reset to these; empty: all managed ones.
     pub managed_schemas: Vec<String>,
     /// Plan only.

@@ -24,6 +24,7 @@ pub(crate) fn request(verb: Verb) -> Request {
         expect_chains: None,
         client_chains: Vec::new(),
         scope: verb.resets().then_some(Scope::ManagedSchemas),
+        scope_named: true,
         managed_schemas: Vec::new(),
         dry_run: false,
         confirmation: Some("RESET".to_owned()),

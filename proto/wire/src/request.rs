@@ -109,7 +109,7 @@ pub fn decode_request(request: Request) -> Result<operation::Request, DecodeErro
         Request::Undo(it) => {
             let undo = destructive(Verb::Undo, it.options, it.destructive)?;
             let undoes = some(it.operation).map(|id| parse_operation_id(&id)).transpose()?;
-            Ok(operation::Request { undoes, scope: None, ..undo })
+            Ok(operation::Request { undoes, scope: None, scope_named: false, ..undo })
         }
     }
 }
@@ -137,7 +137,7 @@ fn encode_options(request: &operation::Request) -> v1::OperationOptions {
 
 fn encode_destructive(request: &operation::Request) -> v1::DestructiveOptions {
     v1::DestructiveOptions {
-        scope: request.scope.map(|s| s.to_string()).unwrap_or_default(),
+        scope: request.scope.filter(|_| request.scope_named).map(|s| s.to_string()).unwrap_or_default(),
         managed_schemas: request.managed_schemas.clone(),
         dry_run: request.dry_run,
         confirmation: request.confirmation.clone().unwrap_or_default(),
@@ -176,6 +176,7 @@ fn plain(verb: Verb, options: Option<v1::OperationOptions>) -> Result<operation:
             .map(|f| operation::ChainFile { path: f.path, content: f.content.to_vec() })
             .collect(),
         scope: None,
+        scope_named: false,
         managed_schemas: Vec::new(),
         dry_run: false,
         confirmation: None,
@@ -205,6 +206,7 @@ fn destructive(
     };
     Ok(operation::Request {
         scope: Some(scope),
+        scope_named: !it.scope.is_empty(),
         managed_schemas: it.managed_schemas,
         dry_run: it.dry_run,
         confirmation: some(it.confirmation),

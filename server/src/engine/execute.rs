@@ -60,7 +60,10 @@ impl Run {
         match self.request.verb {
             Verb::Validate => self.validate(work, lock).await.map(Worked::Read),
             _ => {
-                if self.request.verb.is_destructive() && !self.request.dry_run && self.target.profile.self_enroll {
+                if self.request.verb.is_destructive()
+                    && !self.request.dry_run
+                    && self.target.profile.self_enroll
+                {
                     let by = format!("self ({})", self.target.profile.name);
                     targets::enroll(&self.engine.control, self.target.database(), &identity, &by).await?;
                 }
@@ -239,12 +242,18 @@ impl Run {
                 }
                 Ok(Some(_)) => operations::end_backend(&self.engine.control.pool, pid).await,
                 Ok(None) => {
-                    return Err(Fault::new(Reason::OutcomeUnknown, "the transaction is too old for the cluster to know"));
+                    return Err(Fault::new(
+                        Reason::OutcomeUnknown,
+                        "the transaction is too old for the cluster to know",
+                    ));
                 }
                 Err(fault) => tracing::warn!(%fault, "whether the commit happened cannot be asked now"),
             }
             if self.engine.ended().is_cancelled() {
-                return Err(Fault::new(Reason::OutcomeUnknown, "the daemon ended before the commit's answer came"));
+                return Err(Fault::new(
+                    Reason::OutcomeUnknown,
+                    "the daemon ended before the commit's answer came",
+                ));
             }
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
@@ -263,4 +272,3 @@ impl Run {
 fn internal(what: &str) -> Fault {
     Fault::new(Reason::Internal, what)
 }
-

@@ -30,7 +30,8 @@ impl LiveOperation {
     /// Tells an ephemeral event to whoever watches here; nobody has to.
     pub(super) fn tell(&self, kind: EventKind) {
         // Sending fails only when nobody watches.
-        let _nobody = self.ephemeral.send(Event { sequence: 0, operation: self.id, at: Timestamp::now(), kind });
+        let _nobody =
+            self.ephemeral.send(Event { sequence: 0, operation: self.id, at: Timestamp::now(), kind });
     }
 
     /// The same as a function that can be handed down.
@@ -52,7 +53,8 @@ impl Live {
     }
 
     pub(super) fn enter(&self, id: Uuid) -> LiveOperation {
-        let live = LiveOperation { id, interrupt: Interrupt::default(), ephemeral: broadcast::Sender::new(LAG) };
+        let live =
+            LiveOperation { id, interrupt: Interrupt::default(), ephemeral: broadcast::Sender::new(LAG) };
         self.locked().insert(id, live.clone());
         live
     }

@@ -136,8 +136,11 @@ impl Engine {
         if name.is_empty() {
             return match self.targets.as_slice() {
                 [only] => Ok(only),
-                _ => Err(Fault::new(Reason::InvalidRequest, "the daemon has several targets and none was named")
-                    .hint("name one with --target NAME; `resetctl targets` lists them")),
+                _ => Err(Fault::new(
+                    Reason::InvalidRequest,
+                    "the daemon has several targets and none was named",
+                )
+                .hint("name one with --target NAME; `resetctl targets` lists them")),
             };
         }
         self.targets.iter().find(|t| t.name == name).ok_or_else(|| {

@@ -137,7 +137,11 @@ impl Engine {
     ///
     /// # Errors
     /// `CONFIRMATION_MISSING` when the typed name is not the database's; the target cannot be reached.
-    pub(crate) async fn enroll(&self, enrolment: &Enrolment<'_>, permit: &Permit) -> Result<TargetView, Fault> {
+    pub(crate) async fn enroll(
+        &self,
+        enrolment: &Enrolment<'_>,
+        permit: &Permit,
+    ) -> Result<TargetView, Fault> {
         let target = self.target(enrolment.target)?;
         if enrolment.confirmation != target.database() {
             return Err(Fault::new(

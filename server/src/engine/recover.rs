@@ -66,9 +66,13 @@ async fn orphans(engine: &Engine) -> Result<Vec<Orphan>, Fault> {
 async fn recover_one(engine: &Arc<Engine>, orphan: Orphan) {
     let id = orphan.owner.operation;
     match recover(engine, &orphan).await {
-        Ok(true) => tracing::info!(operation = %id, "took up an operation of a daemon that ended, and ended it"),
+        Ok(true) => {
+            tracing::info!(operation = %id, "took up an operation of a daemon that ended, and ended it")
+        }
         Ok(false) => {}
-        Err(fault) => tracing::warn!(operation = %id, %fault, "an operation of a daemon that ended is not recovered yet"),
+        Err(fault) => {
+            tracing::warn!(operation = %id, %fault, "an operation of a daemon that ended is not recovered yet")
+        }
     }
 }
 
@@ -87,7 +91,9 @@ async fn recover(engine: &Arc<Engine>, orphan: &Orphan) -> Result<bool, Fault> {
     };
     // The lock is free when the old daemon's session has ended. While somebody else holds it, they passed the barrier
     // themselves; the next look tries again.
-    let Attempt::Granted(lock) = LockSession::attempt(&engine.control, &request).await? else { return Ok(false) };
+    let Attempt::Granted(lock) = LockSession::attempt(&engine.control, &request).await? else {
+        return Ok(false);
+    };
     let recovered = recover_locked(engine, orphan, &lock).await;
     lock.release().await;
     recovered
@@ -124,8 +130,9 @@ async fn end(
         }
         Some(_) => return Err(Fault::new(Reason::ZombieBackend, "its transaction is still in progress")),
         None => {
-            let fault = Fault::new(Reason::OutcomeUnknown, "its transaction is too old for the cluster to know")
-                .hint("validate the target");
+            let fault =
+                Fault::new(Reason::OutcomeUnknown, "its transaction is too old for the cluster to know")
+                    .hint("validate the target");
             journal::finish(connection, owner, &|events, at| ending::make(events, at, Err(&fault))).await?;
         }
     }

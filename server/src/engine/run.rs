@@ -67,9 +67,12 @@ impl Run {
         if slot.is_none() {
             *slot = Some(self.wait_for_lock().await?);
         }
-        let Some(lock) = slot else { return Err(Fault::new(Reason::Internal, "the lock was granted and is gone")) };
+        let Some(lock) = slot else {
+            return Err(Fault::new(Reason::Internal, "the lock was granted and is gone"));
+        };
         lock.watch(&self.live.interrupt);
-        let deadline = self.request.timeout.map(|limit| tokio::spawn(deadline(limit, self.live.interrupt.clone())));
+        let deadline =
+            self.request.timeout.map(|limit| tokio::spawn(deadline(limit, self.live.interrupt.clone())));
         let result = self.execute(lock).await;
         if let Some(deadline) = deadline {
             deadline.abort();
@@ -139,7 +142,8 @@ impl Run {
     async fn write_end(&self, lock: Option<LockSession>, result: Result<Done, Fault>) -> Option<LockSession> {
         if let Some(lock) = lock {
             let mut connection = lock.connection().await;
-            let written = tokio::time::timeout(WRITE_LIMIT, self.write_end_on(&mut connection, &result)).await;
+            let written =
+                tokio::time::timeout(WRITE_LIMIT, self.write_end_on(&mut connection, &result)).await;
             drop(connection);
             if let Ok(Ok(())) = written {
                 return Some(lock);
@@ -158,7 +162,9 @@ impl Run {
                     tracing::warn!(operation = %self.owner.operation, "another daemon wrote the end of this operation");
                     return None;
                 }
-                Err(fault) => tracing::warn!(operation = %self.owner.operation, %fault, "the end is not written yet"),
+                Err(fault) => {
+                    tracing::warn!(operation = %self.owner.operation, %fault, "the end is not written yet")
+                }
             }
             if self.engine.ended().is_cancelled() {
                 return None;
@@ -176,10 +182,12 @@ impl Run {
         match result {
             Ok(Done::Committed) => journal::finish_prepared(connection, self.owner).await,
             Ok(Done::Read(summary)) => {
-                journal::finish(connection, self.owner, &|events, at| ending::make(events, at, Ok(summary))).await
+                journal::finish(connection, self.owner, &|events, at| ending::make(events, at, Ok(summary)))
+                    .await
             }
             Err(fault) => {
-                journal::finish(connection, self.owner, &|events, at| ending::make(events, at, Err(fault))).await
+                journal::finish(connection, self.owner, &|events, at| ending::make(events, at, Err(fault)))
+                    .await
             }
         }
     }

@@ -44,8 +44,11 @@ impl Engine {
             return Ok(id);
         }
         if self.closing.is_cancelled() {
-            return Err(Fault::new(Reason::ShuttingDown, "the daemon is shutting down and takes no new operations")
-                .hint("try again when it is back"));
+            return Err(Fault::new(
+                Reason::ShuttingDown,
+                "the daemon is shutting down and takes no new operations",
+            )
+            .hint("try again when it is back"));
         }
         let target = Arc::clone(self.target(&request.target)?);
         let guarded = guard::check(request, target.database(), &target.profile, &target.matrix)?;
@@ -78,7 +81,10 @@ impl Engine {
             },
             _ => {
                 let mut connection = self.control.pool.acquire().await.map_err(|e| {
-                    Fault::new(Reason::ControlUnavailable, format!("the control database does not answer: {e}"))
+                    Fault::new(
+                        Reason::ControlUnavailable,
+                        format!("the control database does not answer: {e}"),
+                    )
                 })?;
                 if !operations::record(&mut connection, &new, vec![accepted]).await? {
                     drop(connection);
@@ -95,7 +101,8 @@ impl Engine {
 
     /// The operation that this request made before, if it did.
     async fn joined(&self, request: &Request, principal: &str) -> Result<Option<Uuid>, Fault> {
-        let Some((id, hash, by)) = operations::by_request_id(&self.control.pool, request.request_id).await? else {
+        let Some((id, hash, by)) = operations::by_request_id(&self.control.pool, request.request_id).await?
+        else {
             return Ok(None);
         };
         if hash == request.hash() && by == principal {
@@ -111,7 +118,8 @@ impl Engine {
 
     async fn must_join(&self, request: &Request, principal: &str) -> Result<Uuid, Fault> {
         self.joined(request, principal).await?.ok_or_else(|| {
-            Fault::new(Reason::Internal, "an operation of this request id was there and is gone").hint("try again")
+            Fault::new(Reason::Internal, "an operation of this request id was there and is gone")
+                .hint("try again")
         })
     }
 
@@ -158,9 +166,13 @@ impl Engine {
         }
         Err(Fault::new(
             Reason::TargetNotEnrolled,
-            format!("target {} (database {}) was never enrolled in this cluster", target.name, target.database()),
+            format!(
+                "target {} (database {}) was never enrolled in this cluster",
+                target.name,
+                target.database()
+            ),
         )
-        .hint(format!("an admin enrolls it once: resetctl --target {} target enroll", target.name))
+        .hint(format!("an admin enrolls it once: resetctl target enroll {}", target.name))
         .with("target", &target.name))
     }
 
@@ -171,7 +183,9 @@ impl Engine {
         };
         // A reset replays nothing: chains that cannot be read do not stop it, unless the caller pins them.
         let chains = match chains {
-            Err(_) if request.verb == Verb::Reset && request.expect_chains.is_none() => return Ok(ChainSet::default()),
+            Err(_) if request.verb == Verb::Reset && request.expect_chains.is_none() => {
+                return Ok(ChainSet::default());
+            }
             chains => chains?,
         };
         if request.expect_chains.is_some() {
@@ -242,8 +256,14 @@ fn check_window(request: &Request, target: &Target) -> Result<(), Fault> {
     }
     Err(Fault::new(
         Reason::WindowRequired,
-        format!("profile {} requires a reserved window, and this version cannot reserve one", target.profile.name),
+        format!(
+            "profile {} requires a reserved window, and this version cannot reserve one",
+            target.profile.name
+        ),
     )
-    .hint(format!("[profile.{}] window = \"optional\" in the daemon's configuration lets it through", target.profile.name))
+    .hint(format!(
+        "[profile.{}] window = \"optional\" in the daemon's configuration lets it through",
+        target.profile.name
+    ))
     .with("target", &target.name))
 }

@@ -104,9 +104,12 @@ impl Watcher {
     async fn over(&mut self) -> Result<bool, Fault> {
         let operation = operations::get(&self.engine.control.pool, self.operation).await?;
         let Some(operation) = operation else {
-            return Err(Fault::new(Reason::OperationNotFound, format!("there is no operation {}", self.operation))
-                .hint("`resetctl operations list` shows them")
-                .with("operation", self.operation));
+            return Err(Fault::new(
+                Reason::OperationNotFound,
+                format!("there is no operation {}", self.operation),
+            )
+            .hint("`resetctl operations list` shows them")
+            .with("operation", self.operation));
         };
         if operation.end.is_some() && self.cursor > operation.last_sequence {
             self.cursor = operation.last_sequence;

@@ -22,7 +22,8 @@ pub(super) fn of<T>(request: &Request<T>) -> Result<Principal, Fault> {
 }
 
 fn unix(info: &UdsConnectInfo) -> Result<Principal, Fault> {
-    let credentials = info.peer_cred.ok_or_else(|| unauthenticated("the socket gives no peer credentials"))?;
+    let credentials =
+        info.peer_cred.ok_or_else(|| unauthenticated("the socket gives no peer credentials"))?;
     let uid = Uid::from_raw(credentials.uid());
     // A user without a name is known by number.
     let name = match User::from_uid(uid) {

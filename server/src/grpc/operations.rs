@@ -51,7 +51,12 @@ impl Operations {
         Ok(self.follow(id, 1, wrap))
     }
 
-    fn follow<T: 'static>(&self, id: Uuid, start: u64, wrap: fn(v1::OperationEvent) -> T) -> Response<Events<T>> {
+    fn follow<T: 'static>(
+        &self,
+        id: Uuid,
+        start: u64,
+        wrap: fn(v1::OperationEvent) -> T,
+    ) -> Response<Events<T>> {
         let events = self.0.engine.watch(id, start);
         let stream = events.map(move |event| match event {
             Ok(event) => Ok(wrap(wire::encode_event(&event))),
@@ -62,7 +67,12 @@ impl Operations {
 
     /// Decides about a call that names an operation: the permission is the one on its target. An operation that does
     /// not exist is judged like one of no target in particular.
-    async fn about<T>(&self, method: &str, call: &Request<T>, id: &str) -> Result<(model::permit::Permit, Uuid), Status> {
+    async fn about<T>(
+        &self,
+        method: &str,
+        call: &Request<T>,
+        id: &str,
+    ) -> Result<(model::permit::Permit, Uuid), Status> {
         let known = match wire::parse_operation_id(id) {
             Ok(id) => self.0.engine.operation(id).await,
             Err(error) => Err(Fault::from(error)),
@@ -89,12 +99,18 @@ impl OperationService for Operations {
         self.start("OperationService/Reset", call.map(wire::Request::Reset), wrap).await
     }
 
-    async fn migrate(&self, call: Request<v1::MigrateRequest>) -> Result<Response<Self::MigrateStream>, Status> {
+    async fn migrate(
+        &self,
+        call: Request<v1::MigrateRequest>,
+    ) -> Result<Response<Self::MigrateStream>, Status> {
         let wrap = |event| v1::MigrateResponse { event: Some(event) };
         self.start("OperationService/Migrate", call.map(wire::Request::Migrate), wrap).await
     }
 
-    async fn validate(&self, call: Request<v1::ValidateRequest>) -> Result<Response<Self::ValidateStream>, Status> {
+    async fn validate(
+        &self,
+        call: Request<v1::ValidateRequest>,
+    ) -> Result<Response<Self::ValidateStream>, Status> {
         let wrap = |event| v1::ValidateResponse { event: Some(event) };
         self.start("OperationService/Validate", call.map(wire::Request::Validate), wrap).await
     }
@@ -151,7 +167,8 @@ impl OperationService for Operations {
             0 => PAGE.0,
             size => i64::from(size).clamp(1, PAGE.1),
         };
-        let page = self.0.engine.operations(targets, before, request.active_only, size).await.map_err(status)?;
+        let page =
+            self.0.engine.operations(targets, before, request.active_only, size).await.map_err(status)?;
         Ok(Response::new(v1::ListOperationsResponse {
             operations: page.operations.iter().map(wire::encode_operation).collect(),
             next_page_token: page.next.map(|id| id.to_string()).unwrap_or_default(),
@@ -162,7 +179,8 @@ impl OperationService for Operations {
         &self,
         call: Request<v1::CancelOperationRequest>,
     ) -> Result<Response<v1::CancelOperationResponse>, Status> {
-        let (permit, id) = self.about("OperationService/CancelOperation", &call, &call.get_ref().operation).await?;
+        let (permit, id) =
+            self.about("OperationService/CancelOperation", &call, &call.get_ref().operation).await?;
         let operation = self.0.engine.cancel(id, &permit, &call.get_ref().reason).await.map_err(status)?;
         Ok(Response::new(v1::CancelOperationResponse { operation: Some(wire::encode_operation(&operation)) }))
     }

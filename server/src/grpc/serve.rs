@@ -7,9 +7,9 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, server::Router};
 use wire::v1::{
-    FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer, operation_service_server::OperationServiceServer,
-    system_service_server::SystemServiceServer, target_service_server::TargetServiceServer,
-    window_service_server::WindowServiceServer,
+    FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer,
+    operation_service_server::OperationServiceServer, system_service_server::SystemServiceServer,
+    target_service_server::TargetServiceServer, window_service_server::WindowServiceServer,
 };
 
 use super::{
@@ -78,7 +78,8 @@ async fn router(door: Door) -> Router {
         .add_service(health_service)
         .add_optional_service(reflection)
         .add_service(
-            OperationServiceServer::new(Operations(door.clone())).max_decoding_message_size(limits::REQUEST_BYTES),
+            OperationServiceServer::new(Operations(door.clone()))
+                .max_decoding_message_size(limits::REQUEST_BYTES),
         )
         .add_service(TargetServiceServer::new(Targets(door.clone())))
         .add_service(WindowServiceServer::new(Windows(door.clone())))

@@ -15,7 +15,12 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::ReserveWindowRequest>,
     ) -> Result<Response<v1::ReserveWindowResponse>, Status> {
-        self.0.authorize("WindowService/ReserveWindow", &call, About::Target(&call.get_ref().target), None)?;
+        self.0.authorize(
+            "WindowService/ReserveWindow",
+            &call,
+            About::Target(&call.get_ref().target),
+            None,
+        )?;
         Err(not_implemented("reset windows"))
     }
 

@@ -276,11 +276,13 @@ async fn may_create(
     look: &Look<'_>,
     observation: &Observation,
 ) -> Result<Vec<Finding>, Fault> {
-    let creates = !look.reset.is_empty() || (look.chains.is_some() && observation.schemas.iter().any(|s| !s.exists()));
-    let may: bool = sqlx::query_scalar("SELECT pg_catalog.has_database_privilege(current_database(), 'CREATE')")
-        .fetch_one(connection)
-        .await
-        .map_err(|e| work_fault("looking at rights", &e))?;
+    let creates =
+        !look.reset.is_empty() || (look.chains.is_some() && observation.schemas.iter().any(|s| !s.exists()));
+    let may: bool =
+        sqlx::query_scalar("SELECT pg_catalog.has_database_privilege(current_database(), 'CREATE')")
+            .fetch_one(connection)
+            .await
+            .map_err(|e| work_fault("looking at rights", &e))?;
     if may || !creates {
         return Ok(Vec::new());
     }
@@ -294,7 +296,10 @@ async fn may_create(
 }
 
 /// Prepared transactions that hold locks inside the schemas block a drop for as long as they live.
-async fn prepared_transactions(connection: &mut PgConnection, reset: &[String]) -> Result<Vec<Finding>, Fault> {
+async fn prepared_transactions(
+    connection: &mut PgConnection,
+    reset: &[String],
+) -> Result<Vec<Finding>, Fault> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT x.gid, x.owner::text, x.prepared::text FROM pg_catalog.pg_prepared_xacts x
           WHERE x.database = current_database() AND EXISTS (
@@ -323,7 +328,11 @@ async fn prepared_transactions(connection: &mut PgConnection, reset: &[String]) 
 }
 
 /// Each relation takes about two lock entries when it is dropped and again when its like is created.
-async fn lock_room(connection: &mut PgConnection, relations: i64, reset: &[String]) -> Result<Vec<Finding>, Fault> {
+async fn lock_room(
+    connection: &mut PgConnection,
+    relations: i64,
+    reset: &[String],
+) -> Result<Vec<Finding>, Fault> {
     let capacity: i64 = sqlx::query_scalar(
         "SELECT current_setting('max_locks_per_transaction')::int8
                 * (current_setting('max_connections')::int8 + current_setting('max_prepared_transactions')::int8)",
@@ -338,7 +347,9 @@ async fn lock_room(connection: &mut PgConnection, relations: i64, reset: &[Strin
     Ok(vec![Finding::error(
         model::fault::Reason::NotTransactional.name(),
         "the server's lock table",
-        format!("dropping {relations} relations takes about {needed} locks in one transaction; there is room for {capacity}"),
+        format!(
+            "dropping {relations} relations takes about {needed} locks in one transaction; there is room for {capacity}"
+        ),
         "raise max_locks_per_transaction and restart PostgreSQL, or use --scope database",
     )])
 }
@@ -374,7 +385,10 @@ async fn extensions(connection: &mut PgConnection, chains: &ChainSet) -> Result<
 ///
 /// # Errors
 /// The session was lost.
-pub(crate) async fn extensions_in(connection: &mut PgConnection, schemas: &[&str]) -> Result<Vec<(String, String)>, Fault> {
+pub(crate) async fn extensions_in(
+    connection: &mut PgConnection,
+    schemas: &[&str],
+) -> Result<Vec<(String, String)>, Fault> {
     sqlx::query_as(
         "SELECT e.extname::text, n.nspname::text FROM pg_catalog.pg_extension e
            JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE n.nspname = ANY($1) ORDER BY 1",

@@ -26,7 +26,11 @@ const SETTINGS: [(&str, &str); 11] = [
 ];
 
 /// The options of a session with the daemon's settings.
-pub(crate) fn options(base: &PgConnectOptions, application_name: &str, more: &[(&str, &str)]) -> PgConnectOptions {
+pub(crate) fn options(
+    base: &PgConnectOptions,
+    application_name: &str,
+    more: &[(&str, &str)],
+) -> PgConnectOptions {
     use sqlx::ConnectOptions as _;
     base.clone()
         .application_name(application_name)
@@ -59,7 +63,9 @@ fn unreachable(database: &str, error: &sqlx::Error) -> Fault {
         Some("3D000") => "the database is not there: create it, or mend the target's database URL",
         Some("42501") => "grant the daemon's role CONNECT on the database",
         Some("53300") => "PostgreSQL has no connection left: end some, or raise max_connections",
-        Some("57P03" | "55000") => "PostgreSQL is starting or stopping, or the database takes no connections: try again",
+        Some("57P03" | "55000") => {
+            "PostgreSQL is starting or stopping, or the database takes no connections: try again"
+        }
         _ => "check that PostgreSQL runs and that the daemon reaches it",
     };
     Fault::new(
@@ -77,14 +83,24 @@ fn unreachable(database: &str, error: &sqlx::Error) -> Fault {
 /// # Errors
 /// `POOLER_DETECTED`, or that the session was lost.
 pub(crate) async fn refuse_pooler(connection: &mut PgConnection, what: &str) -> Result<i32, Fault> {
-    const PROBE: &str = "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('client_connection_check_interval')";
+    const PROBE: &str =
+        "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('client_connection_check_interval')";
     let probe = sqlx::query_as::<_, (i32, String)>(PROBE);
-    let first = probe.fetch_one(&mut *connection).await.map_err(|e| error::work_fault("looking at the session", &e))?;
+    let first = probe
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|e| error::work_fault("looking at the session", &e))?;
     let probe = sqlx::query_as::<_, (i32, String)>(PROBE);
-    let second = probe.fetch_one(&mut *connection).await.map_err(|e| error::work_fault("looking at the session", &e))?;
+    let second = probe
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|e| error::work_fault("looking at the session", &e))?;
     if first != second || first.1 != "500ms" {
-        return Err(Fault::new(Reason::PoolerDetected, format!("a connection pooler stands in front of {what}"))
-            .hint("give the daemon a URL that leads to PostgreSQL itself"));
+        return Err(Fault::new(
+            Reason::PoolerDetected,
+            format!("a connection pooler stands in front of {what}"),
+        )
+        .hint("give the daemon a URL that leads to PostgreSQL itself"));
     }
     Ok(first.0)
 }

@@ -131,7 +131,9 @@ async fn create(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Resu
             created => return created,
         }
     }
-    Err(last.unwrap_or_else(|| Fault::new(Reason::ControlUnavailable, "no database of the cluster can be reached")))
+    Err(last.unwrap_or_else(|| {
+        Fault::new(Reason::ControlUnavailable, "no database of the cluster can be reached")
+    }))
 }
 
 /// Creates a database where it is missing, from another one of the cluster. Two daemons may do so at once: the second
@@ -183,17 +185,19 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
 }
 
 async fn history(connection: &mut PgConnection) -> Result<History, Fault> {
-    let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regclass('resetd.alembic_version') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(control_fault)?;
+    let there: bool =
+        sqlx::query_scalar("SELECT pg_catalog.to_regclass('resetd.alembic_version') IS NOT NULL")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(control_fault)?;
     if !there {
         return Ok(History::default());
     }
-    let versions: Vec<String> = sqlx::query_scalar("SELECT version_num::pg_catalog.text FROM resetd.alembic_version")
-        .fetch_all(connection)
-        .await
-        .map_err(control_fault)?;
+    let versions: Vec<String> =
+        sqlx::query_scalar("SELECT version_num::pg_catalog.text FROM resetd.alembic_version")
+            .fetch_all(connection)
+            .await
+            .map_err(control_fault)?;
     Ok(History { versions })
 }
 

@@ -19,8 +19,13 @@ pub(crate) fn database_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
 /// The connection is gone (or never was); the server may have said why.
 pub(crate) fn is_disconnect(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(_) => sqlstate(error).is_some_and(|c| c.starts_with("57P") || c.starts_with("08")),
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(_) => {
+            sqlstate(error).is_some_and(|c| c.starts_with("57P") || c.starts_with("08"))
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::PoolClosed => true,
         _ => false,
     }
 }
@@ -38,9 +43,12 @@ pub(crate) fn message(error: &sqlx::Error) -> String {
 
 /// An error on one of the daemon's own connections to the control database.
 pub(crate) fn control_fault(error: sqlx::Error) -> Fault {
-    Fault::new(Reason::ControlUnavailable, format!("the control database does not answer: {}", message(&error)))
-        .hint("check that PostgreSQL runs and accepts connections; `resetd check` tells more")
-        .at(SqlSite { sqlstate: sqlstate(&error).map(str::to_owned), ..SqlSite::default() })
+    Fault::new(
+        Reason::ControlUnavailable,
+        format!("the control database does not answer: {}", message(&error)),
+    )
+    .hint("check that PostgreSQL runs and accepts connections; `resetd check` tells more")
+    .at(SqlSite { sqlstate: sqlstate(&error).map(str::to_owned), ..SqlSite::default() })
 }
 
 /// An error of a daemon's own statement in the target.
@@ -48,17 +56,26 @@ pub(crate) fn work_fault(doing: &str, error: &sqlx::Error) -> Fault {
     let site = SqlSite { sqlstate: sqlstate(error).map(str::to_owned), ..SqlSite::default() };
     let told = message(error);
     if is_disconnect(error) {
-        return Fault::new(Reason::TargetUnreachable, format!("the connection to the target was lost while {doing}: {told}"))
-            .hint("nothing was changed; check PostgreSQL's log and try again")
-            .at(site);
+        return Fault::new(
+            Reason::TargetUnreachable,
+            format!("the connection to the target was lost while {doing}: {told}"),
+        )
+        .hint("nothing was changed; check PostgreSQL's log and try again")
+        .at(site);
     }
     match sqlstate(error) {
-        Some("53200") => Fault::new(Reason::PreflightFailed, format!("PostgreSQL has no room for more locks while {doing}"))
-            .hint("raise max_locks_per_transaction and restart PostgreSQL, or use --scope database")
-            .at(site),
-        Some("42501") => Fault::new(Reason::PreflightFailed, format!("the daemon's role may not do this while {doing}: {told}"))
-            .hint("grant the role what is missing; `resetd check` names it")
-            .at(site),
+        Some("53200") => Fault::new(
+            Reason::PreflightFailed,
+            format!("PostgreSQL has no room for more locks while {doing}"),
+        )
+        .hint("raise max_locks_per_transaction and restart PostgreSQL, or use --scope database")
+        .at(site),
+        Some("42501") => Fault::new(
+            Reason::PreflightFailed,
+            format!("the daemon's role may not do this while {doing}: {told}"),
+        )
+        .hint("grant the role what is missing; `resetd check` names it")
+        .at(site),
         _ => Fault::new(Reason::Internal, format!("{doing}: {told}"))
             .hint("nothing was changed; PostgreSQL's log tells more")
             .at(site),

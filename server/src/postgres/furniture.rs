@@ -39,7 +39,10 @@ type RightRow = (String, String, Option<String>, String, bool, Option<String>);
 ///
 /// # Errors
 /// The session was lost.
-pub(crate) async fn capture(connection: &mut PgConnection, schemas: &[String]) -> Result<Vec<Furniture>, Fault> {
+pub(crate) async fn capture(
+    connection: &mut PgConnection,
+    schemas: &[String],
+) -> Result<Vec<Furniture>, Fault> {
     let lost = |e: sqlx::Error| work_fault("reading grants and defaults of the schemas", &e);
     let heads: Vec<HeadRow> = sqlx::query_as(
         "SELECT n.nspname::text, pg_catalog.pg_get_userbyid(n.nspowner)::text,
@@ -128,7 +131,9 @@ impl Furniture {
         if self.comment != now.comment {
             parts.push("the comment".to_owned());
         }
-        if sorted(self.rights.as_deref().unwrap_or_default()) != sorted(now.rights.as_deref().unwrap_or_default()) {
+        if sorted(self.rights.as_deref().unwrap_or_default())
+            != sorted(now.rights.as_deref().unwrap_or_default())
+        {
             parts.push("the grants".to_owned());
         }
         if sorted(&self.defaults) != sorted(&now.defaults) {
@@ -152,7 +157,9 @@ fn in_dependency_order<'a>(owner: &str, rights: &'a [Right]) -> Vec<&'a Right> {
         let may = |right: &&Right| {
             right.grantor == owner
                 || ordered.iter().any(|o| {
-                    o.grantable && o.privilege == right.privilege && o.grantee.as_deref() == Some(right.grantor.as_str())
+                    o.grantable
+                        && o.privilege == right.privilege
+                        && o.grantee.as_deref() == Some(right.grantor.as_str())
                 })
         };
         let (now, later): (Vec<&Right>, Vec<&Right>) = waiting.into_iter().partition(may);

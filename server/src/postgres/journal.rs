@@ -38,14 +38,19 @@ fn stale() -> Fault {
 }
 
 fn body(kind: &EventKind) -> Result<String, Fault> {
-    serde_json::to_string(kind).map_err(|e| Fault::new(Reason::Internal, format!("an event cannot be stored: {e}")))
+    serde_json::to_string(kind)
+        .map_err(|e| Fault::new(Reason::Internal, format!("an event cannot be stored: {e}")))
 }
 
 /// Stores one event and gives it its number.
 ///
 /// # Errors
 /// The operation is not this daemon's any more, or the control database does not answer.
-pub(crate) async fn append(connection: &mut PgConnection, owner: Owner, kind: EventKind) -> Result<Event, Fault> {
+pub(crate) async fn append(
+    connection: &mut PgConnection,
+    owner: Owner,
+    kind: EventKind,
+) -> Result<Event, Fault> {
     let row: Option<(i64, i64)> = sqlx::query_as(concat!(
         "WITH op AS (
             UPDATE resetd.operation SET last_sequence = last_sequence + 1
@@ -65,7 +70,12 @@ pub(crate) async fn append(connection: &mut PgConnection, owner: Owner, kind: Ev
     .await
     .map_err(control_fault)?;
     let (sequence, at) = row.ok_or_else(stale)?;
-    Ok(Event { sequence: sequence.unsigned_abs(), operation: owner.operation, at: time::from_micros(at), kind })
+    Ok(Event {
+        sequence: sequence.unsigned_abs(),
+        operation: owner.operation,
+        at: time::from_micros(at),
+        kind,
+    })
 }
 
 /// Stored events from a sequence on, in order.
@@ -77,7 +87,12 @@ pub(crate) async fn read(pool: &PgPool, operation: Uuid, from: u64, most: i64) -
     read_on(&mut connection, operation, from, most).await
 }
 
-async fn read_on(connection: &mut PgConnection, operation: Uuid, from: u64, most: i64) -> Result<Vec<Event>, Fault> {
+async fn read_on(
+    connection: &mut PgConnection,
+    operation: Uuid,
+    from: u64,
+    most: i64,
+) -> Result<Vec<Event>, Fault> {
     let rows: Vec<(i64, i64, String)> = sqlx::query_as(concat!(
         "SELECT sequence, ",
         time::micros!("at"),
@@ -165,7 +180,11 @@ async fn prepare_commit_within(
         .map_err(control_fault)
 }
 
-async fn make_ending(connection: &mut PgConnection, operation: Uuid, make: MakeEnding<'_>) -> Result<Ending, Fault> {
+async fn make_ending(
+    connection: &mut PgConnection,
+    operation: Uuid,
+    make: MakeEnding<'_>,
+) -> Result<Ending, Fault> {
     let now: i64 = sqlx::query_scalar(concat!("SELECT ", time::micros!("clock_timestamp()")))
         .fetch_one(&mut *connection)
         .await
@@ -178,7 +197,11 @@ async fn make_ending(connection: &mut PgConnection, operation: Uuid, make: MakeE
 ///
 /// # Errors
 /// The operation has ended or is not this daemon's any more; the control database does not answer.
-pub(crate) async fn finish(connection: &mut PgConnection, owner: Owner, make: MakeEnding<'_>) -> Result<(), Fault> {
+pub(crate) async fn finish(
+    connection: &mut PgConnection,
+    owner: Owner,
+    make: MakeEnding<'_>,
+) -> Result<(), Fault> {
     begin(connection).await?;
     let result = async {
         hold_row(connection, owner).await?;
@@ -226,8 +249,9 @@ async fn prepared(connection: &mut PgConnection, operation: Uuid) -> Result<Endi
     .fetch_one(connection)
     .await
     .map_err(control_fault)?;
-    let finished = serde_json::from_str(&finished)
-        .map_err(|e| Fault::new(Reason::Internal, format!("the prepared end of {operation} cannot be read: {e}")))?;
+    let finished = serde_json::from_str(&finished).map_err(|e| {
+        Fault::new(Reason::Internal, format!("the prepared end of {operation} cannot be read: {e}"))
+    })?;
     Ok(Ending { finished, report })
 }
 

@@ -26,9 +26,21 @@ use super::{
 macro_rules! pg_locks_row {
     ($row:literal, $database:literal, $high:literal, $low:literal) => {
         concat!(
-            $row, ".locktype = 'advisory' AND ", $row, ".objsubid = 1 AND ", $row, ".database::pg_catalog.int8 = ",
-            $database, " AND ", $row, ".classid::pg_catalog.int8 = ", $high, " AND ", $row,
-            ".objid::pg_catalog.int8 = ", $low
+            $row,
+            ".locktype = 'advisory' AND ",
+            $row,
+            ".objsubid = 1 AND ",
+            $row,
+            ".database::pg_catalog.int8 = ",
+            $database,
+            " AND ",
+            $row,
+            ".classid::pg_catalog.int8 = ",
+            $high,
+            " AND ",
+            $row,
+            ".objid::pg_catalog.int8 = ",
+            $low
         )
     };
 }
@@ -104,7 +116,9 @@ impl LockSession {
                 return Ok(Attempt::Granted(session));
             }
             let holder = session.holder(&control.pool).await?;
-            let ending = holder.as_ref().is_none_or(|h| h.operation.is_none() && h.application_name.starts_with("resetd"));
+            let ending = holder
+                .as_ref()
+                .is_none_or(|h| h.operation.is_none() && h.application_name.starts_with("resetd"));
             if !ending || tokio::time::Instant::now() >= until {
                 session.release().await;
                 return Ok(Attempt::Held(holder));
@@ -119,8 +133,11 @@ impl LockSession {
             false => "SELECT pg_catalog.pg_try_advisory_lock($1)",
         };
         let mut connection = self.connection.lock().await;
-        let granted: bool =
-            sqlx::query_scalar(sql).bind(self.key.0).fetch_one(&mut *connection).await.map_err(control_fault)?;
+        let granted: bool = sqlx::query_scalar(sql)
+            .bind(self.key.0)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(control_fault)?;
         if granted {
             self.lock_operation(&mut connection).await?;
         }
@@ -237,8 +254,11 @@ impl LockSession {
                     Err(_) => format!("no answer within {} s", ANSWER_LIMIT.as_secs()),
                 };
                 interrupt.raise(
-                    Fault::new(Reason::LockLost, format!("the connection that holds the lock was lost: {lost}"))
-                        .hint("everything was rolled back; run it again"),
+                    Fault::new(
+                        Reason::LockLost,
+                        format!("the connection that holds the lock was lost: {lost}"),
+                    )
+                    .hint("everything was rolled back; run it again"),
                 );
                 return;
             }

@@ -133,7 +133,10 @@ pub(crate) async fn set_work_pid(connection: &mut PgConnection, owner: Owner, pi
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn by_request_id(pool: &PgPool, request_id: Uuid) -> Result<Option<(Uuid, String, String)>, Fault> {
+pub(crate) async fn by_request_id(
+    pool: &PgPool,
+    request_id: Uuid,
+) -> Result<Option<(Uuid, String, String)>, Fault> {
     sqlx::query_as("SELECT id, request_hash, principal FROM resetd.operation WHERE request_id = $1")
         .bind(request_id)
         .fetch_optional(pool)
@@ -147,7 +150,8 @@ pub(crate) async fn by_request_id(pool: &PgPool, request_id: Uuid) -> Result<Opt
 /// The control database does not answer.
 pub(crate) async fn get(pool: &PgPool, id: Uuid) -> Result<Option<Operation>, Fault> {
     let sql = format!("SELECT {COLUMNS} FROM resetd.operation WHERE id = $1");
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await.map_err(control_fault)?;
+    let row =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await.map_err(control_fault)?;
     row.map(|row| decode(&row).map_err(control_fault)).transpose()
 }
 
@@ -190,11 +194,12 @@ pub(crate) async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Operation
 /// # Errors
 /// The control database does not answer.
 pub(crate) async fn report(pool: &PgPool, id: Uuid) -> Result<Option<String>, Fault> {
-    let report: Option<Option<String>> = sqlx::query_scalar("SELECT report FROM resetd.operation WHERE id = $1")
-        .bind(id)
-        .fetch_optional(pool)
-        .await
-        .map_err(control_fault)?;
+    let report: Option<Option<String>> =
+        sqlx::query_scalar("SELECT report FROM resetd.operation WHERE id = $1")
+            .bind(id)
+            .fetch_optional(pool)
+            .await
+            .map_err(control_fault)?;
     Ok(report.flatten())
 }
 
@@ -202,11 +207,7 @@ pub(crate) async fn report(pool: &PgPool, id: Uuid) -> Result<Option<String>, Fa
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn request_cancel(
-    pool: &PgPool,
-    id: Uuid,
-    event: EventKind,
-) -> Result<Option<bool>, Fault> {
+pub(crate) async fn request_cancel(pool: &PgPool, id: Uuid, event: EventKind) -> Result<Option<bool>, Fault> {
     let mut connection = pool.acquire().await.map_err(control_fault)?;
     sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(control_fault)?;
     let asked = request_cancel_within(&mut connection, id, event).await;
@@ -298,7 +299,11 @@ pub(crate) async fn of_other_instances(pool: &PgPool, instance: Uuid) -> Result<
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn adopt(connection: &mut PgConnection, owner: Owner, instance: Uuid) -> Result<bool, Fault> {
+pub(crate) async fn adopt(
+    connection: &mut PgConnection,
+    owner: Owner,
+    instance: Uuid,
+) -> Result<bool, Fault> {
     let adopted = sqlx::query(
         "UPDATE resetd.operation SET instance = $3 WHERE id = $1 AND instance = $2 AND state <> 'finished'",
     )
@@ -334,7 +339,8 @@ pub(crate) async fn end_backend(pool: &PgPool, pid: i32) {
 fn decode(row: &PgRow) -> sqlx::Result<Operation> {
     let text = |name: &'static str| row.try_get::<Option<String>, _>(name);
     let micros = |name: &'static str| row.try_get::<Option<i64>, _>(name).map(|at| at.map(time::from_micros));
-    let malformed = |what: &'static str| sqlx::Error::Decode(format!("operation.{what} is not of this version").into());
+    let malformed =
+        |what: &'static str| sqlx::Error::Decode(format!("operation.{what} is not of this version").into());
     let created_at = micros("created_at")?.ok_or_else(|| malformed("created_at"))?;
     let outcome = text("outcome")?;
     let end = match outcome {

@@ -77,7 +77,9 @@ pub(crate) async fn control(options: &PgConnectOptions, others: &[PgConnectOptio
     };
     let database = options.get_database().unwrap_or_default();
     for other in others {
-        let Ok(mut connection) = connect::open(&connect::options(other, "resetd check", &[])).await else { continue };
+        let Ok(mut connection) = connect::open(&connect::options(other, "resetd check", &[])).await else {
+            continue;
+        };
         let (role, may): (String, bool) = sqlx::query_as(
             "SELECT current_user::text, rolcreatedb OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user",
         )
@@ -91,7 +93,11 @@ pub(crate) async fn control(options: &PgConnectOptions, others: &[PgConnectOptio
             Reason::ControlUnavailable,
             format!("database {database} is missing and role {role} may not create it"),
         )
-        .hint(format!("CREATE DATABASE {} TEMPLATE template0 OWNER {};", Ident(database), Ident(&role))));
+        .hint(format!(
+            "CREATE DATABASE {} TEMPLATE template0 OWNER {};",
+            Ident(database),
+            Ident(&role)
+        )));
     }
     Err(missing)
 }

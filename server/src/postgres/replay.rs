@@ -102,7 +102,9 @@ fn version_sql(place: &Place<'_>, before: Option<&str>, revision: &Revision) -> 
     let id = Literal(&revision.id);
     match before {
         None => format!("{create} INSERT INTO {table} (version_num) VALUES ({id});"),
-        Some(before) => format!("UPDATE {table} SET version_num = {id} WHERE version_num = {};", Literal(before)),
+        Some(before) => {
+            format!("UPDATE {table} SET version_num = {id} WHERE version_num = {};", Literal(before))
+        }
     }
 }
 
@@ -128,7 +130,8 @@ fn revision_fault(place: &Place<'_>, revision: &Revision, failed: &MessageError)
     let whole = revision.statements.len();
     let which = statement.map(|s| format!(", statement {} of {whole}", s + 1)).unwrap_or_default();
     let at = line.map(|l| format!(":{l}")).unwrap_or_default();
-    let hint = database_error(&failed.error).and_then(|e| e.hint()).map(|h| format!("PostgreSQL says: {h}; "));
+    let hint =
+        database_error(&failed.error).and_then(|e| e.hint()).map(|h| format!("PostgreSQL says: {h}; "));
     Fault::new(
         Reason::RevisionFailed,
         format!("{}{at} failed in schema {}{which}: {}", revision.file, place.schema, message(&failed.error)),

@@ -48,7 +48,10 @@ pub(crate) async fn managed_schemas(work: &mut Work, plan: &Plan) -> Result<Rese
         create(work, name, before.iter().find(|f| f.schema() == name)).await?;
     }
     let after = furniture::capture(&mut work.connection, &names).await?;
-    Ok(ResetDone { schemas: plan.schemas.iter().map(reset_fact).collect(), findings: differences(&before, &after) })
+    Ok(ResetDone {
+        schemas: plan.schemas.iter().map(reset_fact).collect(),
+        findings: differences(&before, &after),
+    })
 }
 
 fn reset_fact(schema: &model::plan::PlannedSchema) -> SchemaReset {
@@ -88,7 +91,12 @@ pub(crate) async fn create_missing(work: &mut Work, names: &[String]) -> Result<
 
 async fn create(work: &mut Work, name: &str, furniture: Option<&Furniture>) -> Result<(), Fault> {
     let owner = furniture.map(|f| format!(" AUTHORIZATION {}", Ident(f.owner()))).unwrap_or_default();
-    patient(work, &format!("the creation of schema {name}"), &format!("CREATE SCHEMA {}{owner}", Ident(name))).await?;
+    patient(
+        work,
+        &format!("the creation of schema {name}"),
+        &format!("CREATE SCHEMA {}{owner}", Ident(name)),
+    )
+    .await?;
     match furniture {
         Some(furniture) => furniture::restore(work, furniture).await,
         None => Ok(()),

@@ -43,19 +43,26 @@ pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, 
 /// # Errors
 /// The control database does not answer.
 pub(crate) async fn is_enrolled(control: &Control, database: &str) -> Result<bool, Fault> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM resetd.target WHERE database = $1 AND system_identifier = $2)")
-        .bind(database)
-        .bind(&control.system_identifier)
-        .fetch_one(&control.pool)
-        .await
-        .map_err(control_fault)
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM resetd.target WHERE database = $1 AND system_identifier = $2)",
+    )
+    .bind(database)
+    .bind(&control.system_identifier)
+    .fetch_one(&control.pool)
+    .await
+    .map_err(control_fault)
 }
 
 /// Records the identity of a database; one that is enrolled already stays as it is.
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn enroll(control: &Control, database: &str, identity: &Identity, by: &str) -> Result<(), Fault> {
+pub(crate) async fn enroll(
+    control: &Control,
+    database: &str,
+    identity: &Identity,
+    by: &str,
+) -> Result<(), Fault> {
     sqlx::query(
         "INSERT INTO resetd.target (database, system_identifier, database_oid, enrolled_by) VALUES ($1, $2, $3::oid, $4)
          ON CONFLICT (database) DO UPDATE SET system_identifier = excluded.system_identifier,
@@ -91,15 +98,21 @@ pub(crate) async fn enroll_now(
 ///
 /// # Errors
 /// `TARGET_NOT_ENROLLED`: the URL points elsewhere.
-pub(crate) async fn same_cluster(control: &Control, connection: &mut PgConnection) -> Result<Identity, Fault> {
+pub(crate) async fn same_cluster(
+    control: &Control,
+    connection: &mut PgConnection,
+) -> Result<Identity, Fault> {
     let identity = identity(connection).await?;
     if identity.system_identifier == control.system_identifier {
         return Ok(identity);
     }
-    Err(Fault::new(Reason::TargetNotEnrolled, "the target's URL leads to another cluster than the control database")
-        .hint("one daemon serves one cluster: start another daemon beside that one")
-        .with("expected", &control.system_identifier)
-        .with("found", &identity.system_identifier))
+    Err(Fault::new(
+        Reason::TargetNotEnrolled,
+        "the target's URL leads to another cluster than the control database",
+    )
+    .hint("one daemon serves one cluster: start another daemon beside that one")
+    .with("expected", &control.system_identifier)
+    .with("found", &identity.system_identifier))
 }
 
 /// What is known of a target now.
@@ -115,7 +128,8 @@ pub(crate) struct TargetState {
 /// # Errors
 /// The control database does not answer.
 pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Result<TargetState, Fault> {
-    let filter = |active_only, most| Filter { targets: vec![target.to_owned()], before: None, active_only, most };
+    let filter =
+        |active_only, most| Filter { targets: vec![target.to_owned()], before: None, active_only, most };
     let active = operations::list(&control.pool, &filter(true, 100)).await?;
     let recent = operations::list(&control.pool, &filter(false, 100)).await?;
     let mut queue: Vec<Operation> =

@@ -84,8 +84,11 @@ impl Work {
             .await
             .map_err(opening)?;
         if !lock_is_held(&mut connection, lock).await.map_err(opening)? {
-            return Err(Fault::new(Reason::LockLost, "the operation's lock is gone; the work session did not begin")
-                .hint("nothing was changed; run it again"));
+            return Err(Fault::new(
+                Reason::LockLost,
+                "the operation's lock is gone; the work session did not begin",
+            )
+            .hint("nothing was changed; run it again"));
         }
         Ok(Self { connection, pid, transaction: String::new(), context, waited: Duration::ZERO })
     }
@@ -127,9 +130,14 @@ impl Work {
         }
         Err(Fault::new(
             Reason::TransactionEscaped,
-            format!("{culprit} ended the operation's transaction {}; the session is in {now} now", self.transaction),
+            format!(
+                "{culprit} ended the operation's transaction {}; the session is in {now} now",
+                self.transaction
+            ),
         )
-        .hint("what the revision committed by itself stays: take its transaction control out, then run a reset")
+        .hint(
+            "what the revision committed by itself stays: take its transaction control out, then run a reset",
+        )
         .with("file", culprit))
     }
 
@@ -235,7 +243,10 @@ impl Work {
     /// # Errors
     /// What the server or the driver said.
     pub(crate) async fn commit(mut self) -> Result<(), Fault> {
-        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map_err(|e| work_fault("committing", &e))?;
+        sqlx::raw_sql("COMMIT")
+            .execute(&mut self.connection)
+            .await
+            .map_err(|e| work_fault("committing", &e))?;
         self.close().await;
         Ok(())
     }

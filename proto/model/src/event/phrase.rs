@@ -53,7 +53,11 @@ fn planned(plan: &Plan) -> String {
     if !plan.schemas.is_empty() {
         let tables: u64 = plan.schemas.iter().map(|s| s.tables).sum();
         let tables = usize::try_from(tables).unwrap_or(usize::MAX);
-        parts.push(format!("drop {} with {}", count(plan.schemas.len(), "schema"), count(tables, "table")));
+        parts.push(format!(
+            "recreate {}, drop {}",
+            count(plan.schemas.len(), "schema"),
+            count(tables, "table")
+        ));
     }
     if !plan.created_schemas.is_empty() {
         parts.push(format!("create {}", count(plan.created_schemas.len(), "schema")));

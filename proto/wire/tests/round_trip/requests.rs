@@ -23,6 +23,7 @@ fn plain(verb: Verb) -> Request {
         expect_chains: Some(text("sha256:abc")),
         client_chains: vec![ChainFile { path: text("core/core_001.sql"), content: vec![0, 159, 146, 150] }],
         scope: None,
+        scope_named: false,
         managed_schemas: Vec::new(),
         dry_run: false,
         confirmation: None,
@@ -40,6 +41,7 @@ fn full(verb: Verb) -> Request {
     match verb {
         Verb::Reset | Verb::Run => Request {
             scope: Some(Scope::Database),
+            scope_named: true,
             managed_schemas: vec![text("general")],
             dry_run: true,
             confirmation: Some(text("RESET")),
