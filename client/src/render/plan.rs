@@ -182,6 +182,7 @@ mod tests {
             objects: 40,
             estimated_rows: 1_234_567,
             bytes: 1_572_864,
+            ..PlannedSchema::default()
         };
         Plan {
             digest: format!("sha256:{}", "ab".repeat(32)),
@@ -190,9 +191,7 @@ mod tests {
             database_oid: 1,
             scope: Some(Scope::ManagedSchemas),
             schemas: vec![schema("general", true), schema("relationship", false)],
-            outside: (0..30)
-                .map(|n| OutsideObject { kind: "view".into(), identity: format!("reporting.view_{n}") })
-                .collect(),
+            outside: (0..30).map(|n| OutsideObject::new("view", &format!("reporting.view_{n}"))).collect(),
             created_schemas: Vec::new(),
             chains: vec![PlannedChain {
                 schema: "general".into(),
@@ -211,6 +210,7 @@ mod tests {
                 reason: Reason::BlastRadius,
                 text: "30 objects would be lost".into(),
             }),
+            ..Plan::default()
         }
     }
 
