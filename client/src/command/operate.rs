@@ -184,6 +184,8 @@ mod tests {
             chains: Vec::new(),
             findings: Vec::new(),
             would_refuse: refusal.map(|reason| Refusal { reason, text: "why".into() }),
+            sessions: Vec::new(),
+            keep_previous_seconds: 0,
         }
     }
 

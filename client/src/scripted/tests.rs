@@ -149,6 +149,8 @@ fn plan(refusal: Option<Reason>) -> Plan {
         chains: Vec::new(),
         findings: Vec::new(),
         would_refuse: refusal.map(|reason| Refusal { reason, text: "why".into() }),
+        sessions: Vec::new(),
+        keep_previous_seconds: 0,
     }
 }
 

@@ -62,6 +62,10 @@ pub struct Observation {
     pub outside: Vec<OutsideObject>,
     /// What else preflight found.
     pub findings: Vec<Finding>,
+    /// Sessions connected now (scope database).
+    pub sessions: Vec<PlannedSession>,
+    /// How long the previous database would be kept, in seconds (scope database).
+    pub keep_previous_seconds: u64,
 }
 
 impl Observation {
@@ -106,6 +110,27 @@ pub struct PlannedChain {
     pub revisions: Vec<String>,
 }
 
+/// A session connected to a database that would be swapped away.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PlannedSession {
+    /// Its backend.
+    pub pid: i32,
+    /// Its role.
+    pub user: String,
+    /// What it calls itself.
+    pub application_name: String,
+    /// From where; empty for a unix socket.
+    pub address: String,
+    /// Its state, or the kind of background worker.
+    pub state: String,
+    /// Seconds since its last query began; negative when it had none.
+    pub query_age_seconds: i64,
+    /// It has a transaction open.
+    pub in_transaction: bool,
+    /// The operation would end it.
+    pub would_end: bool,
+}
+
 /// Why a real run would be refused.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Refusal {
@@ -140,6 +165,10 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// Why a real run would be refused.
     pub would_refuse: Option<Refusal>,
+    /// Sessions connected now (scope database).
+    pub sessions: Vec<PlannedSession>,
+    /// How long the previous database would be kept for undo, in seconds; 0: it could not be undone (scope database).
+    pub keep_previous_seconds: u64,
 }
 
 impl Plan {
@@ -172,15 +201,13 @@ impl Plan {
             database_oid: observed.database_oid,
             scope: request.scope,
             schemas,
-            outside: if request.verb.resets() && request.scope == Some(Scope::ManagedSchemas) {
-                observed.outside.clone()
-            } else {
-                Vec::new()
-            },
+            outside: if request.verb.resets() { observed.outside.clone() } else { Vec::new() },
             created_schemas,
             chains: planned_chains,
             findings,
             would_refuse: None,
+            sessions: observed.sessions.clone(),
+            keep_previous_seconds: observed.keep_previous_seconds,
         };
         plan.digest = plan.identity_digest(chains, observed);
         plan.would_refuse = plan.refusal(None).map(|f| Refusal { reason: f.reason, text: f.message });
@@ -220,7 +247,7 @@ impl Plan {
                 .with("findings", errors.len()),
             );
         }
-        if !self.outside.is_empty() && approved.is_none() {
+        if !self.outside.is_empty() && approved.is_none() && self.scope != Some(Scope::Database) {
             let names: Vec<String> = self.outside.iter().take(5).map(ToString::to_string).collect();
             let more = self.outside.len().saturating_sub(names.len());
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -377,3 +404,6 @@ fn chain_findings(
     }
     findings
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use model::{
     blast::OutsideObject,
     fault::Reason,
     finding::{Finding, Severity},
-    plan::{Plan, PlannedChain, PlannedSchema, Refusal},
+    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal},
 };
 
 use crate::{operation::some, v1};
@@ -23,6 +23,8 @@ pub(crate) fn encode_plan(plan: &Plan) -> v1::Plan {
         would_refuse: plan.would_refuse.as_ref().map(|r| r.reason.name().to_owned()).unwrap_or_default(),
         would_refuse_text: plan.would_refuse.as_ref().map(|r| r.text.clone()).unwrap_or_default(),
         created_schemas: plan.created_schemas.clone(),
+        sessions: plan.sessions.iter().map(encode_session).collect(),
+        keep_previous_seconds: plan.keep_previous_seconds,
     }
 }
 
@@ -40,6 +42,8 @@ pub(crate) fn decode_plan(plan: v1::Plan) -> Plan {
         chains: plan.chains.into_iter().map(decode_chain).collect(),
         findings: plan.findings.into_iter().map(decode_finding).collect(),
         would_refuse: reason.map(|reason| Refusal { reason, text: plan.would_refuse_text }),
+        sessions: plan.sessions.into_iter().map(decode_session).collect(),
+        keep_previous_seconds: plan.keep_previous_seconds,
     }
 }
 
@@ -112,4 +116,30 @@ pub(crate) fn decode_finding(it: v1::Finding) -> Finding {
         _ => Severity::Error,
     };
     Finding { code: it.code, severity, object: it.object, message: it.message, hint: it.hint }
+}
+
+fn encode_session(it: &PlannedSession) -> v1::PlannedSession {
+    v1::PlannedSession {
+        pid: it.pid,
+        user: it.user.clone(),
+        application_name: it.application_name.clone(),
+        address: it.address.clone(),
+        state: it.state.clone(),
+        query_age_seconds: it.query_age_seconds,
+        in_transaction: it.in_transaction,
+        would_end: it.would_end,
+    }
+}
+
+fn decode_session(it: v1::PlannedSession) -> PlannedSession {
+    PlannedSession {
+        pid: it.pid,
+        user: it.user,
+        application_name: it.application_name,
+        address: it.address,
+        state: it.state,
+        query_age_seconds: it.query_age_seconds,
+        in_transaction: it.in_transaction,
+        would_end: it.would_end,
+    }
 }
