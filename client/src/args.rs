@@ -34,6 +34,9 @@ pub enum Verb {
     /// Reset, migrate and validate as one: it happens completely and proven valid, or nothing changes.
     #[command(after_long_help = RUN_EXAMPLES)]
     Run(ResetArgs),
+    /// Swap the previous database back, after a reset or run with scope database.
+    #[command(after_long_help = UNDO_EXAMPLES)]
+    Undo(UndoArgs),
     /// Apply the pending revisions of every chain; creates missing managed schemas.
     #[command(after_long_help = MIGRATE_EXAMPLES)]
     Migrate(MigrateArgs),
@@ -107,10 +110,38 @@ pub struct ResetArgs {
     /// Execute exactly the plan with this digest (from --dry-run), outside objects included, or nothing.
     #[arg(long, value_name = "DIGEST")]
     pub plan_digest: Option<String>,
+    /// Schemas migrated at the same time (scope database); 0 lets the daemon decide.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub jobs: u32,
     /// Terminate sessions in the way (scope database).
     #[arg(long)]
     pub terminate_sessions: bool,
     /// Common to the four verbs.
+    #[command(flatten)]
+    pub common: OperationArgs,
+}
+
+/// `undo`.
+#[derive(clap::Args, Debug)]
+pub struct UndoArgs {
+    /// The operation to undo; without it, the target's last one that can be undone.
+    pub operation: Option<uuid::Uuid>,
+    /// Show what would come back; change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Must be RESET. On a terminal you are asked when it is missing.
+    #[arg(long, value_name = "RESET")]
+    pub confirm_destructive_reset: Option<String>,
+    /// Let a database through whose name contains `prod`.
+    #[arg(long)]
+    pub allow_production_db_name: bool,
+    /// Execute exactly the plan with this digest (from --dry-run), or nothing.
+    #[arg(long, value_name = "DIGEST")]
+    pub plan_digest: Option<String>,
+    /// Terminate sessions in the way.
+    #[arg(long)]
+    pub terminate_sessions: bool,
+    /// Common to all of them.
     #[command(flatten)]
     pub common: OperationArgs,
 }
@@ -290,6 +321,12 @@ Examples:
   resetctl run --dry-run
   resetctl --target staging run --confirm-destructive-reset RESET --report-path reports/run.json --label commit=1a2b3c
   resetctl run --wait=10m --timeout 5m --confirm-destructive-reset RESET
+Exit codes: see `resetctl --help`.";
+
+const UNDO_EXAMPLES: &str = "\
+Examples:
+  resetctl --target staging undo --dry-run
+  resetctl --target staging undo --terminate-sessions --confirm-destructive-reset RESET
 Exit codes: see `resetctl --help`.";
 
 const MIGRATE_EXAMPLES: &str = "\

@@ -44,6 +44,7 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
         Verb::Run(it) => {
             operate::run(screen, &to, Operate::reset(model::operation::Verb::Run, it, &to.target)?).await
         }
+        Verb::Undo(it) => operate::run(screen, &to, Operate::undo(it, &to.target)?).await,
         Verb::Migrate(it) => operate::run(screen, &to, Operate::migrate(it, &to.target)?).await,
         Verb::Validate(it) => operate::run(screen, &to, Operate::validate(it, &to.target)?).await,
         Verb::Operations(verb) => match verb {
@@ -74,6 +75,7 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
 fn choose_progress(verb: &Verb, screen: &mut Screen) {
     let mode = match verb {
         Verb::Reset(it) | Verb::Run(it) => it.common.follow.progress,
+        Verb::Undo(it) => it.common.follow.progress,
         Verb::Migrate(it) => it.common.follow.progress,
         Verb::Validate(it) => it.common.follow.progress,
         Verb::Operations(OperationsVerb::Watch { follow, .. }) => follow.progress,
@@ -86,6 +88,7 @@ fn title(verb: &Verb) -> &'static str {
     match verb {
         Verb::Reset(_) => "reset",
         Verb::Run(_) => "run",
+        Verb::Undo(_) => "undo",
         Verb::Migrate(_) => "migrate",
         Verb::Validate(_) => "validate",
         Verb::Operations(OperationsVerb::List { .. }) => "operations list",

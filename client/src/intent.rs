@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     address::{self, Address},
-    args::{Args, FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, ValidateArgs},
+    args::{Args, FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs},
     chains,
     context::{self, Context},
     environment::Environment,
@@ -135,6 +135,25 @@ impl Operate {
             allow_production_db_name: args.allow_production_db_name,
             plan_digest: args.plan_digest.clone(),
             terminate_sessions: args.terminate_sessions,
+            jobs: args.jobs,
+            ..plain.request
+        };
+        Ok(Self { request, ..plain })
+    }
+
+    /// `undo`.
+    ///
+    /// # Errors
+    /// The words contradict each other.
+    pub(crate) fn undo(args: &UndoArgs, target: &str) -> Result<Self, Fault> {
+        let plain = Self::plain(Verb::Undo, &args.common, target)?;
+        let request = Request {
+            undoes: args.operation,
+            dry_run: args.dry_run,
+            confirmation: args.confirm_destructive_reset.clone(),
+            allow_production_db_name: args.allow_production_db_name,
+            plan_digest: args.plan_digest.clone(),
+            terminate_sessions: args.terminate_sessions,
             ..plain.request
         };
         Ok(Self { request, ..plain })
@@ -185,6 +204,7 @@ impl Operate {
             allow_production_db_name: false,
             plan_digest: None,
             terminate_sessions: false,
+            jobs: 0,
             allow_phased: false,
             undoes: None,
         };

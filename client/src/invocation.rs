@@ -25,6 +25,10 @@ pub(crate) fn execute(destination: &Destination, operate: &Operate, plan: &Plan)
     if let Some(scope) = request.scope {
         words.push(format!("--scope {scope}"));
     }
+    words.extend(request.undoes.map(|id| id.to_string()));
+    if request.jobs > 0 {
+        words.push(format!("--jobs {}", request.jobs));
+    }
     words.extend(request.managed_schemas.iter().map(|s| format!("--managed-schema {}", quoted(s))));
     let flags = [
         (request.allow_production_db_name, "--allow-production-db-name"),

@@ -24,6 +24,15 @@ pub(crate) struct Target {
     pub(crate) queue: Vec<Operation>,
     pub(crate) window: Option<Window>,
     pub(crate) last: Option<Operation>,
+    pub(crate) kept: Vec<Kept>,
+}
+
+/// A previous database that an undo can bring back.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) name: String,
+    pub(crate) operation: String,
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// An active window.
@@ -85,6 +94,11 @@ impl TryFrom<v1::Target> for Target {
                 ends_at: decode_timestamp(w.ends_at),
             }),
             last: it.last_operation.map(operation).transpose()?,
+            kept: it
+                .kept
+                .into_iter()
+                .map(|k| Kept { name: k.name, operation: k.operation, until: decode_timestamp(k.kept_until) })
+                .collect(),
         })
     }
 }

@@ -56,6 +56,7 @@ pub(crate) fn operation(it: &Operation) -> Vec<String> {
         ("finished", time(end.map(|e| e.at))),
         ("events", it.last_sequence.to_string()),
         ("report", end.map(|e| e.report_sha256.clone()).unwrap_or_default()),
+        ("undo until", time(it.undoable_until)),
         ("request", it.request_id.to_string()),
     ];
     pairs.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| format!("{k:<10} {}", clean(v))).collect()
@@ -136,6 +137,14 @@ fn target_lines(it: &Target) -> Vec<String> {
     if let Some(window) = &it.window {
         let why = if window.reason.is_empty() { String::new() } else { format!(": {}", window.reason) };
         lines.push(format!("window     {} until {}{why}", window.principal, time(window.ends_at)));
+    }
+    for kept in &it.kept {
+        let until = time(kept.until);
+        lines.push(format!(
+            "kept       {} of operation {} until {until}",
+            clean(&kept.name),
+            clean(&kept.operation)
+        ));
     }
     if let Some(last) = &it.last {
         let at = time(last.end.as_ref().map(|e| e.at));

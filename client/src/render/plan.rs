@@ -3,7 +3,7 @@
 
 use model::{
     finding::{Finding, Severity},
-    plan::{Plan, PlannedChain, PlannedSchema},
+    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession},
     profile::Scope,
 };
 
@@ -19,6 +19,7 @@ pub(crate) fn lines(plan: &Plan, execute: &str, width: usize, paint: Paint) -> V
     lines.extend(totals(plan, width, paint));
     lines.extend(schemas(plan, width, paint));
     lines.extend(outside(plan, width, paint));
+    lines.extend(sessions(plan, width, paint));
     lines.extend(chains(plan, width, paint));
     lines.extend(findings(&plan.findings, width, paint));
     if let Some(refusal) = &plan.would_refuse {
@@ -50,6 +51,15 @@ fn totals(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
     if !plan.chains.is_empty() {
         let pending: usize = plan.chains.iter().map(|c| c.revisions.len()).sum();
         all.push(format!("applies {}", count(pending as i128, "revision")));
+    }
+    if plan.scope == Some(Scope::Database) {
+        all.push(match plan.keep_previous_seconds {
+            0 => "keeps nothing: it cannot be undone".to_owned(),
+            seconds => {
+                let time = model::duration::format_duration(std::time::Duration::from_secs(seconds));
+                format!("keeps the previous database for {time}: `resetctl undo` brings it back")
+            }
+        });
     }
     if all.is_empty() && plan.outside.is_empty() {
         all.push("changes nothing".to_owned());
@@ -118,6 +128,39 @@ fn outside(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
     }
     let mut lines = vec![String::new(), paint.red("Outside the managed schemas, lost as well:")];
     lines.extend(plan.outside.iter().flat_map(|object| wrap("  - ", &object.to_string(), width)));
+    lines
+}
+
+fn sessions(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
+    if plan.sessions.is_empty() {
+        return Vec::new();
+    }
+    let columns = [
+        left("PID", 0),
+        left("USER", 0),
+        left("APPLICATION", 2),
+        left("FROM", 3),
+        left("STATE", 0),
+        left("ENDS", 0),
+    ];
+    let row = |s: &PlannedSession| {
+        let open = if s.in_transaction && s.state != "idle in transaction" { ", in transaction" } else { "" };
+        let age =
+            if s.query_age_seconds < 0 { String::new() } else { format!(", {} s", s.query_age_seconds) };
+        vec![
+            s.pid.to_string(),
+            s.user.clone(),
+            s.application_name.clone(),
+            s.address.clone(),
+            format!("{}{open}{age}", s.state),
+            if s.would_end { "yes" } else { "no" }.to_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = plan.sessions.iter().map(row).collect();
+    let mut lines = vec![String::new(), "Connected now:".to_owned()];
+    for (n, line) in table::layout(&columns, &rows, width.saturating_sub(2)).into_iter().enumerate() {
+        lines.push(format!("  {}", if n == 0 { paint.dim(&line) } else { line }));
+    }
     lines
 }
 

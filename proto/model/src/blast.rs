@@ -110,12 +110,10 @@ impl fmt::Display for ExtensionMove {
     }
 }
 
-/// Who uses the target now, and how much was written since the last operation.
+/// How much was written to the target since the last operation.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Activity {
-    /// Sessions of others, the busiest first.
-    pub sessions: Vec<ActiveSession>,
-    /// Since when the numbers below count: the end of the last operation, or the last reset of the statistics.
+    /// Since when the numbers count: the end of the last operation, or the last reset of the statistics.
     pub since: Option<Timestamp>,
     /// Transactions committed.
     pub commits: i64,
@@ -125,23 +123,6 @@ pub struct Activity {
     pub updated: i64,
     /// Rows deleted.
     pub deleted: i64,
-}
-
-/// A session in the target.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct ActiveSession {
-    /// Its backend.
-    pub pid: i32,
-    /// Its role.
-    pub user: String,
-    /// What it calls itself.
-    pub application_name: String,
-    /// Where it comes from; empty for a unix socket.
-    pub client: String,
-    /// What it does.
-    pub state: String,
-    /// Since when it does that.
-    pub since: Option<Timestamp>,
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ use crate::{
 };
 
 mod phrase;
+#[cfg(test)]
+mod tests;
 
 /// One fact of an operation's life.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -192,10 +194,16 @@ pub struct ChainCompleted {
 /// The new database took the old one's name.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct DatabaseSwapped {
+    /// The database's name.
+    pub database: String,
     /// The oid now serving.
     pub new_oid: u32,
-    /// The oid that served before.
-    pub old_oid: u32,
+    /// The oid that served before; `None` when there was no such database.
+    pub old_oid: Option<u32>,
+    /// Sessions that were connected before.
+    pub connections_before: u32,
+    /// How long the name was not to be had, in microseconds, up to the commit.
+    pub unavailable_us: u64,
     /// The name under which the old one is kept.
     pub kept_as: Option<String>,
     /// Until when.

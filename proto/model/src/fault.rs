@@ -151,6 +151,7 @@ reasons! {
     // Not there.
     TargetNotFound "TARGET_NOT_FOUND" NotFound NOT_FOUND Error "The daemon has no such target.";
     OperationNotFound "OPERATION_NOT_FOUND" NotFound NOT_FOUND Error "There is no such operation.";
+    NothingToUndo "NOTHING_TO_UNDO" NotFound NOT_FOUND Error "No previous database is kept that could come back.";
     ReportNotReady "REPORT_NOT_READY" NotFound NOT_FOUND Error "The operation has no report yet.";
     WindowNotFound "WINDOW_NOT_FOUND" NotFound NOT_FOUND Error "There is no such window.";
     // The operation failed; everything was rolled back.

@@ -38,6 +38,12 @@ impl LockKey {
         Self::derive("control", "schema")
     }
 
+    /// The key of whoever cleans up.
+    #[must_use]
+    pub fn janitor() -> Self {
+        Self::derive("control", "janitor")
+    }
+
     fn derive(kind: &str, name: &str) -> Self {
         let digest = Sha256::digest(format!("resetd.{kind}:{name}"));
         let mut bytes = [0_u8; 8];

@@ -131,6 +131,8 @@ pub struct Request {
     pub plan_digest: Option<String>,
     /// Terminate sessions in the way.
     pub terminate_sessions: bool,
+    /// Schemas migrated at the same time (scope database); 0: the daemon decides.
+    pub jobs: u32,
     /// Revision by revision where one transaction cannot hold them.
     pub allow_phased: bool,
     /// The operation that an undo takes back; `None`: the target's last one that can be.
@@ -282,6 +284,8 @@ pub struct Operation {
     pub created_at: Timestamp,
     /// When it got the lock.
     pub started_at: Option<Timestamp>,
+    /// Until when it can be undone.
+    pub undoable_until: Option<Timestamp>,
 }
 
 /// How and when an operation ended.

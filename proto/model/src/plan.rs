@@ -14,13 +14,14 @@ use crate::{
     history::History,
     matrix::Matrix,
     operation::Request,
-    profile::{Profile, Scope},
+    profile::Scope,
 };
 
 mod identity;
 mod refusal;
 mod replay;
 
+pub use refusal::tell_moved;
 pub use replay::pairs;
 
 /// A managed schema as it is in the catalog.
@@ -83,7 +84,15 @@ pub struct Observation {
     pub created_extensions: Vec<String>,
     /// Roles that the chains create and that the cluster has.
     pub existing_roles: Vec<String>,
-    /// Who uses the target.
+    /// Sessions connected now, the daemon's own left out.
+    pub sessions: Vec<PlannedSession>,
+    /// How long the previous database would be kept, in seconds (scope database).
+    pub keep_previous_seconds: u64,
+    /// More estimated rows than this go only with the plan's digest.
+    pub max_rows: Option<u64>,
+    /// More bytes than this go only with the plan's digest.
+    pub max_bytes: Option<u64>,
+    /// How much was written.
     pub activity: Activity,
     /// What else preflight found.
     pub findings: Vec<Finding>,
@@ -137,6 +146,27 @@ pub struct PlannedChain {
     pub revisions: Vec<String>,
 }
 
+/// A session connected to the target.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PlannedSession {
+    /// Its backend.
+    pub pid: i32,
+    /// Its role.
+    pub user: String,
+    /// What it calls itself.
+    pub application_name: String,
+    /// From where; empty for a unix socket.
+    pub address: String,
+    /// Its state, or the kind of background worker.
+    pub state: String,
+    /// Seconds since its last query began; negative when it had none.
+    pub query_age_seconds: i64,
+    /// It has a transaction open.
+    pub in_transaction: bool,
+    /// The operation would end it (scope database).
+    pub would_end: bool,
+}
+
 /// Why a real run would be refused.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Refusal {
@@ -171,6 +201,12 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// Why a real run would be refused.
     pub would_refuse: Option<Refusal>,
+    /// Sessions connected now, the daemon's own left out.
+    #[serde(default)]
+    pub sessions: Vec<PlannedSession>,
+    /// How long the previous database would be kept for undo, in seconds; 0: it could not be undone (scope database).
+    #[serde(default)]
+    pub keep_previous_seconds: u64,
     /// What hangs on what goes and is not dropped with it.
     #[serde(default)]
     pub hanging: Vec<Hanging>,
@@ -186,15 +222,12 @@ pub struct Plan {
     /// Extensions that the chains require and that are created.
     #[serde(default)]
     pub created_extensions: Vec<String>,
-    /// Who uses the target, and how much was written.
+    /// How much was written since the last operation.
     #[serde(default)]
     pub activity: Activity,
     /// More data than the profile lets go without the plan's digest: how much, in words.
     #[serde(default)]
     pub fuse: Option<String>,
-    /// What the digest is over, line by line; neither in reports nor on the wire.
-    #[serde(skip)]
-    pub identity: Vec<String>,
 }
 
 impl Plan {
@@ -203,13 +236,12 @@ impl Plan {
     pub fn compute(
         request: &Request,
         database: &str,
-        profile: &Profile,
         matrix: &Matrix,
         chains: &ChainSet,
         observed: &Observation,
     ) -> Self {
         let reset = schemas_to_reset(request, matrix);
-        let in_place = request.verb.resets() && request.scope != Some(Scope::Database);
+        let in_place = request.scope != Some(Scope::Database);
         let migrates = request.verb.migrates();
         let mut plan = Self {
             target: request.target.clone(),
@@ -221,10 +253,14 @@ impl Plan {
             hanging: observed.hanging.clone(),
             extension_moves: observed.moves.clone(),
             activity: observed.activity.clone(),
+            sessions: observed.sessions.clone(),
+            keep_previous_seconds: observed.keep_previous_seconds,
             ..Self::default()
         };
-        if in_place {
+        if request.verb.resets() {
             plan.outside = observed.outside.clone();
+        }
+        if request.verb.resets() && in_place {
             plan.grants = observed.grants.clone();
             plan.furniture = observed.furniture.clone();
         }
@@ -234,24 +270,23 @@ impl Plan {
             plan.chains = replay::planned(matrix, chains, observed, &reset);
             plan.findings.extend(replay::findings(request, matrix, chains, observed, &reset, &plan.chains));
         }
-        plan.fuse = fuse(&plan, profile);
-        plan.identity = identity::lines(&plan, chains, observed);
-        plan.digest = identity::digest(&plan.identity);
-        plan.would_refuse = plan.refusal(None, None).map(|f| Refusal { reason: f.reason, text: f.message });
+        plan.fuse = fuse(&plan, observed);
+        plan.digest = identity::digest(&plan.identity(chains, observed));
+        plan.would_refuse = plan.refusal(None).map(|f| Refusal { reason: f.reason, text: f.message });
         plan
     }
 }
 
 /// More rows or bytes would go than the profile lets go without a digest.
-fn fuse(plan: &Plan, profile: &Profile) -> Option<String> {
+fn fuse(plan: &Plan, observed: &Observation) -> Option<String> {
     let rows: i64 = plan.schemas.iter().map(|s| s.estimated_rows.max(0)).sum();
     let bytes: i64 = plan.schemas.iter().map(|s| s.bytes.max(0)).sum();
     let over = |limit: Option<u64>, found: i64| limit.filter(|limit| found.unsigned_abs() > *limit);
     let mut parts = Vec::new();
-    if let Some(limit) = over(profile.max_rows, rows) {
+    if let Some(limit) = over(observed.max_rows, rows) {
         parts.push(format!("about {rows} rows, more than max_rows = {limit}"));
     }
-    if let Some(limit) = over(profile.max_bytes, bytes) {
+    if let Some(limit) = over(observed.max_bytes, bytes) {
         parts.push(format!("about {bytes} bytes, more than max_bytes = {limit}"));
     }
     (!parts.is_empty()).then(|| parts.join(", and "))

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    event::{Accepted, ChainCompleted, Event, EventKind, RevisionApplied, SchemaReset},
+    event::{Accepted, ChainCompleted, DatabaseSwapped, Event, EventKind, RevisionApplied, SchemaReset},
     fault::{Fault, Reason, Status},
     finding::Finding,
     operation::{Outcome, Verb},
@@ -74,11 +74,42 @@ pub struct Details {
     /// Nothing was to be changed.
     pub dry_run: bool,
     /// What was dropped and recreated.
-    pub reset: Option<Vec<ResetEntry>>,
+    pub reset: Option<ResetDetail>,
     /// Chains brought to their heads.
     pub migrations: Option<Vec<MigrationEntry>>,
     /// The validation.
     pub validation: Option<Validation>,
+}
+
+/// What was dropped and recreated: schemas, or the whole database.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum ResetDetail {
+    /// Scope managed-schemas.
+    Schemas(Vec<ResetEntry>),
+    /// Scope database.
+    Database(ResetDatabase),
+}
+
+/// The database that was, or would be, replaced.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ResetDatabase {
+    /// `database`.
+    pub scope: String,
+    /// Its name.
+    pub database: String,
+    /// There before.
+    pub db_exists_before: bool,
+    /// Sessions that were connected before.
+    pub active_connections_before: u32,
+    /// There after.
+    pub db_exists_after: bool,
+    /// `planned`, `reset`, `rolled-back`, or `unknown`.
+    pub status: String,
+    /// The name under which the previous one is kept for undo; `null` when it is not.
+    pub kept_as: Option<String>,
+    /// Until when.
+    pub kept_until: Option<Timestamp>,
 }
 
 /// One schema that was, or would be, dropped and recreated.
@@ -152,6 +183,8 @@ pub struct Timings {
     pub migrate_ms: Option<i64>,
     /// From there to the validation, in milliseconds.
     pub validate_ms: Option<i64>,
+    /// How long the database's name was not to be had, in milliseconds, up to the commit (scope database and undo).
+    pub unavailable_ms: Option<f64>,
     /// From recorded to the last event before the end, in milliseconds.
     pub total_ms: Option<i64>,
 }
@@ -264,6 +297,7 @@ impl Report {
             EventKind::RevisionApplied(it) => self.revision_applied(it),
             EventKind::ChainCompleted(it) => self.chain_completed(event, it),
             EventKind::Validated { validation } => self.validated(event, validation),
+            EventKind::DatabaseSwapped(it) => self.swapped(it),
             _ => {}
         }
     }
@@ -304,10 +338,19 @@ impl Report {
 
     /// What was done inside the transaction and did not come to stay.
     fn unmake(&mut self, status: &str) {
-        for entry in self.details.reset.iter_mut().flatten().filter(|e| e.status == "reset") {
-            entry.status = status.to_owned();
-            entry.schema_exists_after = entry.schema_exists_before;
-            entry.table_count_after = entry.table_count_before;
+        match &mut self.details.reset {
+            Some(ResetDetail::Schemas(entries)) => {
+                for entry in entries.iter_mut().filter(|e| e.status == "reset") {
+                    entry.status = status.to_owned();
+                    entry.schema_exists_after = entry.schema_exists_before;
+                    entry.table_count_after = entry.table_count_before;
+                }
+            }
+            Some(ResetDetail::Database(entry)) if entry.status == "reset" => {
+                entry.status = status.to_owned();
+                entry.db_exists_after = entry.db_exists_before;
+            }
+            _ => {}
         }
         for entry in self.details.migrations.iter_mut().flatten().filter(|e| e.status == "ok") {
             entry.status = status.to_owned();
@@ -338,7 +381,10 @@ impl Report {
         if !self.details.dry_run {
             return;
         }
-        self.details.reset = plan.scope.map(|_| plan.schemas.iter().map(planned_entry).collect());
+        self.details.reset = plan.scope.map(|scope| match scope {
+            Scope::ManagedSchemas => ResetDetail::Schemas(plan.schemas.iter().map(planned_entry).collect()),
+            Scope::Database => ResetDetail::Database(planned_database(plan)),
+        });
         if !plan.chains.is_empty() {
             self.details.migrations = Some(plan.chains.iter().map(planned_migration).collect());
         }
@@ -346,7 +392,7 @@ impl Report {
 
     fn schema_reset(&mut self, event: &Event, it: &SchemaReset) {
         self.timings.reset_ms = between(self.phase_start(), Some(event.at));
-        self.details.reset.get_or_insert_default().push(ResetEntry {
+        let entry = ResetEntry {
             scope: "managed-schema".to_owned(),
             schema: it.schema.clone(),
             schema_exists_before: it.existed_before,
@@ -354,7 +400,26 @@ impl Report {
             schema_exists_after: it.exists_after,
             table_count_after: it.tables_after,
             status: "reset".to_owned(),
-        });
+        };
+        match &mut self.details.reset {
+            Some(ResetDetail::Schemas(entries)) => entries.push(entry),
+            other => *other = Some(ResetDetail::Schemas(vec![entry])),
+        }
+    }
+
+    fn swapped(&mut self, it: &DatabaseSwapped) {
+        self.timings.unavailable_ms =
+            Some(std::time::Duration::from_micros(it.unavailable_us).as_secs_f64() * 1000.0);
+        self.details.reset = Some(ResetDetail::Database(ResetDatabase {
+            scope: "database".to_owned(),
+            database: it.database.clone(),
+            db_exists_before: it.old_oid.is_some(),
+            active_connections_before: it.connections_before,
+            db_exists_after: true,
+            status: "reset".to_owned(),
+            kept_as: it.kept_as.clone(),
+            kept_until: it.kept_until,
+        }));
     }
 
     fn revision_applied(&mut self, it: &RevisionApplied) {
@@ -418,6 +483,19 @@ fn planned_entry(schema: &PlannedSchema) -> ResetEntry {
     }
 }
 
+fn planned_database(plan: &Plan) -> ResetDatabase {
+    ResetDatabase {
+        scope: "database".to_owned(),
+        database: plan.database.clone(),
+        db_exists_before: plan.database_oid != 0,
+        active_connections_before: u32::try_from(plan.sessions.len()).unwrap_or(u32::MAX),
+        db_exists_after: plan.database_oid != 0,
+        status: "planned".to_owned(),
+        kept_as: None,
+        kept_until: None,
+    }
+}
+
 fn planned_migration(chain: &crate::plan::PlannedChain) -> MigrationEntry {
     MigrationEntry {
         schema: chain.schema.clone(),
@@ -433,3 +511,6 @@ fn planned_migration(chain: &crate::plan::PlannedChain) -> MigrationEntry {
 pub fn sha256(bytes: &[u8]) -> String {
     crate::hex(&Sha256::digest(bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,3 +200,6 @@ fn unknown_revisions(matrix: &Matrix, chains: &ChainSet, observed: &Observation)
     }
     unknown
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,14 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use jiff::Timestamp;
 use model::{
-    blast::{ActiveSession, Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
+    blast::{ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
     fault::{Fault, Reason, Status},
     finding::Finding,
     operation::{Outcome, Verb},
-    plan::{Plan, PlannedChain, PlannedSchema, Refusal},
+    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal},
     report::{
-        Details, ErrorDetail, MigrationEntry, Report, ReportDaemon, ReportPrincipal, ResetEntry,
-        RevisionEntry,
+        Details, ErrorDetail, MigrationEntry, Report, ReportDaemon, ReportPrincipal, ResetDatabase,
+        ResetDetail, ResetEntry, RevisionEntry,
     },
     validation::{Missing, RevisionCheck, SchemaResult, Summary, TableCheck, Validation},
 };
@@ -39,11 +39,11 @@ fn plan() -> Plan {
         }],
         findings: vec![finding()],
         would_refuse: Some(Refusal { reason: Reason::BlastRadius, text: String::new() }),
+        sessions: vec![PlannedSession::default()],
         hanging: vec![Hanging::default()],
         grants: vec![TableGrant::default()],
         furniture: vec![FurniturePiece::default()],
         extension_moves: vec![ExtensionMove::default()],
-        activity: Activity { sessions: vec![ActiveSession::default()], ..Activity::default() },
         ..Plan::default()
     }
 }
@@ -72,7 +72,7 @@ fn validation() -> Validation {
 
 fn details() -> Details {
     Details {
-        reset: Some(vec![ResetEntry {
+        reset: Some(ResetDetail::Schemas(vec![ResetEntry {
             scope: String::new(),
             schema: String::new(),
             schema_exists_before: true,
@@ -80,7 +80,7 @@ fn details() -> Details {
             schema_exists_after: true,
             table_count_after: 1,
             status: String::new(),
-        }]),
+        }])),
         migrations: Some(vec![MigrationEntry {
             schema: String::new(),
             chain: String::new(),
@@ -91,6 +91,21 @@ fn details() -> Details {
         validation: Some(validation()),
         ..Details::default()
     }
+}
+
+/// The other shape of `details.reset`.
+fn of_database() -> Report {
+    let reset = ResetDetail::Database(ResetDatabase {
+        scope: String::new(),
+        database: String::new(),
+        db_exists_before: true,
+        active_connections_before: 1,
+        db_exists_after: true,
+        status: String::new(),
+        kept_as: None,
+        kept_until: None,
+    });
+    Report { details: Details { reset: Some(reset), ..details() }, ..full() }
 }
 
 /// A report with something wherever there can be something below.
@@ -146,6 +161,7 @@ fn every_key_of_the_report_is_documented_once_and_nothing_else_is() {
     let listed: BTreeSet<String> = rows.iter().cloned().collect();
     let mut keys = BTreeSet::new();
     collect("", &serde_json::to_value(full()).unwrap(), &mut keys);
+    collect("", &serde_json::to_value(of_database()).unwrap(), &mut keys);
     assert_eq!(keys.difference(&listed).collect::<Vec<_>>(), Vec::<&String>::new(), "not in docs/report.md");
     assert_eq!(listed.difference(&keys).collect::<Vec<_>>(), Vec::<&String>::new(), "not in the report");
     assert_eq!(rows.len(), listed.len(), "a key has two rows");

@@ -281,16 +281,22 @@ fn decode_validation(it: &v1::Validated) -> Option<Validation> {
 fn encode_swapped(it: &DatabaseSwapped) -> v1::DatabaseSwapped {
     v1::DatabaseSwapped {
         new_oid: it.new_oid,
-        old_oid: it.old_oid,
+        old_oid: it.old_oid.unwrap_or_default(),
         kept_as: it.kept_as.clone().unwrap_or_default(),
         kept_until: it.kept_until.map(timestamp),
+        database: it.database.clone(),
+        connections_before: it.connections_before,
+        unavailable_us: it.unavailable_us,
     }
 }
 
 fn decode_swapped(it: v1::DatabaseSwapped) -> DatabaseSwapped {
     DatabaseSwapped {
         new_oid: it.new_oid,
-        old_oid: it.old_oid,
+        old_oid: (it.old_oid != 0).then_some(it.old_oid),
+        database: it.database,
+        connections_before: it.connections_before,
+        unavailable_us: it.unavailable_us,
         kept_until: decode_timestamp(it.kept_until),
         kept_as: some(it.kept_as),
     }

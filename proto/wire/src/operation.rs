@@ -118,6 +118,7 @@ pub fn encode_operation(it: &Operation) -> v1::Operation {
         finished_at: end.map(|e| timestamp(e.at)),
         report_sha256: end.map(|e| e.report_sha256.clone()).unwrap_or_default(),
         exit_code: end.map_or(0, |e| i32::from(e.exit_code())),
+        undoable_until: it.undoable_until.map(timestamp),
     }
 }
 
@@ -154,5 +155,6 @@ pub fn decode_operation(it: v1::Operation) -> Result<Operation, DecodeError> {
         last_sequence: it.last_sequence,
         created_at,
         started_at: decode_timestamp(it.started_at),
+        undoable_until: decode_timestamp(it.undoable_until),
     })
 }

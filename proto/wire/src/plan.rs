@@ -1,10 +1,10 @@
 //! Plans and findings.
 
 use model::{
-    blast::{ActiveSession, Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
+    blast::{Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
     fault::Reason,
     finding::{Finding, Severity},
-    plan::{Plan, PlannedChain, PlannedSchema, Refusal},
+    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal},
 };
 
 use crate::{
@@ -26,6 +26,8 @@ pub(crate) fn encode_plan(plan: &Plan) -> v1::Plan {
         would_refuse: plan.would_refuse.as_ref().map(|r| r.reason.name().to_owned()).unwrap_or_default(),
         would_refuse_text: plan.would_refuse.as_ref().map(|r| r.text.clone()).unwrap_or_default(),
         created_schemas: plan.created_schemas.clone(),
+        sessions: plan.sessions.iter().map(encode_session).collect(),
+        keep_previous_seconds: plan.keep_previous_seconds,
         hanging: plan.hanging.iter().map(encode_hanging).collect(),
         grants: plan.grants.iter().map(encode_grant).collect(),
         furniture: plan.furniture.iter().map(encode_furniture).collect(),
@@ -50,6 +52,8 @@ pub(crate) fn decode_plan(plan: v1::Plan) -> Plan {
         chains: plan.chains.into_iter().map(decode_chain).collect(),
         findings: plan.findings.into_iter().map(decode_finding).collect(),
         would_refuse: reason.map(|reason| Refusal { reason, text: plan.would_refuse_text }),
+        sessions: plan.sessions.into_iter().map(decode_session).collect(),
+        keep_previous_seconds: plan.keep_previous_seconds,
         hanging: plan.hanging.into_iter().map(decode_hanging).collect(),
         grants: plan.grants.into_iter().map(decode_grant).collect(),
         furniture: plan.furniture.into_iter().map(decode_furniture).collect(),
@@ -57,7 +61,6 @@ pub(crate) fn decode_plan(plan: v1::Plan) -> Plan {
         created_extensions: plan.created_extensions,
         activity: plan.activity.map(decode_activity).unwrap_or_default(),
         fuse: some(plan.fuse),
-        identity: Vec::new(),
     }
 }
 
@@ -94,7 +97,7 @@ fn encode_outside(it: &OutsideObject) -> v1::OutsideObject {
         kind: it.kind.clone(),
         identity: it.identity.clone(),
         owner: it.owner.clone().unwrap_or_default(),
-        estimated_rows: it.estimated_rows,
+        estimated_rows: it.estimated_rows.unwrap_or(-1),
     }
 }
 
@@ -103,7 +106,7 @@ fn decode_outside(it: v1::OutsideObject) -> OutsideObject {
         kind: it.kind,
         identity: it.identity,
         owner: some(it.owner),
-        estimated_rows: it.estimated_rows,
+        estimated_rows: (it.estimated_rows >= 0).then_some(it.estimated_rows),
     }
 }
 
@@ -146,7 +149,6 @@ fn decode_move(it: v1::ExtensionMove) -> ExtensionMove {
 
 fn encode_activity(it: &Activity) -> v1::Activity {
     v1::Activity {
-        sessions: it.sessions.iter().map(encode_session).collect(),
         since: it.since.map(timestamp),
         commits: it.commits,
         inserted: it.inserted,
@@ -157,34 +159,11 @@ fn encode_activity(it: &Activity) -> v1::Activity {
 
 fn decode_activity(it: v1::Activity) -> Activity {
     Activity {
-        sessions: it.sessions.into_iter().map(decode_session).collect(),
         since: decode_timestamp(it.since),
         commits: it.commits,
         inserted: it.inserted,
         updated: it.updated,
         deleted: it.deleted,
-    }
-}
-
-fn encode_session(it: &ActiveSession) -> v1::ActiveSession {
-    v1::ActiveSession {
-        pid: it.pid,
-        user: it.user.clone(),
-        application_name: it.application_name.clone(),
-        client: it.client.clone(),
-        state: it.state.clone(),
-        since: it.since.map(timestamp),
-    }
-}
-
-fn decode_session(it: v1::ActiveSession) -> ActiveSession {
-    ActiveSession {
-        pid: it.pid,
-        user: it.user,
-        application_name: it.application_name,
-        client: it.client,
-        state: it.state,
-        since: decode_timestamp(it.since),
     }
 }
 
@@ -225,4 +204,30 @@ pub(crate) fn decode_finding(it: v1::Finding) -> Finding {
         _ => Severity::Error,
     };
     Finding { code: it.code, severity, object: it.object, message: it.message, hint: it.hint }
+}
+
+fn encode_session(it: &PlannedSession) -> v1::PlannedSession {
+    v1::PlannedSession {
+        pid: it.pid,
+        user: it.user.clone(),
+        application_name: it.application_name.clone(),
+        address: it.address.clone(),
+        state: it.state.clone(),
+        query_age_seconds: it.query_age_seconds,
+        in_transaction: it.in_transaction,
+        would_end: it.would_end,
+    }
+}
+
+fn decode_session(it: v1::PlannedSession) -> PlannedSession {
+    PlannedSession {
+        pid: it.pid,
+        user: it.user,
+        application_name: it.application_name,
+        address: it.address,
+        state: it.state,
+        query_age_seconds: it.query_age_seconds,
+        in_transaction: it.in_transaction,
+        would_end: it.would_end,
+    }
 }

@@ -144,6 +144,7 @@ fn encode_destructive(request: &operation::Request) -> v1::DestructiveOptions {
         allow_production_db_name: request.allow_production_db_name,
         plan_digest: request.plan_digest.clone().unwrap_or_default(),
         terminate_sessions: request.terminate_sessions,
+        jobs: request.jobs,
     }
 }
 
@@ -183,6 +184,7 @@ fn plain(verb: Verb, options: Option<v1::OperationOptions>) -> Result<operation:
         allow_production_db_name: false,
         plan_digest: None,
         terminate_sessions: false,
+        jobs: 0,
         allow_phased: false,
         undoes: None,
     })
@@ -213,6 +215,7 @@ fn destructive(
         allow_production_db_name: it.allow_production_db_name,
         plan_digest: some(it.plan_digest),
         terminate_sessions: it.terminate_sessions,
+        jobs: it.jobs,
         ..plain
     })
 }

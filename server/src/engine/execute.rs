@@ -5,6 +5,7 @@ use model::{
     fault::{Fault, Reason},
     operation::Verb,
     plan::{Observation, Plan, count, schemas_to_reset},
+    profile::Scope,
     validation::Validation,
 };
 
@@ -36,6 +37,11 @@ enum Worked {
 
 impl Run {
     pub(super) async fn execute(&self, lock: &LockSession) -> Result<Done, Fault> {
+        match (self.request.verb, self.request.scope) {
+            (Verb::Undo, _) => return self.undo(lock).await,
+            (_, Some(Scope::Database)) => return self.replace_database(lock).await,
+            _ => {}
+        }
         let target = self.target.url.connect_options();
         if !lock.shared {
             barrier::pass(&target, &lock.application_name).await?;
@@ -172,7 +178,7 @@ impl Run {
     }
 
     /// The schema first, then the matrix's suffix, then where extensions live.
-    fn search_path<'a>(&'a self, schema: &'a str) -> Vec<&'a str> {
+    pub(super) fn search_path<'a>(&'a self, schema: &'a str) -> Vec<&'a str> {
         let matrix = &self.target.matrix;
         let mut path = vec![schema];
         let rest = matrix.search_path_suffix.iter().chain([&matrix.extensions_schema]);
@@ -184,7 +190,7 @@ impl Run {
         path
     }
 
-    async fn validate(&self, work: &mut Work, lock: &LockSession) -> Result<String, Fault> {
+    pub(super) async fn validate(&self, work: &mut Work, lock: &LockSession) -> Result<String, Fault> {
         let matrix = &self.target.matrix;
         let look = Look { matrix, reset: &[], chains: None, changes: false };
         let observed = catalog::observe(&mut work.connection, &look).await?;
@@ -259,7 +265,7 @@ impl Run {
         }
     }
 
-    fn progress(&self, phase: &str, done: u64, total: u64, current: &str) {
+    pub(super) fn progress(&self, phase: &str, done: u64, total: u64, current: &str) {
         self.live.tell(EventKind::Progress(Progress {
             phase: phase.to_owned(),
             done,

@@ -2,8 +2,10 @@
 //!
 //! It must not know the wire, gRPC or the driver: requests come in as the model's types, work is done by `postgres`.
 
+mod database;
 mod ending;
 mod execute;
+mod janitor;
 mod live;
 mod query;
 mod recover;
@@ -72,6 +74,8 @@ pub(crate) struct Engine {
     closing: CancellationToken,
     /// Everything ends from here on.
     end: CancellationToken,
+    /// Something may have had its time.
+    janitor: tokio::sync::Notify,
     operations: TaskTracker,
     background: TaskTracker,
 }
@@ -94,6 +98,7 @@ impl Engine {
             wakeups: Wakeups::default(),
             closing: CancellationToken::new(),
             end: CancellationToken::new(),
+            janitor: tokio::sync::Notify::new(),
             operations: TaskTracker::new(),
             background: TaskTracker::new(),
         });
@@ -101,6 +106,7 @@ impl Engine {
         let listening = engine.wakeups.clone().listen(engine.control.clone(), engine.end.clone());
         engine.background.spawn(listening);
         engine.background.spawn(recover::keep_recovering(Arc::clone(&engine)));
+        engine.background.spawn(janitor::keep_clean(Arc::clone(&engine)));
         Ok(engine)
     }
 

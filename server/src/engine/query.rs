@@ -13,6 +13,7 @@ use super::{Engine, Target};
 use crate::{
     chains::{self, Shelf},
     postgres::{
+        kept::Kept,
         operations::{self, Filter},
         targets,
     },
@@ -36,6 +37,7 @@ pub(crate) struct TargetView {
     pub(crate) holder: Option<Holder>,
     pub(crate) queue: Vec<Operation>,
     pub(crate) last: Option<Operation>,
+    pub(crate) kept: Vec<Kept>,
 }
 
 /// What an enrolment is asked with.
@@ -130,6 +132,7 @@ impl Engine {
             holder: state.holder,
             queue: state.queue,
             last: state.last,
+            kept: state.kept,
         })
     }
 

@@ -11,9 +11,10 @@ use uuid::Uuid;
 
 use super::{Engine, ending};
 use crate::postgres::{
-    barrier,
+    barrier, databases,
     instances::{self, Presence},
     journal::{self, Owner},
+    kept,
     lock::{Attempt, LockRequest, LockSession},
     operations::{self, Orphan},
 };
@@ -103,8 +104,15 @@ async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSessio
     let target = engine.targets.iter().find(|t| t.database() == orphan.database);
     // A target that is not this daemon's is another daemon's to recover.
     let Some(target) = target else { return Ok(false) };
-    barrier::pass(&target.url.connect_options(), &lock.application_name).await?;
+    if databases::oid(&engine.control.pool, &orphan.database).await?.is_some() {
+        barrier::pass(&target.url.connect_options(), &lock.application_name).await?;
+    }
+    // What the old daemon built ended with its lock session, whose statements made it: nothing appears any more.
     let mut connection = lock.connection().await;
+    if let Some(built) = &orphan.build_database {
+        databases::drop_generated(&mut connection, built).await?;
+    }
+    kept::give_back(&engine.control.pool, orphan.owner.operation).await?;
     end(engine, &mut connection, orphan).await
 }
 

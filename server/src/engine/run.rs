@@ -44,6 +44,8 @@ pub(super) enum Done {
     Read(String),
     /// The change is committed, and its end is prepared in the control database.
     Committed,
+    /// The change and its end were committed together.
+    Finished,
 }
 
 impl Run {
@@ -180,6 +182,7 @@ impl Run {
         result: &Result<Done, Fault>,
     ) -> Result<(), Fault> {
         match result {
+            Ok(Done::Finished) => Ok(()),
             Ok(Done::Committed) => journal::finish_prepared(connection, self.owner).await,
             Ok(Done::Read(summary)) => {
                 journal::finish(connection, self.owner, &|events, at| ending::make(events, at, Ok(summary)))

@@ -11,7 +11,7 @@ use model::{
     lock::{Holder, application_name},
     operation::{Request, Verb, Wait},
     permit::Permit,
-    profile::{Scope, WindowRule},
+    profile::WindowRule,
 };
 use uuid::Uuid;
 
@@ -181,9 +181,9 @@ impl Engine {
             true => chains::from_disk(self.migrations.clone(), &target.matrix).await,
             false => chains::from_request(&request.client_chains, &target.matrix),
         };
-        // A reset replays nothing: chains that cannot be read do not stop it, unless the caller pins them.
+        // A reset or an undo replays nothing: chains that cannot be read do not stop it, unless the caller pins them.
         let chains = match chains {
-            Err(_) if request.verb == Verb::Reset && request.expect_chains.is_none() => {
+            Err(_) if !replays(request.verb) && request.expect_chains.is_none() => {
                 return Ok(ChainSet::default());
             }
             chains => chains?,
@@ -215,6 +215,11 @@ impl Engine {
     }
 }
 
+/// The verb cannot do its work without chains.
+fn replays(verb: Verb) -> bool {
+    verb.migrates() || verb.validates()
+}
+
 fn locked_by(target: &str, holder: Option<Holder>) -> Fault {
     let fault = |who: &str| {
         Fault::new(Reason::TargetLocked, format!("target {target} is held by {who}"))
@@ -238,10 +243,7 @@ fn locked_by(target: &str, holder: Option<Holder>) -> Fault {
 /// What this version does not offer yet is said plainly, before anything happens.
 fn not_offered(request: &Request) -> Result<(), Fault> {
     let what = match request {
-        Request { verb: Verb::Undo, .. } => "undo",
-        Request { scope: Some(Scope::Database), .. } => "scope database",
         Request { allow_phased: true, .. } => "--allow-phased",
-        Request { terminate_sessions: true, .. } => "--terminate-sessions",
         _ => return Ok(()),
     };
     Err(Fault::new(Reason::NotImplemented, format!("this version does not offer {what}"))

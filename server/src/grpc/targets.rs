@@ -26,6 +26,15 @@ fn encode(view: &TargetView) -> v1::Target {
         window: None,
         last_operation: view.last.as_ref().map(wire::encode_operation),
         protected: view.protected,
+        kept: view
+            .kept
+            .iter()
+            .map(|kept| v1::KeptDatabase {
+                name: kept.name.clone(),
+                operation: kept.operation.to_string(),
+                kept_until: Some(wire::timestamp(kept.expires_at)),
+            })
+            .collect(),
     }
 }
 

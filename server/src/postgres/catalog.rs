@@ -355,7 +355,13 @@ async fn lock_room(
 }
 
 /// Extensions that chains require must be there, or be available.
-async fn extensions(connection: &mut PgConnection, chains: &ChainSet) -> Result<Vec<Finding>, Fault> {
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn extensions(
+    connection: &mut PgConnection,
+    chains: &ChainSet,
+) -> Result<Vec<Finding>, Fault> {
     let mut wanted: Vec<(String, String)> = Vec::new();
     for chain in &chains.chains {
         wanted.extend(chain.extensions().into_iter().map(|e| (e.to_owned(), chain.name.clone())));

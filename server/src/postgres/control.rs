@@ -25,8 +25,10 @@ use super::{
 const SCHEMA: &str = "resetd";
 
 /// The daemon's own chain, compiled in.
-const REVISIONS: [(&str, &[u8]); 1] =
-    [("control/control_001.sql", include_bytes!("../../../migrations/control/control_001.sql"))];
+const REVISIONS: [(&str, &[u8]); 2] = [
+    ("control/control_001.sql", include_bytes!("../../../migrations/control/control_001.sql")),
+    ("control/control_002.sql", include_bytes!("../../../migrations/control/control_002.sql")),
+];
 
 /// The control database, open.
 #[derive(Clone, Debug)]

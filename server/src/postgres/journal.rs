@@ -203,13 +203,22 @@ pub(crate) async fn finish(
     make: MakeEnding<'_>,
 ) -> Result<(), Fault> {
     begin(connection).await?;
-    let result = async {
-        hold_row(connection, owner).await?;
-        let ending = make_ending(connection, owner.operation, make).await?;
-        write_end(connection, owner, ending).await
-    }
-    .await;
+    let result = finish_within(connection, owner, make).await;
     end(connection, result).await
+}
+
+/// As [`finish`], inside a transaction of the caller.
+///
+/// # Errors
+/// As [`finish`].
+pub(crate) async fn finish_within(
+    connection: &mut PgConnection,
+    owner: Owner,
+    make: MakeEnding<'_>,
+) -> Result<(), Fault> {
+    hold_row(connection, owner).await?;
+    let ending = make_ending(connection, owner.operation, make).await?;
+    write_end(connection, owner, ending).await
 }
 
 /// Writes the end that was prepared before the commit.

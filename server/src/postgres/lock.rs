@@ -244,10 +244,9 @@ impl LockSession {
             let mut beat = tokio::time::interval(HEARTBEAT);
             loop {
                 beat.tick().await;
-                let alive = async {
-                    let mut connection = connection.lock().await;
-                    sqlx::raw_sql("SELECT 1").execute(&mut *connection).await.map(|_| ())
-                };
+                // A connection that is at work is alive; its own statement would hear of its end.
+                let Ok(mut connection) = connection.try_lock() else { continue };
+                let alive = async { sqlx::raw_sql("SELECT 1").execute(&mut *connection).await.map(|_| ()) };
                 let lost = match tokio::time::timeout(ANSWER_LIMIT, alive).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(error)) => message(&error),

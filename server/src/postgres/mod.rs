@@ -4,19 +4,25 @@
 
 pub(crate) mod barrier;
 pub(crate) mod catalog;
+pub(crate) mod cleaning;
 mod connect;
 pub(crate) mod control;
+pub(crate) mod databases;
 mod error;
 mod furniture;
 mod ident;
 pub(crate) mod instances;
 pub(crate) mod interrupt;
 pub(crate) mod journal;
+pub(crate) mod kept;
 pub(crate) mod lock;
 pub(crate) mod operations;
 pub(crate) mod probe;
 pub(crate) mod replay;
 pub(crate) mod reset;
+pub(crate) mod sessions;
+mod settings;
+pub(crate) mod swap;
 pub(crate) mod targets;
 mod time;
 pub(crate) mod wakeup;

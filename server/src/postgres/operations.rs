@@ -22,7 +22,9 @@ const COLUMNS: &str = concat!(
     time::micros!("started_at"),
     " AS started_at, ",
     time::micros!("finished_at"),
-    " AS finished_at"
+    " AS finished_at, (SELECT ",
+    time::micros!("k.expires_at"),
+    " FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state <> 'dropping') AS undoable_until"
 );
 
 /// What is recorded of a new operation.
@@ -113,6 +115,74 @@ pub(crate) async fn start(connection: &mut PgConnection, owner: Owner, lock_pid:
         return Ok(());
     }
     Err(Fault::new(Reason::Cancelled, "the operation was cancelled while it waited for the target"))
+}
+
+/// Marks, inside the swap's transaction, that the commit comes next. Who asks for a cancel now waits for its end.
+///
+/// # Errors
+/// `CANCELLED` when a cancel came first; the operation is not this daemon's any more.
+pub(crate) async fn enter_commit(connection: &mut PgConnection, owner: Owner) -> Result<(), Fault> {
+    let cancelled: Option<bool> = sqlx::query_scalar(
+        "UPDATE resetd.operation SET state = 'committing' WHERE id = $1 AND instance = $2 AND state = 'running'
+         RETURNING cancel_requested_at IS NOT NULL",
+    )
+    .bind(owner.operation)
+    .bind(owner.instance)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    match cancelled {
+        Some(false) => Ok(()),
+        Some(true) => Err(Fault::new(Reason::Cancelled, "the operation was cancelled before its commit")),
+        None => Err(Fault::new(Reason::LockLost, "the operation has ended or belongs to another daemon now")),
+    }
+}
+
+/// Stores the name under which an operation builds a database, before it is made.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn set_build_database(
+    connection: &mut PgConnection,
+    owner: Owner,
+    name: &str,
+) -> Result<(), Fault> {
+    sqlx::query("UPDATE resetd.operation SET build_database = $3 WHERE id = $1 AND instance = $2")
+        .bind(owner.operation)
+        .bind(owner.instance)
+        .bind(name)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
+}
+
+/// Forgets operations that ended longer ago than they are kept.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn forget_old(pool: &PgPool, target: &str, keep: std::time::Duration) -> Result<(), Fault> {
+    sqlx::query(
+        "DELETE FROM resetd.operation WHERE target = $1 AND finished_at < clock_timestamp() - make_interval(secs => $2)",
+    )
+    .bind(target)
+    .bind(keep.as_secs_f64())
+    .execute(pool)
+    .await
+    .map(|_| ())
+    .map_err(control_fault)
+}
+
+/// Whether a backend is still there.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn backend_lives(pool: &PgPool, pid: i32) -> Result<bool, Fault> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1)")
+        .bind(pid)
+        .fetch_one(pool)
+        .await
+        .map_err(control_fault)
 }
 
 /// Stores which backend works in the target.
@@ -265,9 +335,10 @@ pub(crate) struct Orphan {
     pub(crate) reads_only: bool,
     pub(crate) waiting: bool,
     pub(crate) work_xid: Option<String>,
+    pub(crate) build_database: Option<String>,
 }
 
-type OrphanRow = (Uuid, Uuid, String, String, bool, String, Option<String>);
+type OrphanRow = (Uuid, Uuid, String, String, bool, String, Option<String>, Option<String>);
 
 /// Operations of other instances that have not ended. Whether those instances live is another question.
 ///
@@ -275,7 +346,7 @@ type OrphanRow = (Uuid, Uuid, String, String, bool, String, Option<String>);
 /// The control database does not answer.
 pub(crate) async fn of_other_instances(pool: &PgPool, instance: Uuid) -> Result<Vec<Orphan>, Fault> {
     let rows: Vec<OrphanRow> = sqlx::query_as(
-        "SELECT id, instance, target, database, reads_only, state, work_xid::text FROM resetd.operation
+        "SELECT id, instance, target, database, reads_only, state, work_xid::text, build_database FROM resetd.operation
           WHERE state <> 'finished' AND instance <> $1 ORDER BY id",
     )
     .bind(instance)
@@ -284,7 +355,8 @@ pub(crate) async fn of_other_instances(pool: &PgPool, instance: Uuid) -> Result<
     .map_err(control_fault)?;
     Ok(rows
         .into_iter()
-        .map(|(operation, instance, target, database, reads_only, state, work_xid)| Orphan {
+        .map(|(operation, instance, target, database, reads_only, state, work_xid, build_database)| Orphan {
+            build_database,
             owner: Owner { operation, instance },
             target,
             database,
@@ -375,5 +447,6 @@ fn decode(row: &PgRow) -> sqlx::Result<Operation> {
         last_sequence: row.try_get::<i64, _>("last_sequence")?.unsigned_abs(),
         created_at,
         started_at: micros("started_at")?,
+        undoable_until: micros("undoable_until")?,
     })
 }

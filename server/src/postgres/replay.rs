@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use model::{
     fault::{Fault, Reason, SqlSite},
     revision::Revision,
-    sql::{self, StatementKind},
+    sql::{self, Statement, StatementKind},
 };
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgErrorPosition};
 
 use super::{
     error::{control_fault, database_error, is_disconnect, message, sqlstate, work_fault},
     ident::{self, Ident, Literal},
+    lock::LockSession,
     work::{MessageError, Work},
 };
 
@@ -58,6 +59,47 @@ pub(crate) async fn apply(
     let recording = version_sql(place, before, revision);
     work.message(&recording).await.map_err(|e| work_fault(&format!("recording {label}"), &e.error))?;
     Ok(took)
+}
+
+/// Replays one revision that refuses a transaction, statement by statement, in a database that is built aside.
+///
+/// # Errors
+/// `REVISION_FAILED` with its site, or the lock is not held any more.
+pub(crate) async fn apply_bare(
+    work: &mut Work,
+    lock: &LockSession,
+    place: &Place<'_>,
+    before: Option<&str>,
+    revision: &Revision,
+) -> Result<Duration, Fault> {
+    work.leave_transaction().await?;
+    let started = Instant::now();
+    let preparing = |e: MessageError| work_fault(&format!("preparing {}", revision.id), &e.error);
+    work.message(&bare(&prologue(place))).await.map_err(preparing)?;
+    let created = |s: &Statement| matches!(s.kind, StatementKind::CreateExtension { .. });
+    let sent = revision.statements.iter().enumerate().filter(|(_, s)| !created(s));
+    for (completed, (index, statement)) in sent.enumerate() {
+        // Everything else is blanked out, so that positions stay those of the file.
+        let others =
+            revision.statements.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, s)| s);
+        let alone = sql::blank(&revision.sql, others);
+        let end = statement.range.end.min(alone.len());
+        let failed =
+            |e: MessageError| revision_fault(place, revision, &MessageError { completed, error: e.error });
+        work.message(alone[..end].trim_end_matches(';')).await.map_err(failed)?;
+    }
+    let took = started.elapsed();
+    let recording = format!("{}{}", version_sql(place, before, revision), bare(&prologue(place)));
+    work.message(&recording)
+        .await
+        .map_err(|e| work_fault(&format!("recording {}", revision.id), &e.error))?;
+    work.restart(lock).await?;
+    Ok(took)
+}
+
+/// The same settings for a session outside a transaction.
+fn bare(prologue: &str) -> String {
+    prologue.replace("SET LOCAL", "SET")
 }
 
 /// Leaves the session as it was before the first revision.

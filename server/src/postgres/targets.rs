@@ -11,6 +11,7 @@ use super::{
     connect,
     control::Control,
     error::{control_fault, work_fault},
+    kept::{self, Kept},
     lock,
     operations::{self, Filter},
 };
@@ -121,6 +122,7 @@ pub(crate) struct TargetState {
     pub(crate) holder: Option<Holder>,
     pub(crate) queue: Vec<Operation>,
     pub(crate) last: Option<Operation>,
+    pub(crate) kept: Vec<Kept>,
 }
 
 /// Looks up what is known of a target now.
@@ -139,6 +141,7 @@ pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Re
         enrolled: is_enrolled(control, database).await?,
         holder: lock::holder(&control.pool, control.database_oid, LockKey::target(database)).await?,
         queue,
+        kept: kept::of(&control.pool, database).await?,
         last: recent.into_iter().find(|o| o.end.is_some()),
     })
 }

@@ -11,7 +11,6 @@ use std::{
 use model::{
     event::{Blocker, EventKind},
     fault::{Fault, Reason},
-    lock::LockKey,
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio_stream::StreamExt as _;
@@ -76,20 +75,7 @@ impl Work {
         let mut connection = connect::open(&options).await?;
         let database = options.get_database().unwrap_or_default().to_owned();
         let pid = connect::refuse_pooler(&mut connection, &format!("database {database}")).await?;
-        let opening = |e: sqlx::Error| work_fault("opening the work session", &e);
-        sqlx::raw_sql("BEGIN").execute(&mut connection).await.map_err(opening)?;
-        sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock_shared($1)")
-            .bind(LockKey::target(&database).0)
-            .execute(&mut connection)
-            .await
-            .map_err(opening)?;
-        if !lock_is_held(&mut connection, lock).await.map_err(opening)? {
-            return Err(Fault::new(
-                Reason::LockLost,
-                "the operation's lock is gone; the work session did not begin",
-            )
-            .hint("nothing was changed; run it again"));
-        }
+        take_key(&mut connection, lock).await?;
         Ok(Self { connection, pid, transaction: String::new(), context, waited: Duration::ZERO })
     }
 
@@ -230,6 +216,37 @@ impl Work {
         .with("step", label)
     }
 
+    /// Commits what was done so far and begins anew, under the same key and the same look at the lock: for databases that
+    /// are built aside, revision by revision.
+    ///
+    /// # Errors
+    /// The commit failed, or the lock is not held any more.
+    pub(crate) async fn renew(&mut self, lock: &LockSession) -> Result<(), Fault> {
+        self.leave_transaction().await?;
+        self.restart(lock).await
+    }
+
+    /// Ends the transaction, so that statements that refuse one can run by themselves.
+    ///
+    /// # Errors
+    /// The commit failed.
+    pub(crate) async fn leave_transaction(&mut self) -> Result<(), Fault> {
+        self.context.interrupt.check()?;
+        self.message("COMMIT")
+            .await
+            .map(|_| ())
+            .map_err(|e| work_fault("committing a step of the new database", &e.error))
+    }
+
+    /// Begins a transaction again.
+    ///
+    /// # Errors
+    /// The session was lost, or the lock is not held any more.
+    pub(crate) async fn restart(&mut self, lock: &LockSession) -> Result<(), Fault> {
+        take_key(&mut self.connection, lock).await?;
+        self.assign_transaction().await
+    }
+
     /// Rolls everything back and closes the session. A broken session has been rolled back by the server.
     pub(crate) async fn roll_back(mut self) {
         if let Err(error) = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await {
@@ -256,6 +273,22 @@ impl Work {
             tracing::debug!(error = %super::error::message(&error), "closing the work session");
         }
     }
+}
+
+/// Begins a transaction, takes the target's key first of all, and looks whether the lock is still held.
+async fn take_key(connection: &mut PgConnection, lock: &LockSession) -> Result<(), Fault> {
+    let opening = |e: sqlx::Error| work_fault("opening the work session", &e);
+    sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(opening)?;
+    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock_shared($1)")
+        .bind(lock.key.0)
+        .execute(&mut *connection)
+        .await
+        .map_err(opening)?;
+    if lock_is_held(connection, lock).await.map_err(opening)? {
+        return Ok(());
+    }
+    Err(Fault::new(Reason::LockLost, "the operation's lock is gone; the work session did not begin")
+        .hint("nothing was changed; run it again"))
 }
 
 /// Whether the lock session of the operation holds the target's lock and the operation's: asked in the target, since

@@ -24,6 +24,14 @@ pub struct Obstacle {
     pub kind: ObstacleKind,
 }
 
+impl Obstacle {
+    /// The revision has to run outside any transaction; an enum value only wants the transaction before to be over.
+    #[must_use]
+    pub fn needs_no_transaction(&self) -> bool {
+        !matches!(self.kind, ObstacleKind::EnumValue { .. })
+    }
+}
+
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.file, self.line, self.kind)

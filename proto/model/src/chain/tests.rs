@@ -1,3 +1,5 @@
+//! Order, heads, faults, fingerprints and obstacles of chains.
+
 use super::*;
 
 fn file(name: &str, id: &str, revises: &str, body: &str) -> (String, Vec<u8>) {

@@ -118,7 +118,9 @@ fn cancel_requested(principal: &str, reason: &str) -> String {
 
 fn database_swapped(it: &DatabaseSwapped) -> String {
     let kept = it.kept_as.as_ref().map(|name| format!(", the old one is kept as {name}")).unwrap_or_default();
-    format!("the new database serves (oid {} instead of {}){kept}", it.new_oid, it.old_oid)
+    let instead = it.old_oid.map(|oid| format!(" instead of {oid}")).unwrap_or_default();
+    let away = it.unavailable_us.div_ceil(1000);
+    format!("{}: oid {} serves{instead}{kept}; away for {away} ms", it.database, it.new_oid)
 }
 
 fn finished(it: &Finished) -> String {

@@ -5,8 +5,15 @@ use sha2::{Digest, Sha256};
 use super::{Observation, Plan};
 use crate::chain::ChainSet;
 
-/// The identity of a plan, line by line.
-pub(super) fn lines(plan: &Plan, chains: &ChainSet, observed: &Observation) -> Vec<String> {
+impl Plan {
+    /// What the digest is over, line by line: the chains and the observation are those that the plan was computed from.
+    #[must_use]
+    pub fn identity(&self, chains: &ChainSet, observed: &Observation) -> Vec<String> {
+        lines(self, chains, observed)
+    }
+}
+
+fn lines(plan: &Plan, chains: &ChainSet, observed: &Observation) -> Vec<String> {
     let scope = plan.scope.map_or("none", |s| s.as_str());
     let mut all = vec![
         format!("target {}", plan.target),
@@ -16,8 +23,10 @@ pub(super) fn lines(plan: &Plan, chains: &ChainSet, observed: &Observation) -> V
     for schema in &plan.schemas {
         let owner = schema.owner.as_deref().unwrap_or("nobody: it is not there");
         all.push(format!("schema {} of {owner}", schema.schema));
-        let identities = observed.schema(&schema.schema).map(|s| s.identities.as_slice());
-        all.extend(identities.unwrap_or_default().iter().cloned());
+        if let Some(observed) = observed.schema(&schema.schema) {
+            all.extend(observed.tables.iter().map(|table| format!("table {}.{table}", schema.schema)));
+            all.extend(observed.identities.iter().cloned());
+        }
     }
     all.extend(plan.outside.iter().map(|o| format!("outside {o}")));
     all.extend(plan.furniture.iter().map(|f| format!("furniture of {}: {f}", f.schema)));
@@ -34,6 +43,7 @@ pub(super) fn lines(plan: &Plan, chains: &ChainSet, observed: &Observation) -> V
         all.push(format!("chain {} in {}: {revisions} of {fingerprint}", planned.chain, planned.schema));
     }
     all.sort();
+    all.dedup();
     all
 }
 
@@ -51,3 +61,6 @@ pub(super) fn difference(before: &[String], after: &[String]) -> (Vec<String>, V
     };
     (without(after, before), without(before, after))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use crate::{
     fault::{Fault, Reason},
     finding::{Finding, Severity},
+    profile::Scope,
 };
 
 use super::{Plan, count, identity};
@@ -12,31 +13,26 @@ const NAMED: usize = 5;
 
 impl Plan {
     /// The reason to refuse this plan, if there is one. `approved` is the digest that the caller sends along: it must
-    /// match, and it lets the plan's outside objects go. `known` is what that digest is over, where it is still known.
+    /// match, and it lets the plan's outside objects go.
     #[must_use]
-    pub fn refusal(&self, approved: Option<&str>, known: Option<&[String]>) -> Option<Fault> {
+    pub fn refusal(&self, approved: Option<&str>) -> Option<Fault> {
         if let Some(approved) = approved.filter(|d| *d != self.digest) {
-            return Some(self.changed(approved, known));
+            return Some(self.changed(approved));
         }
         self.preflight().or_else(|| approved.is_none().then(|| self.unapproved()).flatten())
     }
 
-    fn changed(&self, approved: &str, known: Option<&[String]>) -> Fault {
-        let moved = match known {
-            None => "the approved plan is not kept any more, so what moved is not known".to_owned(),
-            Some(known) => {
-                let (added, gone) = identity::difference(known, &self.identity);
-                format!("added: {}; gone: {}", some_of(&added), some_of(&gone))
-            }
-        };
+    fn changed(&self, approved: &str) -> Fault {
         Fault::new(
             Reason::PlanChanged,
-            format!("the plan is {}, not the approved {approved}; {moved}", self.digest),
+            format!(
+                "the plan is {}, not the approved {approved}: the target or the chains changed",
+                self.digest
+            ),
         )
         .hint("read a new --dry-run and send its digest")
         .with("approved", approved)
         .with("digest", &self.digest)
-        .with("moved", moved)
     }
 
     fn preflight(&self) -> Option<Fault> {
@@ -61,7 +57,7 @@ impl Plan {
             "move or drop them first, or approve exactly this plan with --plan-digest {}",
             self.digest
         );
-        if !self.outside.is_empty() {
+        if !self.outside.is_empty() && self.scope != Some(Scope::Database) {
             let names: Vec<String> = self.outside.iter().map(ToString::to_string).collect();
             let text = format!(
                 "{} outside the managed schemas would be lost: {}",
@@ -83,6 +79,15 @@ impl Plan {
                 .with("digest", &self.digest),
         )
     }
+}
+
+/// Says in a `PLAN_CHANGED` what moved between the approved plan and this one, by their identities.
+#[must_use]
+pub fn tell_moved(mut fault: Fault, approved: &[String], now: &[String]) -> Fault {
+    let (added, gone) = identity::difference(approved, now);
+    let moved = format!("added: {}; gone: {}", some_of(&added), some_of(&gone));
+    fault.message = format!("{}; {moved}", fault.message);
+    fault.with("moved", moved)
 }
 
 /// The first few names, and how many more.

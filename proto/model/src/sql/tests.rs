@@ -1,3 +1,5 @@
+//! Splitting and classifying SQL, on single statements and on a zoo of them.
+
 use super::*;
 
 fn kinds(text: &str) -> Vec<StatementKind> {

@@ -53,7 +53,10 @@ fn what_is_absent_stays_absent() {
         EventKind::Planned { plan: Box::new(plan) },
         EventKind::DatabaseSwapped(DatabaseSwapped {
             new_oid: 2,
-            old_oid: 1,
+            old_oid: None,
+            database: String::new(),
+            connections_before: 0,
+            unavailable_us: 0,
             kept_as: None,
             kept_until: None,
         }),

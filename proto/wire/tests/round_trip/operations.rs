@@ -33,6 +33,7 @@ fn operation() -> Operation {
         last_sequence: 12,
         created_at: at(3),
         started_at: Some(at(4)),
+        undoable_until: Some(at(5)),
     }
 }
 

@@ -30,6 +30,7 @@ fn plain(verb: Verb) -> Request {
         allow_production_db_name: false,
         plan_digest: None,
         terminate_sessions: false,
+        jobs: 0,
         allow_phased: false,
         undoes: None,
     }
@@ -48,6 +49,7 @@ fn full(verb: Verb) -> Request {
             allow_production_db_name: true,
             plan_digest: Some(text("sha256:def")),
             terminate_sessions: true,
+            jobs: 3,
             ..plain
         },
         Verb::Migrate => Request { dry_run: true, allow_phased: true, ..plain },

@@ -1,7 +1,7 @@
 //! One value of everything that an event can carry, with every field set to something that is not its default.
 
 use model::{
-    blast::{ActiveSession, Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
+    blast::{Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
     event::{
         Accepted, Blocker, ChainCompleted, DatabaseSwapped, EventKind, Finished, Progress, Queued,
         RevisionApplied, SchemaReset,
@@ -10,7 +10,7 @@ use model::{
     finding::Finding,
     lock::Holder,
     operation::{Outcome, Verb},
-    plan::{Plan, PlannedChain, PlannedSchema, Refusal},
+    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal},
     profile::Scope,
     validation::{Missing, RevisionCheck, SchemaResult, Summary, TableCheck, Validation},
 };
@@ -73,23 +73,8 @@ pub(crate) fn plan() -> Plan {
             to: text("extensions"),
         }],
         created_extensions: vec![text("vector")],
-        activity: Activity {
-            sessions: vec![ActiveSession {
-                pid: 7,
-                user: text("alice"),
-                application_name: text("psql"),
-                client: text("10.0.0.1"),
-                state: text("idle"),
-                since: Some(at(4)),
-            }],
-            since: Some(at(3)),
-            commits: 1,
-            inserted: 2,
-            updated: 3,
-            deleted: 4,
-        },
+        activity: Activity { since: Some(at(3)), commits: 1, inserted: 2, updated: 3, deleted: 4 },
         fuse: Some(text("about 9 rows")),
-        identity: Vec::new(),
         created_schemas: vec![text("shared")],
         chains: vec![PlannedChain {
             schema: text("general"),
@@ -100,6 +85,17 @@ pub(crate) fn plan() -> Plan {
         }],
         findings: vec![finding()],
         would_refuse: Some(Refusal { reason: Reason::BlastRadius, text: text("1 object would be lost") }),
+        sessions: vec![PlannedSession {
+            pid: 7,
+            user: text("app"),
+            application_name: text("pool"),
+            address: text("10.0.0.1"),
+            state: text("idle"),
+            query_age_seconds: 5,
+            in_transaction: true,
+            would_end: true,
+        }],
+        keep_previous_seconds: 86_400,
     }
 }
 
@@ -244,7 +240,10 @@ pub(crate) fn every_kind() -> Vec<EventKind> {
         EventKind::DatabaseBuilt { database: text("rsd_new_1"), oid: 20_001 },
         EventKind::DatabaseSwapped(DatabaseSwapped {
             new_oid: 20_001,
-            old_oid: 16_384,
+            old_oid: Some(16_384),
+            database: text("butlers"),
+            connections_before: 3,
+            unavailable_us: 12_345,
             kept_as: Some(text("rsd_old_1")),
             kept_until: Some(at(86_400)),
         }),

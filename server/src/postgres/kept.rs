@@ -1,0 +1,179 @@
+//! The ledger of databases that were swapped away and can come back for a while. Known by oid.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::fault::{Fault, Reason};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{error::control_fault, time};
+
+/// A database that is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) oid: u32,
+    /// Its generated name.
+    pub(crate) name: String,
+    /// The operation that swapped it away.
+    pub(crate) operation: Uuid,
+    pub(crate) expires_at: Timestamp,
+}
+
+type KeptRow = (i64, String, Uuid, i64);
+
+const SELECT: &str = concat!(
+    "SELECT oid::int8, name, operation, ",
+    time::micros!("expires_at"),
+    " FROM resetd.kept_database "
+);
+
+fn decode((oid, name, operation, expires_at): KeptRow) -> Kept {
+    Kept {
+        oid: u32::try_from(oid).unwrap_or_default(),
+        name,
+        operation,
+        expires_at: time::from_micros(expires_at),
+    }
+}
+
+/// Enters a database that is being swapped away, inside the swap's transaction.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn enter(
+    connection: &mut PgConnection,
+    oid: u32,
+    name: &str,
+    database: &str,
+    operation: Uuid,
+    keep: Duration,
+) -> Result<Timestamp, Fault> {
+    let expires_at: i64 = sqlx::query_scalar(concat!(
+        "INSERT INTO resetd.kept_database (oid, name, database, operation, expires_at)
+         VALUES ($1::oid, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
+         ON CONFLICT (oid) DO UPDATE SET name = excluded.name, operation = excluded.operation, state = 'kept',
+             used_by = NULL, kept_at = clock_timestamp(), expires_at = excluded.expires_at RETURNING ",
+        time::micros!("expires_at")
+    ))
+    .bind(i64::from(oid))
+    .bind(name)
+    .bind(database)
+    .bind(operation)
+    .bind(keep.as_secs_f64())
+    .fetch_one(connection)
+    .await
+    .map_err(control_fault)?;
+    Ok(time::from_micros(expires_at))
+}
+
+/// Claims the database that an undo brings back: the one that an operation swapped away, or the newest. While it is
+/// claimed, the janitor leaves it alone.
+///
+/// # Errors
+/// `NOTHING_TO_UNDO`.
+pub(crate) async fn claim(
+    pool: &PgPool,
+    database: &str,
+    operation: Option<Uuid>,
+    by: Uuid,
+) -> Result<Kept, Fault> {
+    let row: Option<KeptRow> = sqlx::query_as(concat!(
+        "UPDATE resetd.kept_database SET state = 'undoing', used_by = $3 WHERE oid = (
+            SELECT oid FROM resetd.kept_database
+             WHERE database = $1 AND state = 'kept' AND expires_at > clock_timestamp()
+               AND ($2::uuid IS NULL OR operation = $2)
+             ORDER BY kept_at DESC LIMIT 1 FOR UPDATE SKIP LOCKED)
+         RETURNING oid::int8, name, operation, ",
+        time::micros!("expires_at")
+    ))
+    .bind(database)
+    .bind(operation)
+    .bind(by)
+    .fetch_optional(pool)
+    .await
+    .map_err(control_fault)?;
+    row.map(decode).ok_or_else(|| {
+        let which = operation.map(|id| format!(" of operation {id}")).unwrap_or_default();
+        Fault::new(Reason::NothingToUndo, format!("no previous database{which} of {database} is kept"))
+            .hint("`keep_previous` in the profile says how long one is kept; `resetctl targets` shows what there is")
+            .with("database", database)
+    })
+}
+
+/// Gives a claimed database back to the keepers.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn give_back(pool: &PgPool, by: Uuid) -> Result<(), Fault> {
+    sqlx::query("UPDATE resetd.kept_database SET state = 'kept', used_by = NULL WHERE used_by = $1")
+        .bind(by)
+        .execute(pool)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
+}
+
+/// Takes a database that came back out of the ledger, inside the swap's transaction.
+///
+/// # Errors
+/// It is not claimed by this operation any more.
+pub(crate) async fn take_out(connection: &mut PgConnection, oid: u32, by: Uuid) -> Result<(), Fault> {
+    let taken = sqlx::query("DELETE FROM resetd.kept_database WHERE oid = $1::oid AND used_by = $2")
+        .bind(i64::from(oid))
+        .bind(by)
+        .execute(connection)
+        .await
+        .map_err(control_fault)?;
+    match taken.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Fault::new(Reason::NothingToUndo, "the kept database is not this operation's any more")),
+    }
+}
+
+/// The databases that are kept for a database, newest first.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, Fault> {
+    let sql = format!("{SELECT} WHERE database = $1 AND state <> 'dropping' ORDER BY kept_at DESC");
+    let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(database)
+        .fetch_all(pool)
+        .await
+        .map_err(control_fault)?;
+    Ok(rows.into_iter().map(decode).collect())
+}
+
+/// Marks one expired database for dropping and gives its present name; also one whose dropping was interrupted.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn next_expired(
+    connection: &mut PgConnection,
+) -> Result<Option<(u32, Option<String>)>, Fault> {
+    let row: Option<(i64, Option<String>)> = sqlx::query_as(
+        "UPDATE resetd.kept_database k SET state = 'dropping' WHERE k.oid = (
+            SELECT oid FROM resetd.kept_database
+             WHERE state = 'dropping' OR (state = 'kept' AND expires_at <= clock_timestamp())
+             ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+         RETURNING k.oid::int8, (SELECT d.datname::text FROM pg_database d WHERE d.oid = k.oid)",
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    Ok(row.map(|(oid, name)| (u32::try_from(oid).unwrap_or_default(), name)))
+}
+
+/// Forgets a database that is gone.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn forget(connection: &mut PgConnection, oid: u32) -> Result<(), Fault> {
+    sqlx::query("DELETE FROM resetd.kept_database WHERE oid = $1::oid AND state = 'dropping'")
+        .bind(i64::from(oid))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
+}

@@ -1,0 +1,166 @@
+//! The swap: in one transaction on the connection that holds the lock, the old database gives its name to the new one,
+//! the ledger and the operation's end are written, and COMMIT makes all of it true at once. A crash rolls it back.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use model::{
+    event::{DatabaseSwapped, EventKind},
+    fault::{Fault, Reason},
+    profile::SessionRule,
+};
+use sqlx::{PgConnection, PgPool};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    databases::{self, DatabaseRow},
+    error::{control_fault, message, work_fault},
+    ident::Ident,
+    journal::{self, MakeEnding, Owner},
+    kept, operations, sessions,
+};
+
+/// What is swapped.
+pub(crate) struct Swap<'a> {
+    pub(crate) owner: Owner,
+    /// The name that clients use.
+    pub(crate) database: &'a str,
+    /// The database that takes it, by its generated name and oid.
+    pub(crate) incoming: (&'a str, u32),
+    /// The incoming one comes out of the ledger of kept databases: its own row stays as it is.
+    pub(crate) undo: bool,
+    /// The name that the outgoing one gets.
+    pub(crate) kept_name: &'a str,
+    pub(crate) keep: Duration,
+    pub(crate) rule: SessionRule,
+    /// Backend of the lock connection.
+    pub(crate) lock_pid: i32,
+}
+
+/// Swaps and writes the operation's end.
+///
+/// # Errors
+/// Nothing was swapped: cancelled, sessions in the way, or what PostgreSQL said. `OUTCOME_UNKNOWN` when the commit's
+/// answer did not come.
+pub(crate) async fn swap(
+    connection: &mut PgConnection,
+    pool: &PgPool,
+    swap: &Swap<'_>,
+    make: MakeEnding<'_>,
+) -> Result<(), Fault> {
+    listen(connection).await?;
+    sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(control_fault)?;
+    if let Err(fault) = within(connection, pool, swap, make).await {
+        if let Err(error) = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await {
+            tracing::debug!(error = %message(&error), "the swap's session was gone before its rollback");
+        }
+        return Err(fault);
+    }
+    sqlx::raw_sql("COMMIT").execute(connection).await.map(|_| ()).map_err(|error| {
+        let fault = work_fault("committing the swap", &error);
+        Fault { reason: Reason::OutcomeUnknown, ..fault }
+    })
+}
+
+async fn listen(connection: &mut PgConnection) -> Result<(), Fault> {
+    // Only so that a notification wakes this backend up while it waits for sessions to end.
+    databases::run(connection, "preparing the swap", &format!("LISTEN {}", Ident(sessions::WAKE))).await
+}
+
+async fn within(
+    connection: &mut PgConnection,
+    pool: &PgPool,
+    swap: &Swap<'_>,
+    make: MakeEnding<'_>,
+) -> Result<(), Fault> {
+    operations::enter_commit(connection, swap.owner).await?;
+    let old = databases::row(connection, swap.database).await?;
+    if let Some(old) = &old
+        && !swap.undo
+    {
+        databases::carry_over(connection, old, swap.incoming.0).await?;
+    }
+    let connected = match &old {
+        Some(old) => sessions::of(pool, old.oid, swap.rule).await?.len(),
+        None => 0,
+    };
+    let away = Instant::now();
+    let kept_until = match &old {
+        Some(old) => Some(take_away(connection, pool, swap, old).await?),
+        None => None,
+    };
+    bring_in(connection, swap).await?;
+    if let Some(old) = &old {
+        compare(connection, swap, old).await?;
+    }
+    let swapped = DatabaseSwapped {
+        database: swap.database.to_owned(),
+        new_oid: swap.incoming.1,
+        old_oid: old.as_ref().map(|o| o.oid),
+        connections_before: u32::try_from(connected).unwrap_or(u32::MAX),
+        unavailable_us: u64::try_from(away.elapsed().as_micros()).unwrap_or(u64::MAX),
+        kept_as: kept_until.filter(|_| !swap.keep.is_zero()).map(|_| swap.kept_name.to_owned()),
+        kept_until: kept_until.filter(|_| !swap.keep.is_zero()),
+    };
+    journal::append(connection, swap.owner, EventKind::DatabaseSwapped(swapped)).await?;
+    journal::finish_within(connection, swap.owner, make).await
+}
+
+/// Renames the old database away. The rename holds the database's lock, so new connections wait; a second session ends
+/// those that are there.
+async fn take_away(
+    connection: &mut PgConnection,
+    pool: &PgPool,
+    swap: &Swap<'_>,
+    old: &DatabaseRow,
+) -> Result<Timestamp, Fault> {
+    let done = Arc::new(CancellationToken::new());
+    let ending =
+        sessions::end_while_locked(pool.clone(), old.oid, swap.lock_pid, swap.rule, Arc::clone(&done));
+    let ending = tokio::spawn(ending);
+    let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(swap.database), Ident(swap.kept_name));
+    let renamed = databases::run(connection, "taking the old database away", &rename).await;
+    done.cancel();
+    if let Err(error) = ending.await {
+        tracing::warn!(%error, "the ending of sessions ended by itself");
+    }
+    renamed?;
+    let close = format!(
+        "ALTER DATABASE {0} IS_TEMPLATE false; ALTER DATABASE {0} ALLOW_CONNECTIONS false",
+        Ident(swap.kept_name)
+    );
+    databases::run(connection, "closing the old database", &close).await?;
+    kept::enter(connection, old.oid, swap.kept_name, swap.database, swap.owner.operation, swap.keep).await
+}
+
+async fn bring_in(connection: &mut PgConnection, swap: &Swap<'_>) -> Result<(), Fault> {
+    let (name, oid) = swap.incoming;
+    if swap.undo {
+        kept::take_out(connection, oid, swap.owner.operation).await?;
+        let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", Ident(name));
+        databases::run(connection, "opening the kept database", &open).await?;
+    }
+    let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(name), Ident(swap.database));
+    databases::run(connection, "bringing the new database in", &rename).await
+}
+
+async fn compare(connection: &mut PgConnection, swap: &Swap<'_>, old: &DatabaseRow) -> Result<(), Fault> {
+    let Some(new) = databases::row(connection, swap.database).await? else {
+        return Err(Fault::new(Reason::Internal, "the new database is not there after the swap"));
+    };
+    if new.oid != swap.incoming.1 {
+        return Err(Fault::new(Reason::Internal, "another database took the name"));
+    }
+    match databases::difference(old, &new).filter(|_| !swap.undo) {
+        None => Ok(()),
+        Some(what) => Err(Fault::new(
+            Reason::FurnitureLost,
+            format!("the new database is not like the old one: {what}"),
+        )
+        .hint("the swap was rolled back; the old database serves")
+        .with("database", swap.database)),
+    }
+}
