@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod identity;
+mod locks;
 mod refusal;
 mod replay;
 
@@ -61,6 +62,21 @@ impl ObservedSchema {
     }
 }
 
+/// The server's lock table, and how much of it a drop takes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LockTable {
+    /// `max_locks_per_transaction`.
+    pub per_transaction: u64,
+    /// `max_connections`.
+    pub connections: u64,
+    /// `max_prepared_transactions`.
+    pub prepared_transactions: u64,
+    /// Entries that other sessions hold now.
+    pub in_use: u64,
+    /// Entries that the drop takes: one for each object.
+    pub drop_entries: u64,
+}
+
 /// What was observed of a target under its lock.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Observation {
@@ -88,6 +104,8 @@ pub struct Observation {
     pub sessions: Vec<PlannedSession>,
     /// How long the previous database would be kept, in seconds (scope database).
     pub keep_previous_seconds: u64,
+    /// The server's lock table; `None` where nothing is changed in one transaction.
+    pub locks: Option<LockTable>,
     /// More estimated rows than this go only with the plan's digest.
     pub max_rows: Option<u64>,
     /// More bytes than this go only with the plan's digest.
@@ -270,6 +288,7 @@ impl Plan {
             plan.chains = replay::planned(matrix, chains, observed, &reset);
             plan.findings.extend(replay::findings(request, matrix, chains, observed, &reset, &plan.chains));
         }
+        plan.findings.extend(locks::finding(&plan, &chains.chains, observed));
         plan.fuse = fuse(&plan, observed);
         plan.digest = identity::digest(&plan.identity(chains, observed));
         plan.would_refuse = plan.refusal(None).map(|f| Refusal { reason: f.reason, text: f.message });

@@ -23,7 +23,7 @@ use crate::{
         barrier,
         catalog::{self, Look},
         databases::{self, DatabaseRow},
-        kept,
+        extensions, kept,
         lock::LockSession,
         operations,
         replay::{self, Place},
@@ -49,14 +49,15 @@ impl Run {
         if row.is_some() && !lock.shared {
             barrier::pass(&self.target.url.connect_options(), &lock.application_name).await?;
         }
-        let plan = self.plan_database(lock, row.as_ref()).await?;
+        let (observed, plan) = self.plan_database(lock, row.as_ref()).await?;
+        self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
         if self.request.dry_run {
             let text = EventKind::Planned { plan: Box::new(plan) }.text();
             return Ok(Done::Read(format!("dry run, nothing changed; {text}")));
         }
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
-            return Err(refusal);
+            return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
         }
         let name = self.generated("new");
         let done = self.build_and_swap(lock, row.as_ref(), &plan, &name).await;
@@ -89,7 +90,11 @@ impl Run {
         }
     }
 
-    async fn plan_database(&self, lock: &LockSession, row: Option<&DatabaseRow>) -> Result<Plan, Fault> {
+    async fn plan_database(
+        &self,
+        lock: &LockSession,
+        row: Option<&DatabaseRow>,
+    ) -> Result<(Observation, Plan), Fault> {
         let matrix = &self.target.matrix;
         let mut observed = match row {
             Some(_) => self.observe_database(lock).await?,
@@ -114,7 +119,9 @@ impl Run {
                 observed.findings.push(cannot_be_undone(self.target.database()));
             }
         }
-        Ok(Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed))
+        self.add_activity(&mut observed).await?;
+        let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
+        Ok((observed, plan))
     }
 
     async fn observe_database(&self, lock: &LockSession) -> Result<Observation, Fault> {
@@ -131,7 +138,8 @@ impl Run {
             observed.outside =
                 databases::lost_with_it(&mut work.connection, &matrix.managed_schemas()).await?;
             if self.request.verb.migrates() {
-                observed.findings.extend(catalog::extensions(&mut work.connection, &self.chains).await?);
+                let required = extensions::required(&mut work.connection, matrix, &self.chains).await?;
+                observed.findings.extend(required);
             }
             Ok(observed)
         }
@@ -161,7 +169,7 @@ impl Run {
             summary.push(format!("{} applied", count(applied, "revision")));
             let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
             let valid = async {
-                reset::refuse_extensions_in(&mut work, &self.target.matrix.managed_schemas()).await?;
+                extensions::refuse_in(&mut work, &self.target.matrix.managed_schemas()).await?;
                 self.validate(&mut work, lock).await
             }
             .await;
@@ -179,7 +187,7 @@ impl Run {
         let schemas: Vec<String> = matrix.managed_schemas().into_iter().map(str::to_owned).collect();
         let extensions: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
         reset::create_missing(&mut work, &schemas).await?;
-        reset::create_extensions(&mut work, &extensions, &matrix.extensions_schema).await?;
+        extensions::create(&mut work, &extensions, &matrix.extensions_schema).await?;
         work.commit().await?;
         let jobs = match self.request.jobs as usize {
             0 => JOBS,

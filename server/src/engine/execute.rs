@@ -5,7 +5,7 @@ use model::{
     fault::{Fault, Reason},
     operation::Verb,
     plan::{Observation, Plan, count, schemas_to_reset},
-    profile::Scope,
+    profile::{Scope, SessionRule},
     validation::Validation,
 };
 
@@ -16,11 +16,11 @@ use super::{
 use crate::postgres::{
     barrier,
     catalog::{self, Look},
-    journal,
+    extensions, journal,
     lock::LockSession,
     operations,
     replay::{self, Place},
-    reset, targets,
+    reset, sessions, targets,
     work::Work,
 };
 
@@ -83,13 +83,14 @@ impl Run {
             work.assign_transaction().await?;
         }
         let (observed, plan) = self.plan(work).await?;
+        self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
         if self.request.dry_run {
             let text = EventKind::Planned { plan: Box::new(plan) }.text();
             return Ok(Worked::Read(format!("dry run, nothing changed; {text}")));
         }
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
-            return Err(refusal);
+            return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
         }
         let mut summary = Vec::new();
         if self.request.verb.resets() {
@@ -101,7 +102,7 @@ impl Run {
             summary.push(format!("{} applied", count(applied, "revision")));
         }
         let managed = self.target.matrix.managed_schemas();
-        reset::refuse_extensions_in(work, &managed).await?;
+        extensions::refuse_in(work, &managed).await?;
         if self.request.verb.validates() {
             summary.push(self.validate(work, lock).await?);
         }
@@ -113,7 +114,11 @@ impl Run {
         let reset = schemas_to_reset(&self.request, matrix);
         let chains = self.request.verb.migrates().then_some(&self.chains);
         let look = Look { matrix, reset: &reset, chains, changes: true };
-        let observed = catalog::observe(&mut work.connection, &look).await?;
+        let mut observed = catalog::observe(&mut work.connection, &look).await?;
+        let pool = &self.engine.control.pool;
+        observed.sessions = sessions::of(pool, observed.database_oid, SessionRule::Refuse).await?;
+        observed.sessions.retain(|session| session.pid != work.pid());
+        self.add_activity(&mut observed).await?;
         let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
         Ok((observed, plan))
     }
@@ -138,9 +143,12 @@ impl Run {
         plan: &Plan,
         observed: &Observation,
     ) -> Result<usize, Fault> {
+        if !self.request.verb.resets() {
+            extensions::move_out(work, &plan.extension_moves).await?;
+        }
         reset::create_missing(work, &plan.created_schemas).await?;
-        let extensions: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
-        reset::create_extensions(work, &extensions, &self.target.matrix.extensions_schema).await?;
+        let required: Vec<&str> = plan.created_extensions.iter().map(String::as_str).collect();
+        extensions::create(work, &required, &self.target.matrix.extensions_schema).await?;
         let total: usize = plan.chains.iter().map(|c| c.revisions.len()).sum();
         let mut applied = 0;
         for planned in &plan.chains {

@@ -9,7 +9,9 @@ mod connect;
 pub(crate) mod control;
 pub(crate) mod databases;
 mod error;
+pub(crate) mod extensions;
 mod furniture;
+mod hanging;
 mod ident;
 pub(crate) mod instances;
 pub(crate) mod interrupt;
@@ -17,6 +19,8 @@ pub(crate) mod journal;
 pub(crate) mod kept;
 pub(crate) mod lock;
 pub(crate) mod operations;
+pub(crate) mod plans;
+mod preflight;
 pub(crate) mod probe;
 pub(crate) mod replay;
 pub(crate) mod reset;
@@ -26,7 +30,16 @@ pub(crate) mod swap;
 pub(crate) mod targets;
 mod time;
 pub(crate) mod wakeup;
+mod walk;
 pub(crate) mod work;
 
 /// A session of the daemon, as the engine hands it on without looking inside.
 pub(crate) type Connection = sqlx::PgConnection;
+
+/// Sends one statement of the daemon's own, taken back and tried again while others hold locks it needs.
+///
+/// # Errors
+/// `BLOCKED`, an interrupt, or what PostgreSQL said.
+async fn patient(work: &mut work::Work, label: &str, sql: &str) -> Result<(), model::fault::Fault> {
+    work.patiently(label, &[sql], &|_, failed| error::work_fault(label, &failed.error)).await
+}

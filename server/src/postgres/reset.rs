@@ -5,14 +5,15 @@ use model::{
     event::SchemaReset,
     fault::{Fault, Reason},
     finding::Finding,
-    plan::Plan,
+    plan::{Plan, count},
 };
 
 use super::{
-    catalog,
     error::work_fault,
+    extensions,
     furniture::{self, Furniture},
     ident::{self, Ident},
+    patient, walk,
     work::Work,
 };
 
@@ -32,7 +33,9 @@ pub(crate) async fn managed_schemas(work: &mut Work, plan: &Plan) -> Result<Rese
     let existing: Vec<&str> = plan.schemas.iter().filter(|s| s.exists).map(|s| s.schema.as_str()).collect();
     let before = furniture::capture(&mut work.connection, &names).await?;
     lock_relations(work, &names).await?;
-    let radius = catalog::radius(&mut work.connection, &names).await?;
+    extensions::move_out(work, &plan.extension_moves).await?;
+    let mut radius = walk::radius(&mut work.connection, &names, &[]).await?;
+    furniture::spare(&before, &mut radius.outside);
     if let Some(moved) = blast::difference(&plan.outside, &radius.outside) {
         return Err(Fault::new(
             Reason::PlanChanged,
@@ -48,9 +51,21 @@ pub(crate) async fn managed_schemas(work: &mut Work, plan: &Plan) -> Result<Rese
         create(work, name, before.iter().find(|f| f.schema() == name)).await?;
     }
     let after = furniture::capture(&mut work.connection, &names).await?;
-    Ok(ResetDone {
-        schemas: plan.schemas.iter().map(reset_fact).collect(),
-        findings: differences(&before, &after),
+    let mut findings = differences(&before, &after);
+    findings.extend(lost(plan));
+    Ok(ResetDone { schemas: plan.schemas.iter().map(reset_fact).collect(), findings })
+}
+
+/// What went beside the schemas, once more by name: it was approved, and somebody may look for it.
+fn lost(plan: &Plan) -> Option<Finding> {
+    let names: Vec<String> = plan.outside.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| {
+        Finding::warning(
+            "OUTSIDE_LOST",
+            count(names.len(), "object"),
+            format!("went with the schemas, as approved: {}", names.join(", ")),
+            "make again what is still needed",
+        )
     })
 }
 
@@ -103,36 +118,6 @@ async fn create(work: &mut Work, name: &str, furniture: Option<&Furniture>) -> R
     }
 }
 
-/// Creates the extensions that chains require and that are not there, in the schema meant for them.
-///
-/// # Errors
-/// What PostgreSQL said.
-pub(crate) async fn create_extensions(work: &mut Work, names: &[&str], schema: &str) -> Result<(), Fault> {
-    if names.is_empty() {
-        return Ok(());
-    }
-    let create = format!("CREATE SCHEMA IF NOT EXISTS {}", Ident(schema));
-    patient(work, "the creation of the extensions' schema", &create).await?;
-    for name in names {
-        let create = format!("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}", Ident(name), Ident(schema));
-        patient(work, &format!("the creation of extension {name}"), &create).await?;
-    }
-    Ok(())
-}
-
-/// No extension may end up in a managed schema: the next reset would take it, and everything that uses it.
-///
-/// # Errors
-/// `EXTENSION_MISPLACED`.
-pub(crate) async fn refuse_extensions_in(work: &mut Work, schemas: &[&str]) -> Result<(), Fault> {
-    let found = catalog::extensions_in(&mut work.connection, schemas).await?;
-    let Some((extension, schema)) = found.first() else { return Ok(()) };
-    Err(Fault::new(Reason::ExtensionMisplaced, format!("extension {extension} ended up in managed schema {schema}"))
-        .hint("name it in the revision's header: `-- requires-extension: NAME`; it is then created where it belongs")
-        .with("extension", extension)
-        .with("schema", schema))
-}
-
 /// Locks the tables of the schemas as their drop will, so that nothing new can come to depend on them. Left out are
 /// tables that only the schema's ownership lets the role drop, and views, whose lock would reach tables outside.
 async fn lock_relations(work: &mut Work, schemas: &[String]) -> Result<(), Fault> {
@@ -153,8 +138,4 @@ async fn lock_relations(work: &mut Work, schemas: &[String]) -> Result<(), Fault
     // ONLY, so that a partition or heir in another schema is not locked: it is the plan's business, not the lock's.
     let locks = format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", names.join(", ONLY "));
     patient(work, "the lock on the tables", &locks).await
-}
-
-async fn patient(work: &mut Work, label: &str, sql: &str) -> Result<(), Fault> {
-    work.patiently(label, &[sql], &|_, failed| work_fault(label, &failed.error)).await
 }
