@@ -21,7 +21,8 @@ use super::{
 /// whether it is inside them. Parts of an outside object that goes anyway are left out.
 ///
 /// Down: dependents of the object (of the column, where it is one). Up: what an object is an internal part of (a rule
-/// goes with its view), constraints excepted. See `findDependentObjects` in PostgreSQL's dependency.c.
+/// goes with its view) and the extension that it is a member of. See `findDependentObjects` in PostgreSQL's
+/// dependency.c.
 const WALK: &str = "
 WITH RECURSIVE walk(classid, objid, objsubid) AS (
     SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid, n.oid, 0
@@ -33,8 +34,7 @@ WITH RECURSIVE walk(classid, objid, objsubid) AS (
            AND (w.objsubid = 0 OR d.refobjsubid = w.objsubid)
         UNION ALL
         SELECT d.refclassid, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend d
-         WHERE d.classid = w.classid AND d.objid = w.objid AND d.objsubid = w.objsubid AND d.deptype = 'i'
-           AND d.classid <> 'pg_catalog.pg_constraint'::pg_catalog.regclass
+         WHERE d.classid = w.classid AND d.objid = w.objid AND d.objsubid = w.objsubid AND d.deptype IN ('i', 'e')
     ) s
 ),
 named AS (
@@ -47,6 +47,18 @@ named AS (
              WHEN i.type = 'domain constraint' THEN (
                 SELECT n.nspname FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
                   JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE c.oid = w.objid)
+             WHEN i.type IN ('operator of access method', 'function of access method') THEN (
+                SELECT n.nspname FROM (
+                    SELECT oid, amopfamily AS family FROM pg_catalog.pg_amop
+                    UNION ALL SELECT oid, amprocfamily FROM pg_catalog.pg_amproc) m
+                  JOIN pg_catalog.pg_opfamily f ON f.oid = m.family
+                  JOIN pg_catalog.pg_namespace n ON n.oid = f.opfnamespace WHERE m.oid = w.objid LIMIT 1)
+             WHEN i.type = 'cast' THEN (
+                SELECT CASE WHEN pg_catalog.bool_and(n.nspname = ANY($1 || '{pg_catalog}'::text[]))
+                            THEN pg_catalog.max(n.nspname::text) FILTER (WHERE n.nspname = ANY($1)) ELSE '' END
+                  FROM pg_catalog.pg_cast c
+                  JOIN pg_catalog.pg_type t ON t.oid IN (c.castsource, c.casttarget)
+                  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE c.oid = w.objid)
            END::pg_catalog.text AS home
       FROM walk w
      CROSS JOIN LATERAL pg_catalog.pg_identify_object(w.classid, w.objid, w.objsubid) i
@@ -55,10 +67,7 @@ named AS (
 placed AS (
     SELECT n.*, CASE
         WHEN n.home = ANY($1) OR n.home LIKE 'pg\\_toast%' THEN true
-        WHEN n.home IS NOT NULL THEN false
-        ELSE EXISTS (
-            SELECT FROM pg_catalog.pg_depend d WHERE d.classid = n.classid AND d.objid = n.objid
-               AND d.deptype IN ('a', 'i'))
+        ELSE n.kind = 'default acl'
       END AS inside
       FROM named n
 )
@@ -116,8 +125,15 @@ pub(crate) struct Look<'a> {
 pub(crate) async fn observe(connection: &mut PgConnection, look: &Look<'_>) -> Result<Observation, Fault> {
     let names: Vec<String> = look.matrix.managed_schemas().into_iter().map(str::to_owned).collect();
     let mut observation = database(connection).await?;
-    observation.schemas = schemas(connection, &names).await?;
-    versions(connection, &mut observation.schemas).await?;
+    let (observed, unreadable) = schemas(connection, &names).await?;
+    observation.schemas = observed;
+    match unreadable.first() {
+        // What cannot be read is told with everything else that is missing; nothing is concluded from it.
+        Some(_) if look.changes => {
+            observation.findings.extend(unreadable.iter().map(|s| not_readable(s, &observation.role)))
+        }
+        _ => versions(connection, &mut observation.schemas).await?,
+    }
     if !look.reset.is_empty() {
         let radius = radius(connection, look.reset).await?;
         for schema in &mut observation.schemas {
@@ -144,16 +160,23 @@ async fn database(connection: &mut PgConnection) -> Result<Observation, Fault> {
     Ok(Observation { database_oid: u32::try_from(oid).unwrap_or_default(), role, ..Observation::default() })
 }
 
-type SchemaRow = (String, Option<String>, Vec<String>, i64, i64);
+type SchemaRow = (String, Option<String>, Vec<String>, i64, i64, bool);
 
-async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<ObservedSchema>, Fault> {
+/// The schemas, and the names of those whose `alembic_version` the role may not read.
+async fn schemas(
+    connection: &mut PgConnection,
+    names: &[String],
+) -> Result<(Vec<ObservedSchema>, Vec<String>), Fault> {
     let rows: Vec<SchemaRow> = sqlx::query_as(
         "SELECT w.name, pg_catalog.pg_get_userbyid(n.nspowner)::pg_catalog.text,
                 coalesce(pg_catalog.array_agg(c.relname::pg_catalog.text ORDER BY c.relname)
                     FILTER (WHERE c.relkind IN ('r', 'p')), '{}'),
                 coalesce(pg_catalog.sum(greatest(c.reltuples, 0)) FILTER (WHERE c.relkind IN ('r', 'm')), 0)::pg_catalog.int8,
                 coalesce(pg_catalog.sum(c.relpages::pg_catalog.int8), 0)::pg_catalog.int8
-                    * pg_catalog.current_setting('block_size')::pg_catalog.int8
+                    * pg_catalog.current_setting('block_size')::pg_catalog.int8,
+                coalesce(pg_catalog.bool_and(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                    AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))
+                    FILTER (WHERE c.relname = 'alembic_version'), true)
            FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY w(name, place)
            LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = w.name
            LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
@@ -163,9 +186,10 @@ async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<
     .fetch_all(connection)
     .await
     .map_err(|e| work_fault("looking at the schemas", &e))?;
-    Ok(rows
+    let unreadable = rows.iter().filter(|row| !row.5).map(|row| row.0.clone()).collect();
+    let schemas = rows
         .into_iter()
-        .map(|(name, owner, tables, estimated_rows, bytes)| ObservedSchema {
+        .map(|(name, owner, tables, estimated_rows, bytes, _)| ObservedSchema {
             name,
             owner,
             tables,
@@ -174,7 +198,20 @@ async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<
             bytes,
             versions: None,
         })
-        .collect())
+        .collect();
+    Ok((schemas, unreadable))
+}
+
+fn not_readable(schema: &str, role: &str) -> Finding {
+    let (schema_name, role_name) = (Ident(schema), Ident(role));
+    Finding::error(
+        "VERSION_UNREADABLE",
+        format!("{schema}.alembic_version"),
+        format!("role {role} may not read it"),
+        format!(
+            "GRANT USAGE ON SCHEMA {schema_name} TO {role_name}; GRANT SELECT ON {schema_name}.alembic_version TO {role_name}"
+        ),
+    )
 }
 
 /// Reads `alembic_version` of every schema that has one, in one query.
@@ -242,16 +279,16 @@ async fn memberships(
     migrated: &[&str],
 ) -> Result<Vec<Finding>, Fault> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
-        "WITH needed(schema, role, why) AS (
-            SELECT n.nspname, n.nspowner, 'owns the schema' FROM pg_catalog.pg_namespace n
+        "WITH needed(schema, role, why, how) AS (
+            SELECT n.nspname, n.nspowner, 'owns the schema', 'USAGE' FROM pg_catalog.pg_namespace n
              WHERE n.nspname = ANY($1) OR n.nspname = ANY($2)
-            UNION SELECT n.nspname, a.grantor, 'granted rights on the schema' FROM pg_catalog.pg_namespace n
+            UNION SELECT n.nspname, a.grantor, 'granted rights on the schema', 'MEMBER' FROM pg_catalog.pg_namespace n
               CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a WHERE n.nspname = ANY($1)
-            UNION SELECT n.nspname, d.defaclrole, 'has default privileges in the schema'
+            UNION SELECT n.nspname, d.defaclrole, 'has default privileges in the schema', 'MEMBER'
               FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_default_acl d ON d.defaclnamespace = n.oid
              WHERE n.nspname = ANY($1))
          SELECT schema::text, pg_catalog.pg_get_userbyid(role)::text, pg_catalog.string_agg(why, ', ' ORDER BY why)
-           FROM needed WHERE NOT pg_catalog.pg_has_role(current_user, role, 'MEMBER') GROUP BY 1, 2 ORDER BY 1, 2",
+           FROM needed WHERE NOT pg_catalog.pg_has_role(current_user, role, how) GROUP BY 1, 2 ORDER BY 1, 2",
     )
     .bind(reset)
     .bind(migrated.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
@@ -264,7 +301,7 @@ async fn memberships(
             Finding::error(
                 "MEMBERSHIP_MISSING",
                 format!("schema {schema}"),
-                format!("role {role} {why}, and the daemon's role is no member of it"),
+                format!("role {role} {why}, and the daemon's role is no (inheriting) member of it"),
                 format!("GRANT {} TO the daemon's role", Ident(&role)),
             )
         })
@@ -278,20 +315,21 @@ async fn may_create(
 ) -> Result<Vec<Finding>, Fault> {
     let creates =
         !look.reset.is_empty() || (look.chains.is_some() && observation.schemas.iter().any(|s| !s.exists()));
-    let may: bool =
-        sqlx::query_scalar("SELECT pg_catalog.has_database_privilege(current_database(), 'CREATE')")
-            .fetch_one(connection)
-            .await
-            .map_err(|e| work_fault("looking at rights", &e))?;
+    let (may, database): (bool, String) = sqlx::query_as(
+        "SELECT pg_catalog.has_database_privilege(current_database(), 'CREATE'), current_database()::text",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(|e| work_fault("looking at rights", &e))?;
     if may || !creates {
         return Ok(Vec::new());
     }
     let role = &observation.role;
     Ok(vec![Finding::error(
         "CREATE_DENIED",
-        "database",
+        format!("database {database}"),
         format!("role {role} may not create schemas in it"),
-        format!("GRANT CREATE ON DATABASE … TO {}", Ident(role)),
+        format!("GRANT CREATE ON DATABASE {} TO {}", Ident(&database), Ident(role)),
     )])
 }
 
@@ -303,11 +341,13 @@ async fn prepared_transactions(
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT x.gid, x.owner::text, x.prepared::text FROM pg_catalog.pg_prepared_xacts x
           WHERE x.database = current_database() AND EXISTS (
-            SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
+            SELECT FROM pg_catalog.pg_locks t
+              JOIN pg_catalog.pg_locks l USING (virtualtransaction)
+              JOIN pg_catalog.pg_class c ON c.oid = l.relation
               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE l.locktype = 'relation' AND l.pid IS NULL AND n.nspname = ANY($1)
-               AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
-               AND l.virtualtransaction = '-1/' || x.transaction::text)
+             WHERE t.locktype = 'transactionid' AND t.transactionid = x.transaction AND t.pid IS NULL
+               AND l.locktype = 'relation' AND l.pid IS NULL AND n.nspname = ANY($1)
+               AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()))
           ORDER BY x.prepared",
     )
     .bind(reset)

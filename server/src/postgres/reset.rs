@@ -8,8 +8,10 @@ use model::{
     plan::Plan,
 };
 
+use sqlx::{Connection as _, postgres::PgConnectOptions};
+
 use super::{
-    catalog,
+    catalog, connect,
     error::work_fault,
     furniture::{self, Furniture},
     ident::{self, Ident},
@@ -27,22 +29,27 @@ pub(crate) struct ResetDone {
 ///
 /// # Errors
 /// `PLAN_CHANGED`, `BLOCKED`, `FURNITURE_LOST`, or what PostgreSQL said.
-pub(crate) async fn managed_schemas(work: &mut Work, plan: &Plan) -> Result<ResetDone, Fault> {
+pub(crate) async fn managed_schemas(
+    work: &mut Work,
+    target: &PgConnectOptions,
+    plan: &Plan,
+) -> Result<ResetDone, Fault> {
     let names: Vec<String> = plan.schemas.iter().map(|s| s.schema.clone()).collect();
     let existing: Vec<&str> = plan.schemas.iter().filter(|s| s.exists).map(|s| s.schema.as_str()).collect();
     let before = furniture::capture(&mut work.connection, &names).await?;
     lock_relations(work, &names).await?;
-    let radius = catalog::radius(&mut work.connection, &names).await?;
-    if let Some(moved) = blast::difference(&plan.outside, &radius.outside) {
-        return Err(Fault::new(
-            Reason::PlanChanged,
-            format!("the blast radius changed while the operation waited for locks: {moved}"),
-        )
-        .hint("read a new --dry-run"));
-    }
+    same_radius(plan, &catalog::radius(&mut work.connection, &names).await?)?;
     if !existing.is_empty() {
         let drop = format!("DROP SCHEMA {} CASCADE", ident::list(existing.iter().copied()));
         patient(work, "the drop of the schemas", &drop).await?;
+        // Another session still sees everything that was there when the drop took its locks: what came to depend on the
+        // schemas while it waited was cascaded away, and must have been in the plan.
+        let mut witness = connect::open(&connect::options(target, "resetd witness", &[])).await?;
+        let seen = catalog::radius(&mut witness, &names).await;
+        if let Err(error) = witness.close().await {
+            tracing::debug!(error = %super::error::message(&error), "closing the witness session");
+        }
+        same_radius(plan, &seen?)?;
     }
     for name in &names {
         create(work, name, before.iter().find(|f| f.schema() == name)).await?;
@@ -52,6 +59,15 @@ pub(crate) async fn managed_schemas(work: &mut Work, plan: &Plan) -> Result<Rese
         schemas: plan.schemas.iter().map(reset_fact).collect(),
         findings: differences(&before, &after),
     })
+}
+
+fn same_radius(plan: &Plan, radius: &catalog::Radius) -> Result<(), Fault> {
+    let Some(moved) = blast::difference(&plan.outside, &radius.outside) else { return Ok(()) };
+    Err(Fault::new(
+        Reason::PlanChanged,
+        format!("the blast radius changed while the operation waited for locks: {moved}"),
+    )
+    .hint("everything was rolled back; read a new --dry-run"))
 }
 
 fn reset_fact(schema: &model::plan::PlannedSchema) -> SchemaReset {
@@ -111,8 +127,16 @@ pub(crate) async fn create_extensions(work: &mut Work, names: &[&str], schema: &
     if names.is_empty() {
         return Ok(());
     }
-    let create = format!("CREATE SCHEMA IF NOT EXISTS {}", Ident(schema));
-    patient(work, "the creation of the extensions' schema", &create).await?;
+    let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regnamespace($1) IS NOT NULL")
+        .bind(Ident(schema).to_string())
+        .fetch_one(&mut work.connection)
+        .await
+        .map_err(|e| work_fault("looking for the extensions' schema", &e))?;
+    if !there {
+        // Every role that replays a chain must reach what lives there.
+        let create = format!("CREATE SCHEMA {0}; GRANT USAGE ON SCHEMA {0} TO PUBLIC", Ident(schema));
+        patient(work, "the creation of the extensions' schema", &create).await?;
+    }
     for name in names {
         let create = format!("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}", Ident(name), Ident(schema));
         patient(work, &format!("the creation of extension {name}"), &create).await?;
@@ -156,5 +180,6 @@ async fn lock_relations(work: &mut Work, schemas: &[String]) -> Result<(), Fault
 }
 
 async fn patient(work: &mut Work, label: &str, sql: &str) -> Result<(), Fault> {
-    work.patiently(label, &[sql], &|_, failed| work_fault(label, &failed.error)).await
+    work.patiently(label, &[sql], &|_, failed| work_fault(label, &failed.error)).await?;
+    work.keep_step().await
 }
