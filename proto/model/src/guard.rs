@@ -38,6 +38,11 @@ pub fn check(request: Request, database: &str, profile: &Profile, matrix: &Matri
         check_schemas(&request, matrix)?;
         check_confirmation(&request, database)?;
     }
+    if !request.client_chains.is_empty() && !request.reads_only() {
+        // Whoever sends revisions says what is executed: the guards of the destructive verbs hold.
+        check_protected(&request, database, profile)?;
+        check_production_name(&request, database)?;
+    }
     if !request.client_chains.is_empty() && !profile.client_chains {
         return Err(Fault::new(
             Reason::ClientChainsForbidden,

@@ -47,9 +47,9 @@ impl Run {
     pub(super) async fn replace_database(&self, lock: &LockSession) -> Result<Done, Fault> {
         let row = databases::row(&mut *lock.connection().await, self.target.database()).await?;
         if row.is_some() && !lock.shared {
-            barrier::pass(&self.target.url.connect_options(), &lock.application_name).await?;
+            self.guarded(barrier::pass(&self.target.url.connect_options(), &lock.application_name)).await?;
         }
-        let (observed, plan) = self.plan_database(lock, row.as_ref()).await?;
+        let (observed, plan) = self.guarded(self.plan_database(lock, row.as_ref())).await?;
         self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
         if self.request.dry_run {
@@ -311,7 +311,7 @@ impl Run {
         let database = self.target.database();
         let row = databases::row(&mut *lock.connection().await, database).await?;
         if row.is_some() && !lock.shared {
-            barrier::pass(&self.target.url.connect_options(), &lock.application_name).await?;
+            self.guarded(barrier::pass(&self.target.url.connect_options(), &lock.application_name)).await?;
         }
         let plan = self.plan_undo(lock, row.as_ref()).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;

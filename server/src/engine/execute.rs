@@ -44,10 +44,10 @@ impl Run {
         }
         let target = self.target.url.connect_options();
         if !lock.shared {
-            barrier::pass(&target, &lock.application_name).await?;
+            self.guarded(barrier::pass(&target, &lock.application_name)).await?;
         }
-        let mut work = Work::begin(&target, lock, self.work_context()).await?;
-        match self.work(&mut work, lock).await {
+        let mut work = self.guarded(Work::begin(&target, lock, self.work_context())).await?;
+        match self.guarded(self.work(&mut work, lock)).await {
             Ok(Worked::Change(summary)) => self.commit(work, lock, &summary).await,
             Ok(Worked::Read(summary)) => {
                 work.roll_back().await;
@@ -126,7 +126,7 @@ impl Run {
     async fn reset(&self, work: &mut Work, lock: &LockSession, plan: &Plan) -> Result<(), Fault> {
         let total = plan.schemas.len() as u64;
         self.progress("reset", 0, total, "drops the schemas");
-        let done = reset::managed_schemas(work, plan).await?;
+        let done = reset::managed_schemas(work, &self.target.url.connect_options(), plan).await?;
         for schema in done.schemas {
             self.emit(lock, EventKind::SchemaReset(schema)).await?;
         }

@@ -63,6 +63,10 @@ impl Live {
         self.locked().remove(&id);
     }
 
+    pub(super) fn runs(&self, id: Uuid) -> bool {
+        self.locked().contains_key(&id)
+    }
+
     pub(super) fn watch(&self, id: Uuid) -> Option<broadcast::Receiver<Event>> {
         self.locked().get(&id).map(|live| live.ephemeral.subscribe())
     }

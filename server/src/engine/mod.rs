@@ -33,6 +33,9 @@ use crate::{
 
 pub(crate) use query::{Enrolment, TargetView};
 
+/// How long cancelled operations and background tasks may take to end.
+const LAST_WAIT: Duration = Duration::from_secs(15);
+
 /// A database that this daemon may touch.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
@@ -121,11 +124,16 @@ impl Engine {
                 &Fault::new(Reason::Cancelled, "the daemon was shut down; everything was rolled back")
                     .hint("run it again when the daemon is back"),
             );
-            self.operations.wait().await;
+            // What does not end now is left to whoever recovers it.
+            if tokio::time::timeout(LAST_WAIT, self.operations.wait()).await.is_err() {
+                tracing::warn!("operations do not end; the next daemon takes them up");
+            }
         }
         self.end.cancel();
         self.background.close();
-        self.background.wait().await;
+        if tokio::time::timeout(LAST_WAIT, self.background.wait()).await.is_err() {
+            tracing::warn!("background tasks do not end; the daemon ends without them");
+        }
     }
 
     /// Fires when every stream must end.

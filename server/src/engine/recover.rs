@@ -1,13 +1,12 @@
 //! What a daemon that ended left behind: its operations are taken up, the truth is learned from the cluster, and each
 //! gets its terminal event. Nothing is ever run again.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use model::{
     fault::{Fault, Reason},
     lock::{LockKey, application_name},
 };
-use uuid::Uuid;
 
 use super::{Engine, ending};
 use crate::postgres::{
@@ -22,17 +21,19 @@ use crate::postgres::{
 /// How often it is looked for operations whose daemon is gone.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Enters this daemon into the control database and recovers once.
+/// How old an operation of this daemon must be to count as left behind when nothing here runs it.
+const SETTLED: f64 = 15.0;
+
+/// Enters this daemon into the control database.
 pub(super) async fn enter(engine: &Arc<Engine>) -> Result<(), Fault> {
     let presence = Presence::enter(&engine.control, engine.instance).await?;
     engine.background.spawn(presence.keep(engine.control.clone(), engine.end.clone()));
-    sweep(engine).await;
     Ok(())
 }
 
-/// Recovers until the daemon ends.
+/// Recovers until the daemon ends: at once, then again and again.
 pub(super) async fn keep_recovering(engine: Arc<Engine>) {
-    let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
+    let mut look = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
             () = engine.end.cancelled() => return,
@@ -48,31 +49,39 @@ async fn sweep(engine: &Arc<Engine>) {
                 recover_one(engine, orphan).await;
             }
         }
-        Err(fault) => tracing::debug!(%fault, "operations of other daemons cannot be looked at now"),
+        Err(fault) => tracing::debug!(%fault, "operations cannot be looked at now"),
     }
 }
 
+/// Operations that nobody runs any more: their daemon is gone and so is their lock session, or they are this daemon's
+/// own and nothing here knows of them.
 async fn orphans(engine: &Engine) -> Result<Vec<Orphan>, Fault> {
-    let open = operations::of_other_instances(&engine.control.pool, engine.instance).await?;
-    let instances: BTreeSet<Uuid> = open.iter().map(|o| o.owner.instance).collect();
-    let mut gone = BTreeSet::new();
-    for instance in instances {
-        if !instances::lives(&engine.control, LockKey::instance(instance)).await? {
-            gone.insert(instance);
+    let mut orphans = Vec::new();
+    for open in operations::unfinished(&engine.control.pool).await? {
+        let id = open.owner.operation;
+        let left = match open.owner.instance == engine.instance {
+            true => open.age_seconds > SETTLED && !engine.live.runs(id),
+            false => {
+                !instances::lives(&engine.control, LockKey::instance(open.owner.instance)).await?
+                    && !instances::lives(&engine.control, LockKey::operation(id)).await?
+            }
+        };
+        if left {
+            orphans.push(open);
         }
     }
-    Ok(open.into_iter().filter(|o| gone.contains(&o.owner.instance)).collect())
+    Ok(orphans)
 }
 
 async fn recover_one(engine: &Arc<Engine>, orphan: Orphan) {
     let id = orphan.owner.operation;
     match recover(engine, &orphan).await {
         Ok(true) => {
-            tracing::info!(operation = %id, "took up an operation of a daemon that ended, and ended it")
+            tracing::info!(operation = %id, "took up an operation that nobody ran any more, and ended it")
         }
         Ok(false) => {}
         Err(fault) => {
-            tracing::warn!(operation = %id, %fault, "an operation of a daemon that ended is not recovered yet")
+            tracing::warn!(operation = %id, %fault, "an operation that nobody runs is not recovered yet")
         }
     }
 }
@@ -81,7 +90,7 @@ async fn recover_one(engine: &Arc<Engine>, orphan: Orphan) {
 async fn recover(engine: &Arc<Engine>, orphan: &Orphan) -> Result<bool, Fault> {
     if orphan.reads_only || orphan.waiting {
         let mut connection = engine.control.connection().await?;
-        return end(engine, &mut connection, orphan).await;
+        return end(engine, &mut connection, orphan, false).await;
     }
     let id = orphan.owner.operation;
     let request = LockRequest {
@@ -101,11 +110,14 @@ async fn recover(engine: &Arc<Engine>, orphan: &Orphan) -> Result<bool, Fault> {
 }
 
 async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSession) -> Result<bool, Fault> {
-    let target = engine.targets.iter().find(|t| t.database() == orphan.database);
-    // A target that is not this daemon's is another daemon's to recover.
-    let Some(target) = target else { return Ok(false) };
+    // A database that is not there has no sessions that could still work in it.
     if databases::oid(&engine.control.pool, &orphan.database).await?.is_some() {
-        barrier::pass(&target.url.connect_options(), &lock.application_name).await?;
+        let target = engine.targets.iter().find(|t| t.database() == orphan.database);
+        let options = match target {
+            Some(target) => target.url.connect_options(),
+            None => engine.control.options_of(&orphan.database),
+        };
+        barrier::pass(&options, &lock.application_name).await?;
     }
     // What the old daemon built ended with its lock session, whose statements made it: nothing appears any more.
     let mut connection = lock.connection().await;
@@ -113,22 +125,24 @@ async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSessio
         databases::drop_generated(&mut connection, built).await?;
     }
     kept::give_back(&engine.control.pool, orphan.owner.operation).await?;
-    end(engine, &mut connection, orphan).await
+    end(engine, &mut connection, orphan, true).await
 }
 
-/// Ends an orphan with what really became of it.
+/// Ends an orphan with what really became of it: what it was about to commit is read only now, after the barrier.
 async fn end(
     engine: &Arc<Engine>,
     connection: &mut crate::postgres::Connection,
     orphan: &Orphan,
+    locked: bool,
 ) -> Result<bool, Fault> {
-    let status = match &orphan.work_xid {
+    let Some(transaction) = operations::adopt(connection, orphan.owner, engine.instance, locked).await?
+    else {
+        return Ok(false);
+    };
+    let status = match &transaction {
         Some(transaction) => operations::transaction_status(&engine.control.pool, transaction).await?,
         None => Some("aborted".to_owned()),
     };
-    if !operations::adopt(connection, orphan.owner, engine.instance).await? {
-        return Ok(false);
-    }
     let owner = Owner { operation: orphan.owner.operation, instance: engine.instance };
     match status.as_deref() {
         Some("committed") => journal::finish_prepared(connection, owner).await?,

@@ -1,7 +1,10 @@
 //! The life of one operation from its lock to its end. Whatever happens, it ends with one terminal event, and the lock
 //! is given back after it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use model::{
     chain::ChainSet,
@@ -24,6 +27,9 @@ const CANCEL_LOOK: Duration = Duration::from_secs(2);
 /// The first and the longest pause between attempts to write an end.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
+/// How long work may take to end by itself after an interrupt, and after its backends were ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long the lock's connection may take to write the end.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -36,6 +42,8 @@ pub(super) struct Run {
     pub(super) chains: ChainSet,
     pub(super) live: LiveOperation,
     pub(super) lock_request: LockRequest,
+    /// The backends that work for the operation.
+    pub(super) backends: Arc<Mutex<Vec<i32>>>,
 }
 
 /// What the work in the target came to.
@@ -89,10 +97,10 @@ impl Run {
         let pool = &self.engine.control.pool;
         let lock = LockSession::open(&self.engine.control, &self.lock_request).await?;
         let live = self.live.clone();
-        let told = std::sync::Mutex::new(None);
+        let told = Mutex::new(None);
         let (first, mut queued) = tokio::sync::mpsc::channel(1);
         let tell = move |place: model::event::Queued| {
-            let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
             if told.as_ref() == Some(&place) {
                 return;
             }
@@ -139,6 +147,27 @@ impl Run {
             interrupt: self.live.interrupt.clone(),
             patience: self.target.profile.lock_patience,
             tell: self.live.teller(),
+            backends: Arc::clone(&self.backends),
+        }
+    }
+
+    /// Lets work go on until it ends. After an interrupt it has some time to end by itself; then its backends are ended,
+    /// and at last it is left alone: its sessions close, and the server rolls them back.
+    pub(super) async fn guarded<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let given_up = async {
+            let why = self.live.interrupt.raised().await;
+            tokio::time::sleep(PATIENCE).await;
+            let backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for pid in backends {
+                operations::end_backend(&self.engine.control.pool, pid).await;
+            }
+            tokio::time::sleep(PATIENCE).await;
+            why
+        };
+        tokio::select! {
+            biased;
+            result = work => result,
+            why = given_up => Err(why),
         }
     }
 

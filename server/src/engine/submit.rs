@@ -34,7 +34,7 @@ impl Engine {
     pub(crate) async fn submit(self: &Arc<Self>, request: Request, permit: &Permit) -> Result<Uuid, Fault> {
         // Apart from the call: a caller that goes away between the lock and the record leaves nothing half-done.
         let (engine, permit) = (Arc::clone(self), permit.clone());
-        let accepting = tokio::spawn(async move { engine.accept(request, &permit).await });
+        let accepting = self.operations.spawn(async move { engine.accept(request, &permit).await });
         accepting.await.map_err(|e| Fault::new(Reason::Internal, format!("accepting the operation: {e}")))?
     }
 
@@ -94,7 +94,9 @@ impl Engine {
             }
         };
         let live = self.live.enter(id);
-        let run = Run { engine: Arc::clone(&self), owner, request, target, chains, live, lock_request };
+        let backends = Arc::default();
+        let run =
+            Run { engine: Arc::clone(&self), owner, request, target, chains, live, lock_request, backends };
         self.operations.spawn(run.to_end(lock));
         Ok(id)
     }
@@ -158,7 +160,8 @@ impl Engine {
     }
 
     async fn check_enrolment(&self, request: &Request, target: &Target) -> Result<(), Fault> {
-        if !request.verb.is_destructive() || request.dry_run || target.profile.self_enroll {
+        let says_what = request.verb.is_destructive() || !request.client_chains.is_empty();
+        if !says_what || request.reads_only() || target.profile.self_enroll {
             return Ok(());
         }
         if targets::is_enrolled(&self.control, target.database()).await? {

@@ -36,6 +36,8 @@ enum About<'a> {
     Nothing,
     /// One target, by name; it may not exist.
     Target(&'a str),
+    /// The target of an operation that was found; it may be another daemon's, whose rules are not known here.
+    Known(&'a str),
 }
 
 impl Door {
@@ -56,6 +58,10 @@ impl Door {
         let subject = match about {
             About::Nothing => None,
             About::Target(name) => Some(self.subject(name, &subjects)),
+            About::Known(name) if self.engine.target(name).is_err() => {
+                Some(Subject { target: name.to_owned(), local: false })
+            }
+            About::Known(name) => Some(self.subject(name, &subjects)),
         };
         let method = format!("resetd.v1.{method}");
         let decision = self.engine.policy.authorize(&method, &principal, subject.as_ref(), &subjects, lesser);

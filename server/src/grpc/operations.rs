@@ -46,6 +46,10 @@ impl Operations {
         let call = Request::from_parts(metadata, extensions, ());
         let lesser = request.reads_only().then_some(Role::Operator);
         let permit = self.0.authorize(method, &call, About::Target(&request.target), lesser)?;
+        if !request.client_chains.is_empty() && !request.reads_only() {
+            // Who sends revisions says what is executed, as a reset does at least.
+            self.0.authorize("OperationService/Run", &call, About::Target(&request.target), None)?;
+        }
         request.target = self.0.engine.target(&request.target).map_err(status)?.name.clone();
         let id = self.0.engine.submit(request, &permit).await.map_err(status)?;
         Ok(self.follow(id, 1, wrap))
@@ -78,7 +82,7 @@ impl Operations {
             Err(error) => Err(Fault::from(error)),
         };
         let target = known.as_ref().map(|o| o.target.clone()).unwrap_or_default();
-        let permit = self.0.authorize(method, call, About::Target(&target), None)?;
+        let permit = self.0.authorize(method, call, About::Known(&target), None)?;
         let operation = known.map_err(status)?;
         Ok((permit, operation.id))
     }

@@ -3,6 +3,7 @@
 use model::{
     chain::ChainSet,
     fault::Fault,
+    finding::Finding,
     matrix::Matrix,
     plan::{LockTable, Observation, ObservedSchema},
     sql::StatementKind,
@@ -36,8 +37,13 @@ pub(crate) struct Look<'a> {
 pub(crate) async fn observe(connection: &mut PgConnection, look: &Look<'_>) -> Result<Observation, Fault> {
     let names: Vec<String> = look.matrix.managed_schemas().into_iter().map(str::to_owned).collect();
     let mut observed = database(connection).await?;
-    observed.schemas = schemas(connection, &names).await?;
-    versions(connection, &mut observed.schemas).await?;
+    let (schemas, unreadable) = schemas(connection, &names).await?;
+    observed.schemas = schemas;
+    match unreadable.is_empty() || !look.changes {
+        true => versions(connection, &mut observed.schemas).await?,
+        // What cannot be read is told with everything else that is missing; nothing is concluded from it.
+        false => observed.findings.extend(unreadable.iter().map(|s| not_readable(s, &observed.role))),
+    }
     if look.changes {
         change(connection, look, &mut observed).await?;
     }
@@ -65,7 +71,8 @@ async fn change(
     if let Some(chains) = look.chains {
         observed.existing_roles = existing_roles(connection, chains).await?;
     }
-    observed.findings = preflight::findings(connection, look, observed, &radius).await?;
+    let found = preflight::findings(connection, look, observed, &radius).await?;
+    observed.findings.extend(found);
     observed.findings.extend(extensions.findings);
     observed.outside = radius.outside;
     observed.moves = extensions.moves;
@@ -84,11 +91,16 @@ async fn database(connection: &mut PgConnection) -> Result<Observation, Fault> {
     Ok(Observation { database_oid: u32::try_from(oid).unwrap_or_default(), role, ..Observation::default() })
 }
 
-type SchemaRow = (String, Option<String>, Vec<String>, i64, i64, i64);
+type SchemaRow = (String, Option<String>, Vec<String>, i64, i64, i64, bool);
 
 /// Rows and bytes are estimates that lock nothing: `pg_relation_size` would open every table. Who may look at files gets
 /// the size of each relation's first segment where the catalog's page count is behind.
-async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<ObservedSchema>, Fault> {
+///
+/// Beside the schemas: the names of those whose `alembic_version` the role may not read.
+async fn schemas(
+    connection: &mut PgConnection,
+    names: &[String],
+) -> Result<(Vec<ObservedSchema>, Vec<String>), Fault> {
     let looking = |e: sqlx::Error| work_fault("looking at the schemas", &e);
     let sees_files: bool = sqlx::query_scalar(
         "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_stat_file(text,boolean)', 'EXECUTE')",
@@ -108,7 +120,10 @@ async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<
                 coalesce(pg_catalog.sum({bytes}), 0)::pg_catalog.int8,
                 coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_tuples_inserted(c.oid)
                     + pg_catalog.pg_stat_get_tuples_updated(c.oid) + pg_catalog.pg_stat_get_tuples_deleted(c.oid))
-                    FILTER (WHERE c.relkind = 'r'), 0)::pg_catalog.int8
+                    FILTER (WHERE c.relkind = 'r'), 0)::pg_catalog.int8,
+                coalesce(pg_catalog.bool_and(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+                    AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))
+                    FILTER (WHERE c.relname = 'alembic_version'), true)
            FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY w(name, place)
            LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = w.name
            LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
@@ -116,18 +131,29 @@ async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<
     );
     let rows: Vec<SchemaRow> =
         sqlx::query_as(AssertSqlSafe(sql)).bind(names).fetch_all(connection).await.map_err(looking)?;
-    Ok(rows
-        .into_iter()
-        .map(|(name, owner, tables, estimated_rows, bytes, written)| ObservedSchema {
-            name,
-            owner,
-            tables,
-            estimated_rows,
-            bytes,
-            written,
-            ..ObservedSchema::default()
-        })
-        .collect())
+    let unreadable = rows.iter().filter(|row| !row.6).map(|row| row.0.clone()).collect();
+    let schema = |(name, owner, tables, estimated_rows, bytes, written, _)| ObservedSchema {
+        name,
+        owner,
+        tables,
+        estimated_rows,
+        bytes,
+        written,
+        ..ObservedSchema::default()
+    };
+    Ok((rows.into_iter().map(schema).collect(), unreadable))
+}
+
+fn not_readable(schema: &str, role: &str) -> Finding {
+    let (schema_name, role_name) = (Ident(schema), Ident(role));
+    Finding::error(
+        "VERSION_UNREADABLE",
+        format!("{schema}.alembic_version"),
+        format!("role {role} may not read it"),
+        format!(
+            "GRANT USAGE ON SCHEMA {schema_name} TO {role_name}; GRANT SELECT ON {schema_name}.alembic_version TO {role_name}"
+        ),
+    )
 }
 
 /// Reads `alembic_version` of every schema that has one, in one query.

@@ -11,7 +11,7 @@ use super::error;
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Settings of every session. They travel in the startup packet, so that `RESET ALL` returns to them.
-const SETTINGS: [(&str, &str); 11] = [
+const SETTINGS: [(&str, &str); 12] = [
     ("client_connection_check_interval", "500ms"),
     ("idle_session_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
@@ -21,6 +21,7 @@ const SETTINGS: [(&str, &str); 11] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "5000"),
     ("standard_conforming_strings", "on"),
+    ("synchronous_commit", "on"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
 ];

@@ -67,7 +67,7 @@ impl Control {
         let pool = PgPoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(10))
-            .connect_lazy_with(options.clone());
+            .connect_lazy_with(pooled(&options));
         Ok(Self {
             pool,
             options,
@@ -83,6 +83,11 @@ impl Control {
     /// The control database does not answer.
     pub(crate) async fn connection(&self) -> Result<impl std::ops::DerefMut<Target = PgConnection>, Fault> {
         self.pool.acquire().await.map_err(control_fault)
+    }
+
+    /// Options of a session in another database of the cluster, as the daemon's control role.
+    pub(crate) fn options_of(&self, database: &str) -> PgConnectOptions {
+        self.options.clone().database(database)
     }
 
     /// Options of a session of its own in the control database.
@@ -101,6 +106,11 @@ impl Control {
             .map_err(control_fault)?;
         Ok(super::time::from_micros(micros))
     }
+}
+
+/// Shared sessions must not stay in a transaction, whatever becomes of who used them.
+fn pooled(options: &PgConnectOptions) -> PgConnectOptions {
+    options.clone().options([("idle_in_transaction_session_timeout", "10s")])
 }
 
 /// The chain that is compiled in.
@@ -168,7 +178,13 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
         .execute(&mut *connection)
         .await
         .map_err(control_fault)?;
-    run(connection, "CREATE SCHEMA IF NOT EXISTS resetd").await?;
+    let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regnamespace('resetd') IS NOT NULL")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(control_fault)?;
+    if !there {
+        run(connection, "CREATE SCHEMA resetd").await?;
+    }
     let history = history(connection).await?;
     if let Some(unknown) = history.unknown(&[&chain]).first() {
         return Err(Fault::new(

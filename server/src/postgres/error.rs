@@ -43,11 +43,17 @@ pub(crate) fn message(error: &sqlx::Error) -> String {
 
 /// An error on one of the daemon's own connections to the control database.
 pub(crate) fn control_fault(error: sqlx::Error) -> Fault {
+    let hint = match sqlstate(&error) {
+        Some("42501") => "grant the daemon's role what is missing in the control database",
+        Some("53300") => "PostgreSQL has no connection left: end some, or raise max_connections",
+        Some("28P01" | "28000") => "the role or its password is wrong",
+        _ => "check that PostgreSQL runs and accepts connections; `resetd check` tells more",
+    };
     Fault::new(
         Reason::ControlUnavailable,
         format!("the control database does not answer: {}", message(&error)),
     )
-    .hint("check that PostgreSQL runs and accepts connections; `resetd check` tells more")
+    .hint(hint)
     .at(SqlSite { sqlstate: sqlstate(&error).map(str::to_owned), ..SqlSite::default() })
 }
 
@@ -64,6 +70,11 @@ pub(crate) fn work_fault(doing: &str, error: &sqlx::Error) -> Fault {
         .at(site);
     }
     match sqlstate(error) {
+        Some("55P03" | "40P01") => {
+            Fault::new(Reason::Blocked, format!("{doing}: other sessions hold what is needed: {told}"))
+                .hint("end those sessions, or raise `lock_patience` in the profile; nothing was changed")
+                .at(site)
+        }
         Some("53200") => Fault::new(
             Reason::PreflightFailed,
             format!("PostgreSQL has no room for more locks while {doing}"),

@@ -380,6 +380,21 @@ pub(crate) async fn refuse_in(work: &mut Work, schemas: &[&str]) -> Result<(), F
         .with("schema", schema))
 }
 
+/// The oids of extensions that are to be moved.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn oids(connection: &mut PgConnection, moves: &[ExtensionMove]) -> Result<Vec<i64>, Fault> {
+    let names: Vec<&str> = moves.iter().map(|m| m.extension.as_str()).collect();
+    sqlx::query_scalar(
+        "SELECT e.oid::pg_catalog.int8 FROM pg_catalog.pg_extension e WHERE e.extname = ANY($1)",
+    )
+    .bind(names)
+    .fetch_all(connection)
+    .await
+    .map_err(|e| work_fault("looking for extensions", &e))
+}
+
 /// Moves extensions out of managed schemas.
 ///
 /// # Errors

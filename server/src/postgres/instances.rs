@@ -17,6 +17,9 @@ use super::{
 /// How often the presence is checked, and how long a lost one pauses before it is renewed.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// How long the session may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
 /// The presence of this daemon.
 pub(crate) struct Presence {
     connection: PgConnection,
@@ -60,7 +63,8 @@ impl Presence {
                 }
                 () = tokio::time::sleep(HEARTBEAT) => {}
             }
-            if sqlx::raw_sql("SELECT 1").execute(&mut self.connection).await.is_ok() {
+            let beat = sqlx::raw_sql("SELECT 1").execute(&mut self.connection);
+            if matches!(tokio::time::timeout(ANSWER_LIMIT, beat).await, Ok(Ok(_))) {
                 continue;
             }
             match Self::enter(&control, self.instance).await {
@@ -71,7 +75,7 @@ impl Presence {
     }
 }
 
-/// Whether somebody holds an instance's lock.
+/// Whether some session holds a key: a daemon's own, or that of one of its operations.
 ///
 /// # Errors
 /// The control database does not answer.

@@ -8,7 +8,7 @@ use model::{
     event::{Event, EventKind, Finished},
     fault::{Fault, Reason},
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{error::control_fault, time};
@@ -115,20 +115,6 @@ fn decode(operation: Uuid, (sequence, at, body): (i64, i64, String)) -> Result<E
     Ok(Event { sequence: sequence.unsigned_abs(), operation, at: time::from_micros(at), kind })
 }
 
-async fn begin(connection: &mut PgConnection) -> Result<(), Fault> {
-    sqlx::raw_sql("BEGIN").execute(connection).await.map(|_| ()).map_err(control_fault)
-}
-
-/// Ends a transaction of the journal: all of it or nothing.
-async fn end<T>(connection: &mut PgConnection, result: Result<T, Fault>) -> Result<T, Fault> {
-    let sql = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    let ended = sqlx::raw_sql(sql).execute(connection).await.map_err(control_fault);
-    match (result, ended) {
-        (Ok(value), Ok(_)) => Ok(value),
-        (Err(fault), _) | (Ok(_), Err(fault)) => Err(fault),
-    }
-}
-
 /// Stores, as one, that the commit of `transaction` comes next, and the end and report that it will have. From here on
 /// the operation cannot be cancelled.
 ///
@@ -140,9 +126,9 @@ pub(crate) async fn prepare_commit(
     transaction: &str,
     make: MakeEnding<'_>,
 ) -> Result<(), Fault> {
-    begin(connection).await?;
-    let result = prepare_commit_within(connection, owner, transaction, make).await;
-    end(connection, result).await
+    let mut within = connection.begin().await.map_err(control_fault)?;
+    prepare_commit_within(&mut within, owner, transaction, make).await?;
+    within.commit().await.map_err(control_fault)
 }
 
 async fn prepare_commit_within(
@@ -202,9 +188,9 @@ pub(crate) async fn finish(
     owner: Owner,
     make: MakeEnding<'_>,
 ) -> Result<(), Fault> {
-    begin(connection).await?;
-    let result = finish_within(connection, owner, make).await;
-    end(connection, result).await
+    let mut within = connection.begin().await.map_err(control_fault)?;
+    finish_within(&mut within, owner, make).await?;
+    within.commit().await.map_err(control_fault)
 }
 
 /// As [`finish`], inside a transaction of the caller.
@@ -226,14 +212,11 @@ pub(crate) async fn finish_within(
 /// # Errors
 /// As [`finish`].
 pub(crate) async fn finish_prepared(connection: &mut PgConnection, owner: Owner) -> Result<(), Fault> {
-    begin(connection).await?;
-    let result = async {
-        hold_row(connection, owner).await?;
-        let ending = prepared(connection, owner.operation).await?;
-        write_end(connection, owner, ending).await
-    }
-    .await;
-    end(connection, result).await
+    let mut within = connection.begin().await.map_err(control_fault)?;
+    hold_row(&mut within, owner).await?;
+    let ending = prepared(&mut within, owner.operation).await?;
+    write_end(&mut within, owner, ending).await?;
+    within.commit().await.map_err(control_fault)
 }
 
 /// Locks the operation's row: whoever comes second sees the end of the first.
@@ -252,7 +235,8 @@ async fn hold_row(connection: &mut PgConnection, owner: Owner) -> Result<(), Fau
 async fn prepared(connection: &mut PgConnection, operation: Uuid) -> Result<Ending, Fault> {
     let (report, finished): (String, String) = sqlx::query_as(
         "SELECT prepared_report, prepared_end::text FROM resetd.operation
-          WHERE id = $1 AND prepared_report IS NOT NULL AND prepared_end IS NOT NULL",
+          WHERE id = $1 AND prepared_report IS NOT NULL AND prepared_end IS NOT NULL
+            AND pg_catalog.pg_xact_status(work_xid) = 'committed'",
     )
     .bind(operation)
     .fetch_one(connection)

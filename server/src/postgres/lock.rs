@@ -12,6 +12,7 @@ use model::{
 };
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
@@ -169,11 +170,14 @@ impl LockSession {
             true => "SELECT pg_catalog.pg_advisory_lock_shared($1)",
             false => "SELECT pg_catalog.pg_advisory_lock($1)",
         };
-        let (key, pid) = (self.key.0, self.pid);
-        let mut waiting = tokio::spawn(async move {
+        let (key, operation_key, pid) = (self.key.0, self.operation_key.0, self.pid);
+        // The operation's own key first: who holds it lives. Dropped, the waiter is gone as well.
+        let mut waiting = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut connection = connection.lock().await;
+            let own = sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)").bind(operation_key);
+            own.execute(&mut *connection).await?;
             sqlx::query(sql).bind(key).execute(&mut *connection).await.map(|_| ())
-        });
+        }));
         let limit = async {
             match wait {
                 Wait::AtMost(limit) => tokio::time::sleep(limit).await,
@@ -187,7 +191,7 @@ impl LockSession {
                 biased;
                 granted = &mut waiting => {
                     return match granted {
-                        Ok(Ok(())) => self.lock_operation(&mut *self.connection.lock().await).await,
+                        Ok(Ok(())) => Ok(()),
                         Ok(Err(error)) => Err(control_fault(error)),
                         Err(_) => Err(Fault::new(Reason::Internal, "the waiter for the lock ended by itself")),
                     };

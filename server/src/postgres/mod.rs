@@ -41,5 +41,6 @@ pub(crate) type Connection = sqlx::PgConnection;
 /// # Errors
 /// `BLOCKED`, an interrupt, or what PostgreSQL said.
 async fn patient(work: &mut work::Work, label: &str, sql: &str) -> Result<(), model::fault::Fault> {
-    work.patiently(label, &[sql], &|_, failed| error::work_fault(label, &failed.error)).await
+    work.patiently(label, &[sql], &|_, failed| error::work_fault(label, &failed.error)).await?;
+    work.keep_step().await
 }

@@ -5,7 +5,7 @@ use model::{
     fault::{Fault, Reason},
     operation::{End, Operation, Request, State},
 };
-use sqlx::{PgConnection, PgPool, Row as _, postgres::PgRow};
+use sqlx::{Connection as _, PgConnection, PgPool, Row as _, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
@@ -47,20 +47,15 @@ pub(crate) async fn record(
     new: &NewOperation<'_>,
     events: Vec<EventKind>,
 ) -> Result<bool, Fault> {
-    sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(control_fault)?;
-    let recorded = async {
-        if !insert(connection, new).await? {
-            return Ok(false);
-        }
-        for event in events {
-            journal::append(connection, new.owner, event).await?;
-        }
-        Ok(true)
+    let mut transaction = connection.begin().await.map_err(control_fault)?;
+    if !insert(&mut transaction, new).await? {
+        return Ok(false);
     }
-    .await;
-    let sql = if matches!(recorded, Ok(true)) { "COMMIT" } else { "ROLLBACK" };
-    sqlx::raw_sql(sql).execute(connection).await.map_err(control_fault)?;
-    recorded
+    for event in events {
+        journal::append(&mut transaction, new.owner, event).await?;
+    }
+    transaction.commit().await.map_err(control_fault)?;
+    Ok(true)
 }
 
 async fn insert(connection: &mut PgConnection, new: &NewOperation<'_>) -> Result<bool, Fault> {
@@ -278,12 +273,11 @@ pub(crate) async fn report(pool: &PgPool, id: Uuid) -> Result<Option<String>, Fa
 /// # Errors
 /// The control database does not answer.
 pub(crate) async fn request_cancel(pool: &PgPool, id: Uuid, event: EventKind) -> Result<Option<bool>, Fault> {
-    let mut connection = pool.acquire().await.map_err(control_fault)?;
-    sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(control_fault)?;
-    let asked = request_cancel_within(&mut connection, id, event).await;
-    let sql = if asked.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    sqlx::raw_sql(sql).execute(&mut *connection).await.map_err(control_fault)?;
-    asked
+    // Dropped half-way, it is rolled back: nothing stays open on a shared session.
+    let mut transaction = pool.begin().await.map_err(control_fault)?;
+    let asked = request_cancel_within(&mut transaction, id, event).await?;
+    transaction.commit().await.map_err(control_fault)?;
+    Ok(asked)
 }
 
 async fn request_cancel_within(
@@ -326,7 +320,7 @@ pub(crate) async fn cancel_requested(pool: &PgPool, id: Uuid) -> Result<bool, Fa
     Ok(asked.unwrap_or(false))
 }
 
-/// An operation whose daemon is gone.
+/// An operation that has not ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Orphan {
     pub(crate) owner: Owner,
@@ -334,40 +328,44 @@ pub(crate) struct Orphan {
     pub(crate) database: String,
     pub(crate) reads_only: bool,
     pub(crate) waiting: bool,
-    pub(crate) work_xid: Option<String>,
+    /// How long ago it was recorded, in seconds.
+    pub(crate) age_seconds: f64,
     pub(crate) build_database: Option<String>,
 }
 
-type OrphanRow = (Uuid, Uuid, String, String, bool, String, Option<String>, Option<String>);
+type OrphanRow = (Uuid, Uuid, String, String, bool, String, f64, Option<String>);
 
-/// Operations of other instances that have not ended. Whether those instances live is another question.
+/// Operations that have not ended. Whether their daemons live is another question.
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn of_other_instances(pool: &PgPool, instance: Uuid) -> Result<Vec<Orphan>, Fault> {
+pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, Fault> {
     let rows: Vec<OrphanRow> = sqlx::query_as(
-        "SELECT id, instance, target, database, reads_only, state, work_xid::text, build_database FROM resetd.operation
-          WHERE state <> 'finished' AND instance <> $1 ORDER BY id",
+        "SELECT id, instance, target, database, reads_only, state,
+                extract(epoch FROM clock_timestamp() - created_at)::float8, build_database
+           FROM resetd.operation WHERE state <> 'finished' ORDER BY id",
     )
-    .bind(instance)
     .fetch_all(pool)
     .await
     .map_err(control_fault)?;
     Ok(rows
         .into_iter()
-        .map(|(operation, instance, target, database, reads_only, state, work_xid, build_database)| Orphan {
-            build_database,
-            owner: Owner { operation, instance },
-            target,
-            database,
-            reads_only,
-            waiting: state == State::Waiting.as_str(),
-            work_xid,
+        .map(|(operation, instance, target, database, reads_only, state, age_seconds, build_database)| {
+            Orphan {
+                build_database,
+                owner: Owner { operation, instance },
+                target,
+                database,
+                reads_only,
+                waiting: state == State::Waiting.as_str(),
+                age_seconds,
+            }
         })
         .collect())
 }
 
-/// Makes an orphan this daemon's own, so that only this daemon can end it.
+/// Makes an orphan this daemon's own, so that only this daemon can end it, and gives the transaction that it was about
+/// to commit, as it is then. Without the target's lock only what changes nothing can be adopted. `None`: it cannot.
 ///
 /// # Errors
 /// The control database does not answer.
@@ -375,17 +373,20 @@ pub(crate) async fn adopt(
     connection: &mut PgConnection,
     owner: Owner,
     instance: Uuid,
-) -> Result<bool, Fault> {
-    let adopted = sqlx::query(
-        "UPDATE resetd.operation SET instance = $3 WHERE id = $1 AND instance = $2 AND state <> 'finished'",
+    locked: bool,
+) -> Result<Option<Option<String>>, Fault> {
+    sqlx::query_scalar(
+        "UPDATE resetd.operation SET instance = $3
+          WHERE id = $1 AND instance = $2 AND state <> 'finished' AND ($4 OR state = 'waiting' OR reads_only)
+         RETURNING work_xid::text",
     )
     .bind(owner.operation)
     .bind(owner.instance)
     .bind(instance)
-    .execute(connection)
+    .bind(locked)
+    .fetch_optional(connection)
     .await
-    .map_err(control_fault)?;
-    Ok(adopted.rows_affected() == 1)
+    .map_err(control_fault)
 }
 
 /// What became of a transaction, asked in the control database: ids are the cluster's.

@@ -43,7 +43,7 @@ async fn missing_rights(
     .map_err(lost)?;
     let owners: Vec<(String, String)> = sqlx::query_as(
         "SELECT n.nspname::text, pg_catalog.pg_get_userbyid(n.nspowner)::text FROM pg_catalog.pg_namespace n
-          WHERE n.nspname = ANY($1) AND NOT pg_catalog.pg_has_role(current_user, n.nspowner, 'MEMBER') ORDER BY 1",
+          WHERE n.nspname = ANY($1) AND NOT pg_catalog.pg_has_role(current_user, n.nspowner, 'USAGE') ORDER BY 1",
     )
     .bind(schemas)
     .fetch_all(connection)

@@ -14,7 +14,7 @@ use super::{
     error::{control_fault, database_error, is_disconnect, message, sqlstate, work_fault},
     ident::{self, Ident, Literal},
     lock::LockSession,
-    work::{MessageError, Work},
+    work::{LOCK_TIMEOUT, MessageError, Work},
 };
 
 /// How much of a statement is shown in an error.
@@ -51,8 +51,10 @@ pub(crate) async fn apply(
     .await?;
     let took = started.elapsed();
     work.still_in_transaction(&revision.file).await?;
+    work.keep_step().await?;
     let doing = format!("settling {label}");
-    work.message(&epilogue(place)).await.map_err(|e| match sqlstate(&e.error) {
+    let epilogue = epilogue(work, place).await?;
+    work.message(&epilogue).await.map_err(|e| match sqlstate(&e.error) {
         Some(code) if code.starts_with("23") => revision_fault(place, revision, &e),
         _ => work_fault(&doing, &e.error),
     })?;
@@ -108,7 +110,9 @@ fn bare(prologue: &str) -> String {
 /// The session was lost.
 pub(crate) async fn leave(work: &mut Work) -> Result<(), Fault> {
     let place = Place { schema: "pg_catalog", search_path: &["pg_catalog"], owner: None };
-    work.message(&prologue(&place)).await.map(|_| ()).map_err(|e| work_fault("leaving the chains", &e.error))
+    // Whatever is still deferred fires now, before the target is validated.
+    let epilogue = epilogue(work, &place).await?;
+    work.message(&epilogue).await.map(|_| ()).map_err(|e| work_fault("leaving the chains", &e.error))
 }
 
 /// Replays one revision on a plain connection: the daemon's own chain.
@@ -126,12 +130,34 @@ pub(crate) async fn apply_plain(
 fn prologue(place: &Place<'_>) -> String {
     let path = ident::list(place.search_path.iter().copied());
     let role = place.owner.map_or_else(|| "NONE".to_owned(), |o| Ident(o).to_string());
-    format!("RESET ALL; RESET SESSION AUTHORIZATION; SET LOCAL ROLE {role}; SET LOCAL search_path TO {path};")
+    format!(
+        "RESET ALL; RESET SESSION AUTHORIZATION; SET LOCAL ROLE {role}; SET LOCAL search_path TO {path}; \
+         SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';"
+    )
 }
 
-/// Fires what the revision deferred, while it can still be blamed, and takes back what it set.
-fn epilogue(place: &Place<'_>) -> String {
-    format!("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; {}", prologue(place))
+/// Fires what the revision deferred, while it can still be blamed, and takes back what it set. Constraints are named one
+/// by one: `ALL` would also hold for those that later revisions make, and would defer what is not initially deferred.
+async fn epilogue(work: &mut Work, place: &Place<'_>) -> Result<String, Fault> {
+    let rows: Vec<(String, String, bool)> = sqlx::query_as(
+        "SELECT n.nspname::text, c.conname::text, pg_catalog.bool_or(c.condeferred) FROM pg_catalog.pg_constraint c
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE c.condeferrable GROUP BY 1, 2 ORDER BY 1, 2",
+    )
+    .fetch_all(&mut work.connection)
+    .await
+    .map_err(|e| work_fault("looking at deferrable constraints", &e))?;
+    let names = |deferred: bool| -> Vec<String> {
+        let wanted = rows.iter().filter(|row| row.2 || !deferred);
+        wanted.map(|(schema, name, _)| format!("{}.{}", Ident(schema), Ident(name))).collect()
+    };
+    let mut sql = String::new();
+    for (deferred, word) in [(false, "IMMEDIATE"), (true, "DEFERRED")] {
+        let names = names(deferred);
+        if !names.is_empty() {
+            sql.push_str(&format!("SET CONSTRAINTS {} {word}; ", names.join(", ")));
+        }
+    }
+    Ok(format!("{sql}{}", prologue(place)))
 }
 
 /// What Alembic would write: one row per chain head.

@@ -7,8 +7,10 @@ use model::{
     finding::Finding,
     plan::{Plan, count},
 };
+use sqlx::{Connection as _, postgres::PgConnectOptions};
 
 use super::{
+    connect,
     error::work_fault,
     extensions,
     furniture::{self, Furniture},
@@ -28,24 +30,33 @@ pub(crate) struct ResetDone {
 ///
 /// # Errors
 /// `PLAN_CHANGED`, `BLOCKED`, `FURNITURE_LOST`, or what PostgreSQL said.
-pub(crate) async fn managed_schemas(work: &mut Work, plan: &Plan) -> Result<ResetDone, Fault> {
+pub(crate) async fn managed_schemas(
+    work: &mut Work,
+    target: &PgConnectOptions,
+    plan: &Plan,
+) -> Result<ResetDone, Fault> {
     let names: Vec<String> = plan.schemas.iter().map(|s| s.schema.clone()).collect();
     let existing: Vec<&str> = plan.schemas.iter().filter(|s| s.exists).map(|s| s.schema.as_str()).collect();
     let before = furniture::capture(&mut work.connection, &names).await?;
     lock_relations(work, &names).await?;
+    let staying = extensions::oids(&mut work.connection, &plan.extension_moves).await?;
     extensions::move_out(work, &plan.extension_moves).await?;
     let mut radius = walk::radius(&mut work.connection, &names, &[]).await?;
     furniture::spare(&before, &mut radius.outside);
-    if let Some(moved) = blast::difference(&plan.outside, &radius.outside) {
-        return Err(Fault::new(
-            Reason::PlanChanged,
-            format!("the blast radius changed while the operation waited for locks: {moved}"),
-        )
-        .hint("read a new --dry-run"));
-    }
+    same_radius(plan, &radius)?;
     if !existing.is_empty() {
         let drop = format!("DROP SCHEMA {} CASCADE", ident::list(existing.iter().copied()));
         patient(work, "the drop of the schemas", &drop).await?;
+        // Another session still sees everything that was there when the drop took its locks: what came to depend on the
+        // schemas while it waited was cascaded away, and must have been in the plan.
+        let mut witness = connect::open(&connect::options(target, "resetd witness", &[])).await?;
+        let seen = walk::radius(&mut witness, &names, &staying).await;
+        if let Err(error) = witness.close().await {
+            tracing::debug!(error = %super::error::message(&error), "closing the witness session");
+        }
+        let mut seen = seen?;
+        furniture::spare(&before, &mut seen.outside);
+        same_radius(plan, &seen)?;
     }
     for name in &names {
         create(work, name, before.iter().find(|f| f.schema() == name)).await?;
@@ -67,6 +78,15 @@ fn lost(plan: &Plan) -> Option<Finding> {
             "make again what is still needed",
         )
     })
+}
+
+fn same_radius(plan: &Plan, radius: &walk::Radius) -> Result<(), Fault> {
+    let Some(moved) = blast::difference(&plan.outside, &radius.outside) else { return Ok(()) };
+    Err(Fault::new(
+        Reason::PlanChanged,
+        format!("the blast radius changed while the operation waited for locks: {moved}"),
+    )
+    .hint("everything was rolled back; read a new --dry-run"))
 }
 
 fn reset_fact(schema: &model::plan::PlannedSchema) -> SchemaReset {

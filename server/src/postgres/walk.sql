@@ -48,11 +48,16 @@ named AS (
              WHEN i.type = 'domain constraint' THEN (
                 SELECT n.nspname FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
                   JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE c.oid = w.objid)
-             WHEN i.type IN ('cast', 'transform') THEN (
-                SELECT n.nspname FROM pg_catalog.pg_depend d
-                  JOIN pg_catalog.pg_type t ON d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = d.refobjid
-                  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-                 WHERE d.classid = w.classid AND d.objid = w.objid AND n.nspname = ANY($1::pg_catalog.text[]) LIMIT 1)
+             -- A cast that some other schema's type knows of is not the managed schemas' own.
+             WHEN i.type = 'cast' THEN (
+                SELECT CASE WHEN pg_catalog.bool_and(n.nspname = ANY($1::pg_catalog.text[] || '{pg_catalog}'::pg_catalog.text[]))
+                            THEN pg_catalog.max(n.nspname::pg_catalog.text) FILTER (WHERE n.nspname = ANY($1::pg_catalog.text[]))
+                            ELSE '' END
+                  FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_type t ON t.oid IN (c.castsource, c.casttarget)
+                  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE c.oid = w.objid)
+             WHEN i.type = 'transform' THEN (
+                SELECT n.nspname FROM pg_catalog.pg_transform f JOIN pg_catalog.pg_type t ON t.oid = f.trftype
+                  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE f.oid = w.objid)
            END::pg_catalog.text AS home,
            CASE w.classid
              WHEN 'pg_catalog.pg_class'::pg_catalog.regclass THEN w.objid

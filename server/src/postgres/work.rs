@@ -4,7 +4,7 @@
 //! its operation still holds the lock. If not, it never begins.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -24,7 +24,13 @@ use super::{
 };
 
 /// How long one lock may be waited for before the statement is taken back and tried again.
-const LOCK_TIMEOUT: &str = "500ms";
+pub(super) const LOCK_TIMEOUT: &str = "500ms";
+/// How long the end of a session may take.
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// How long a COMMIT may take before its truth is asked for elsewhere.
+const COMMIT_LIMIT: Duration = Duration::from_secs(60);
+/// How long a look or a cancel through the control database may take.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// How often a running statement is looked at from outside.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -42,6 +48,8 @@ pub(crate) struct WorkContext {
     pub(crate) patience: Duration,
     /// Where blockers are told.
     pub(crate) tell: Tell,
+    /// The backends that work for the operation: ended when they do not end by themselves.
+    pub(crate) backends: Arc<Mutex<Vec<i32>>>,
 }
 
 /// One transaction in the target.
@@ -70,12 +78,17 @@ impl Work {
         lock: &LockSession,
         context: WorkContext,
     ) -> Result<Self, Fault> {
-        let options = connect::options(target, &lock.application_name, &[("lock_timeout", LOCK_TIMEOUT)])
+        // Looks wait for locks as long as the operation has patience; steps that change something wait shortly, again and
+        // again.
+        let patience = format!("{}ms", context.patience.as_millis().max(1));
+        let options = connect::options(target, &lock.application_name, &[("lock_timeout", &patience)])
             .statement_cache_capacity(0);
         let mut connection = connect::open(&options).await?;
         let database = options.get_database().unwrap_or_default().to_owned();
         let pid = connect::refuse_pooler(&mut connection, &format!("database {database}")).await?;
-        take_key(&mut connection, lock).await?;
+        context.backends.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+        let begin = if lock.shared { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
+        take_key(&mut connection, lock, begin).await?;
         Ok(Self { connection, pid, transaction: String::new(), context, waited: Duration::ZERO })
     }
 
@@ -195,11 +208,21 @@ impl Work {
     }
 
     async fn step(&mut self, messages: &[&str]) -> Result<(), (usize, MessageError)> {
-        self.message("SAVEPOINT resetd_step").await.map_err(|e| (usize::MAX, e))?;
+        let begin = format!("SAVEPOINT resetd_step; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+        self.message(&begin).await.map_err(|e| (usize::MAX, e))?;
         for (index, message) in messages.iter().enumerate() {
             self.message(message).await.map_err(|e| (index, e))?;
         }
         Ok(())
+    }
+
+    /// Keeps what the last step did. Only sent once the step is known not to have left the transaction.
+    ///
+    /// # Errors
+    /// The session was lost.
+    pub(crate) async fn keep_step(&mut self) -> Result<(), Fault> {
+        let keep = self.message("RELEASE SAVEPOINT resetd_step").await;
+        keep.map(|_| ()).map_err(|e| work_fault("keeping a step", &e.error))
     }
 
     async fn take_back(&mut self) -> Result<(), Fault> {
@@ -243,16 +266,21 @@ impl Work {
     /// # Errors
     /// The session was lost, or the lock is not held any more.
     pub(crate) async fn restart(&mut self, lock: &LockSession) -> Result<(), Fault> {
-        take_key(&mut self.connection, lock).await?;
+        take_key(&mut self.connection, lock, "BEGIN").await?;
         self.assign_transaction().await
     }
 
     /// Rolls everything back and closes the session. A broken session has been rolled back by the server.
     pub(crate) async fn roll_back(mut self) {
-        if let Err(error) = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await {
-            tracing::debug!(error = %super::error::message(&error), "the work session was gone before its rollback");
+        let rolled_back = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection);
+        match tokio::time::timeout(END_LIMIT, rolled_back).await {
+            Ok(Ok(_)) => self.close().await,
+            Ok(Err(error)) => {
+                tracing::debug!(error = %super::error::message(&error), "the work session was gone before its rollback");
+            }
+            // Closing the socket makes the server end the session.
+            Err(_) => tracing::warn!(pid = self.pid, "the work session does not answer; it is dropped"),
         }
-        self.close().await;
     }
 
     /// Sends COMMIT. An error leaves open whether it happened: `pg_xact_status` decides.
@@ -260,25 +288,30 @@ impl Work {
     /// # Errors
     /// What the server or the driver said.
     pub(crate) async fn commit(mut self) -> Result<(), Fault> {
-        sqlx::raw_sql("COMMIT")
-            .execute(&mut self.connection)
-            .await
-            .map_err(|e| work_fault("committing", &e))?;
+        let committed = sqlx::raw_sql("COMMIT").execute(&mut self.connection);
+        match tokio::time::timeout(COMMIT_LIMIT, committed).await {
+            Ok(committed) => committed.map_err(|e| work_fault("committing", &e))?,
+            Err(_) => return Err(Fault::new(Reason::TargetUnreachable, "the commit was not answered")),
+        };
         self.close().await;
         Ok(())
     }
 
     async fn close(self) {
-        if let Err(error) = self.connection.close().await {
+        if let Ok(Err(error)) = tokio::time::timeout(END_LIMIT, self.connection.close()).await {
             tracing::debug!(error = %super::error::message(&error), "closing the work session");
         }
     }
 }
 
 /// Begins a transaction, takes the target's key first of all, and looks whether the lock is still held.
-async fn take_key(connection: &mut PgConnection, lock: &LockSession) -> Result<(), Fault> {
+async fn take_key(
+    connection: &mut PgConnection,
+    lock: &LockSession,
+    begin: &'static str,
+) -> Result<(), Fault> {
     let opening = |e: sqlx::Error| work_fault("opening the work session", &e);
-    sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(opening)?;
+    sqlx::raw_sql(begin).execute(&mut *connection).await.map_err(opening)?;
     sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock_shared($1)")
         .bind(lock.key.0)
         .execute(&mut *connection)
@@ -313,14 +346,15 @@ async fn lock_is_held(connection: &mut PgConnection, lock: &LockSession) -> sqlx
 }
 
 async fn cancel_backend(control: &PgPool, pid: i32) {
-    let sent = sqlx::query("SELECT pg_catalog.pg_cancel_backend($1)").bind(pid).execute(control).await;
-    if let Err(error) = sent {
+    let sent = sqlx::query("SELECT pg_catalog.pg_cancel_backend($1)").bind(pid).execute(control);
+    if let Ok(Err(error)) = tokio::time::timeout(LOOK_LIMIT, sent).await {
         tracing::warn!(pid, error = %super::error::message(&error), "the cancel could not be sent; it is tried again");
     }
 }
 
 async fn tell_blockers(context: &WorkContext, pid: i32) {
-    match blockers(&context.control, pid).await {
+    let Ok(looked) = tokio::time::timeout(LOOK_LIMIT, blockers(&context.control, pid)).await else { return };
+    match looked {
         Ok(blockers) if blockers.is_empty() => {}
         Ok(blockers) => (context.tell)(EventKind::Blocked { waiting: format!("backend {pid}"), blockers }),
         Err(fault) => tracing::debug!(%fault, "blockers could not be looked up"),

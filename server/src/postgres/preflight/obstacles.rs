@@ -19,11 +19,13 @@ pub(super) async fn prepared_transactions(
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT x.gid, x.owner::text, x.prepared::text FROM pg_catalog.pg_prepared_xacts x
           WHERE x.database = current_database() AND EXISTS (
-            SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
+            SELECT FROM pg_catalog.pg_locks t
+              JOIN pg_catalog.pg_locks l USING (virtualtransaction)
+              JOIN pg_catalog.pg_class c ON c.oid = l.relation
               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE l.locktype = 'relation' AND l.pid IS NULL AND n.nspname = ANY($1)
-               AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
-               AND l.virtualtransaction = '-1/' || x.transaction::text)
+             WHERE t.locktype = 'transactionid' AND t.transactionid = x.transaction AND t.pid IS NULL
+               AND l.locktype = 'relation' AND l.pid IS NULL AND n.nspname = ANY($1)
+               AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()))
           ORDER BY x.prepared",
     )
     .bind(reset)

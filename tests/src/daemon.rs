@@ -1,0 +1,314 @@
+//! Daemons of a test: in its own process, or as the real binary.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use resetd::config::{Config, ServeOptions};
+use tempfile::TempDir;
+use tokio::process::Child;
+
+use crate::{
+    api::Api,
+    client::{Output, Running},
+    eventually,
+    migrations::Migrations,
+    process, soon,
+    target::TestTarget,
+};
+
+/// What a daemon is started with.
+#[derive(Debug)]
+pub struct Setup {
+    folder: TempDir,
+    text: Option<String>,
+    env: BTreeMap<String, String>,
+    listen: Vec<String>,
+    profile: Option<String>,
+    migrations: Option<PathBuf>,
+}
+
+impl Setup {
+    /// A daemon for a target, with the target's own control database, on a loopback port, on a copy of the shipped chains.
+    #[must_use]
+    pub fn of(target: &TestTarget) -> Self {
+        let text = format!("[control]\ndatabase = \"{}\"\n", target.control);
+        let it = Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            text: Some(text),
+            env: BTreeMap::new(),
+            listen: vec!["127.0.0.1:0".to_owned()],
+            profile: None,
+            migrations: None,
+        };
+        it.env("BUTLERS_DATABASE_URL", &target.url()).and(target)
+    }
+
+    /// One more target.
+    #[must_use]
+    pub fn and(self, target: &TestTarget) -> Self {
+        let variable = format!("URL_OF_{}", target.name.to_uppercase());
+        let section = format!("\n[target.{}]\ndatabase_url_env = \"{variable}\"\n", target.name);
+        self.env(&variable, &target.url()).with(&section)
+    }
+
+    /// No configuration file: only `BUTLERS_DATABASE_URL`, and `./migrations` for a spawned daemon. Its control database is
+    /// `resetd`, which all such daemons share.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.text = None;
+        self
+    }
+
+    /// More text at the end of the configuration. The last section before it is `[target.NAME]`: a bare key goes there.
+    #[must_use]
+    pub fn with(mut self, more: &str) -> Self {
+        self.text.get_or_insert_default().push_str(more);
+        self
+    }
+
+    /// Another configuration altogether.
+    #[must_use]
+    pub fn config(mut self, text: &str) -> Self {
+        self.text = Some(text.to_owned());
+        self
+    }
+
+    /// A variable of the daemon's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Other chains than the shipped ones. They must live as long as the daemon.
+    #[must_use]
+    pub fn migrations(mut self, migrations: &Migrations) -> Self {
+        self.migrations = Some(migrations.path().to_owned());
+        self
+    }
+
+    /// Listens here instead; `unix:socket` is a path in the daemon's folder.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        let place = match address {
+            "unix:socket" => format!("unix:{}", self.folder.path().join("resetd.sock").display()),
+            address => address.to_owned(),
+        };
+        self.listen = vec![place];
+        self
+    }
+
+    /// `--profile NAME`.
+    #[must_use]
+    pub fn profile(mut self, name: &str) -> Self {
+        self.profile = Some(name.to_owned());
+        self
+    }
+
+    fn options(&self) -> ServeOptions {
+        let config = self.text.as_ref().map(|text| {
+            let path = self.folder.path().join("resetd.toml");
+            fs::write(&path, text).expect("a configuration can be written");
+            path
+        });
+        ServeOptions {
+            config,
+            listen: self.listen.clone(),
+            insecure_loopback: true,
+            port_file: Some(self.folder.path().join("port")),
+            migrations: self.migrations.clone(),
+            profile: self.profile.clone(),
+            embedded: None,
+        }
+    }
+
+    /// The copy of the shipped chains that is used when no others were named.
+    fn own_chains(&self) -> Migrations {
+        let chains = Migrations::shipped();
+        std::os::unix::fs::symlink(chains.path(), self.folder.path().join("migrations")).expect("a link");
+        chains
+    }
+
+    /// The checked configuration, or everything that is wrong with it.
+    pub fn load(&self) -> Result<Config, Vec<String>> {
+        let env = |name: &str| self.env.get(name).cloned();
+        Config::load(&self.options(), &env)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    /// Starts it in this process.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn start(mut self) -> Daemon {
+        let chains = self.own_chains();
+        self.migrations.get_or_insert_with(|| chains.path().to_owned());
+        let config = self.load().unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+        let daemon = soon("a daemon's start", resetd::daemon::Daemon::start(config)).await;
+        let daemon = daemon.unwrap_or_else(|error| panic!("the daemon does not start: {error:?}"));
+        let address = daemon.addresses()[0].clone();
+        Daemon { address, folder: self.folder, _chains: chains, body: Body::Within(Box::new(daemon)) }
+    }
+
+    /// Starts the binary and waits until it answers.
+    ///
+    /// # Panics
+    /// It was not built, or does not start.
+    pub async fn spawn(self) -> Daemon {
+        let chains = self.own_chains();
+        let mut command = process::command(process::binary("resetd"));
+        let options = self.options();
+        command.current_dir(self.folder.path()).envs(&self.env).arg("serve").arg("--insecure-loopback");
+        for address in &options.listen {
+            command.arg("--listen").arg(address);
+        }
+        let paths = [
+            ("--config", &options.config),
+            ("--port-file", &options.port_file),
+            ("--migrations", &options.migrations),
+        ];
+        for (flag, path) in paths {
+            if let Some(path) = path {
+                command.arg(flag).arg(path);
+            }
+        }
+        if let Some(profile) = &options.profile {
+            command.arg("--profile").arg(profile);
+        }
+        let log = File::create(self.folder.path().join("log")).expect("a log can be made");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("resetd can be run");
+        let body = Body::Apart(Box::new(tokio::sync::Mutex::new(child)));
+        let mut daemon = Daemon { address: String::new(), folder: self.folder, _chains: chains, body };
+        daemon.address = daemon.port().await;
+        daemon
+    }
+}
+
+enum Body {
+    Within(Box<resetd::daemon::Daemon>),
+    Apart(Box<tokio::sync::Mutex<Child>>),
+}
+
+/// A daemon that runs. A drop ends a spawned one at once, as SIGKILL does; one in this process ends with the test's runtime.
+pub struct Daemon {
+    /// `HOST:PORT` or `unix:PATH`.
+    pub address: String,
+    folder: TempDir,
+    _chains: Migrations,
+    body: Body,
+}
+
+impl Daemon {
+    async fn port(&self) -> String {
+        let path = self.folder.path().join("port");
+        eventually("the daemon writes its port file", || async {
+            if let Body::Apart(child) = &self.body
+                && let Ok(Some(status)) = child.lock().await.try_wait()
+            {
+                panic!("the daemon ended: {status}\n{}", self.log());
+            }
+            path.exists()
+        })
+        .await;
+        let text = fs::read_to_string(path).expect("the port file can be read");
+        text.lines().next().expect("it is written whole").to_owned()
+    }
+
+    /// Its folder: where its client works, too.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What a spawned daemon said.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Runs `resetctl` with words that are split at spaces.
+    pub async fn ctl(&self, line: &str) -> Output {
+        self.ctl_spawn(line).finish().await
+    }
+
+    /// Runs `resetctl`.
+    pub async fn ctl_args(&self, words: &[&str]) -> Output {
+        Running::start(self.folder.path(), &self.address, words).finish().await
+    }
+
+    /// Starts `resetctl`.
+    #[must_use]
+    pub fn ctl_spawn(&self, line: &str) -> Running {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        Running::start(self.folder.path(), &self.address, &words)
+    }
+
+    /// Raw clients on a new channel.
+    pub async fn api(&self) -> Api {
+        Api::connect(&self.address).await
+    }
+
+    fn child(&self) -> &tokio::sync::Mutex<Child> {
+        match &self.body {
+            Body::Apart(child) => child,
+            Body::Within(_) => panic!("a daemon in the test's own process has no signals: use spawn()"),
+        }
+    }
+
+    async fn signal(&self, signal: Signal) {
+        let pid = self.child().lock().await.id().and_then(|pid| i32::try_from(pid).ok()).expect("it runs");
+        kill(Pid::from_raw(pid), signal).expect("a child can be signalled");
+    }
+
+    async fn ended(&self) -> ExitStatus {
+        let mut child = self.child().lock().await;
+        soon("the daemon's end", child.wait()).await.expect("a child can be waited for")
+    }
+
+    /// SIGKILL, and waits for its end.
+    pub async fn kill(&self) {
+        self.signal(Signal::SIGKILL).await;
+        self.ended().await;
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub async fn terminate(&self) -> ExitStatus {
+        self.signal(Signal::SIGTERM).await;
+        self.ended().await
+    }
+
+    /// SIGSTOP.
+    pub async fn pause(&self) {
+        self.signal(Signal::SIGSTOP).await;
+    }
+
+    /// SIGCONT.
+    pub async fn resume(&self) {
+        self.signal(Signal::SIGCONT).await;
+    }
+
+    /// Ends it in order.
+    ///
+    /// # Panics
+    /// It does not end well.
+    pub async fn stop(self) {
+        match self.body {
+            Body::Within(daemon) => {
+                soon("the daemon's end", daemon.shut_down()).await.expect("the daemon ends well");
+            }
+            Body::Apart(_) => {
+                let status = self.terminate().await;
+                assert!(status.success(), "{status}\n{}", self.log());
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a database holds, for comparisons before and after: a dump, and the identities a dump does not show.
+
+use crate::{process, target::TestTarget, wait::soon};
+
+/// A relation with what tells it apart from one that looks the same.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Relation {
+    /// `schema.name`.
+    pub name: String,
+    /// Its oid: another one means that it was dropped and recreated.
+    pub oid: String,
+    /// Its file: another one means that it was rewritten or truncated.
+    pub file: String,
+    /// Its rows, counted; `NULL` where it is no table.
+    pub rows: String,
+}
+
+/// A dump and the identities.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct State {
+    /// `pg_dump --create`, with data.
+    pub dump: String,
+    /// Schemas by name and oid.
+    pub schemas: Vec<Vec<String>>,
+    /// Relations by name.
+    pub relations: Vec<Relation>,
+}
+
+const RELATIONS: &str = "
+SELECT n.nspname || '.' || c.relname, c.oid, c.relfilenode,
+       CASE WHEN c.relkind IN ('r', 'm') THEN (xpath('/row/c/text()',
+           query_to_xml(format('SELECT count(*) AS c FROM %I.%I', n.nspname, c.relname), false, true, '')))[1]::text END
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+ ORDER BY 1, 2";
+
+const SCHEMAS: &str = "SELECT nspname, oid FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_t%' ORDER BY 1";
+
+impl TestTarget {
+    /// `pg_dump` of schema, data, grants and database-level settings. Lines that differ from dump to dump are left out.
+    ///
+    /// # Panics
+    /// `pg_dump` is not there or fails.
+    pub async fn dump(&self) -> String {
+        let mut command = process::command("pg_dump");
+        command.args(["--create", "--no-password", "--dbname", &self.admin_url()]);
+        let output = soon("pg_dump", command.output()).await;
+        let output = output.unwrap_or_else(|error| panic!("pg_dump cannot be run: {error}"));
+        assert!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).expect("a dump in UTF-8");
+        // The key of \restrict (15.14 and later) is random.
+        let stays = |line: &&str| !line.starts_with("\\restrict ") && !line.starts_with("\\unrestrict ");
+        text.lines().filter(stays).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Every relation outside the system's schemas.
+    pub async fn snapshot(&self) -> Vec<Relation> {
+        let relation = |row: Vec<String>| {
+            let [name, oid, file, rows] = <[String; 4]>::try_from(row).expect("four columns");
+            Relation { name, oid, file, rows }
+        };
+        self.rows(RELATIONS).await.into_iter().map(relation).collect()
+    }
+
+    /// Everything that must be the same when nothing was changed.
+    pub async fn state(&self) -> State {
+        let (dump, schemas, relations) = tokio::join!(self.dump(), self.rows(SCHEMAS), self.snapshot());
+        State { dump, schemas, relations }
+    }
+}

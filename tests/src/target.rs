@@ -1,0 +1,204 @@
+//! Databases of one test each.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::{
+    eventually,
+    postgres::{MIGRATED, Postgres},
+    sql::{self, Session},
+};
+
+static NUMBER: AtomicU32 = AtomicU32::new(1);
+
+/// The password of restricted roles.
+const PASSWORD: &str = "restricted-secret";
+
+/// What a target shall be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Make<'a> {
+    /// The template database; `template0` when not said.
+    pub template: Option<&'a str>,
+    /// A part of the name, for guards that look at it.
+    pub named: Option<&'a str>,
+    /// The daemon's role is no superuser: it owns the database and what is in it, and may create databases.
+    pub restricted: bool,
+}
+
+impl Make<'_> {
+    /// From the template with six schemas at their heads and a few rows.
+    #[must_use]
+    pub fn migrated() -> Self {
+        Self { template: Some(MIGRATED), ..Self::default() }
+    }
+}
+
+/// A database of one test.
+#[derive(Clone, Debug)]
+pub struct TestTarget {
+    /// The target's name: that of the database.
+    pub name: String,
+    /// The database.
+    pub database: String,
+    /// The name of the control database that this test's daemons share.
+    pub control: String,
+    /// The role that daemons work as.
+    pub role: String,
+    /// The server.
+    pub postgres: Postgres,
+    password: String,
+}
+
+impl TestTarget {
+    /// A new, empty database.
+    pub async fn empty() -> Self {
+        Self::make(Make::default()).await
+    }
+
+    /// A database with six schemas at their heads and three rows in each `state`.
+    pub async fn migrated() -> Self {
+        Self::make(Make::migrated()).await
+    }
+
+    /// A database as wished, on the shared server.
+    pub async fn make(make: Make<'_>) -> Self {
+        Self::make_on(Postgres::shared().await, make).await
+    }
+
+    /// A database as wished.
+    pub async fn make_on(postgres: &Postgres, make: Make<'_>) -> Self {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let database = format!("butlers_{}{number}", make.named.map(|n| format!("{n}_")).unwrap_or_default());
+        let template = make.template.unwrap_or("template0");
+        let mut it = Self {
+            name: database.clone(),
+            control: format!("resetd_{number}"),
+            role: "postgres".to_owned(),
+            password: postgres.password.clone(),
+            postgres: postgres.clone(),
+            database,
+        };
+        sql::run(&postgres.url("postgres"), &format!("CREATE DATABASE {} TEMPLATE {template}", it.database))
+            .await;
+        if make.restricted {
+            it.role = format!("app_{number}");
+            it.password = PASSWORD.to_owned();
+            it.sql(&restrict(&it.role, &it.database)).await;
+        }
+        it
+    }
+
+    /// What a daemon connects with.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.postgres.url_of(&self.role, &self.password, &self.database)
+    }
+
+    /// The same over TCP, where the password is proved.
+    #[must_use]
+    pub fn tcp_url(&self) -> String {
+        self.postgres.tcp_url_of(&self.role, &self.password, &self.database)
+    }
+
+    /// The superuser's URL of this database.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        self.postgres.url(&self.database)
+    }
+
+    /// Any number of statements, as the superuser.
+    pub async fn sql(&self, sql: &str) {
+        sql::run(&self.admin_url(), sql).await;
+    }
+
+    /// Any number of statements whose error is the caller's business.
+    ///
+    /// # Errors
+    /// What PostgreSQL said.
+    pub async fn try_sql(&self, sql: &str) -> Result<(), sqlx::Error> {
+        sql::try_run(&self.admin_url(), sql).await
+    }
+
+    /// The rows of a query, as text; NULL is `NULL`.
+    pub async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        sql::rows(&self.admin_url(), sql).await
+    }
+
+    /// The first column of a query.
+    pub async fn column(&self, sql: &str) -> Vec<String> {
+        let first = |row: Vec<String>| row.into_iter().next().expect("a query has columns");
+        self.rows(sql).await.into_iter().map(first).collect()
+    }
+
+    /// The first cell of a query.
+    pub async fn value(&self, sql: &str) -> String {
+        self.column(sql).await.into_iter().next().unwrap_or_else(|| panic!("no row: {sql}"))
+    }
+
+    /// Whether a condition holds now.
+    pub async fn holds(&self, sql: &str) -> bool {
+        self.value(sql).await == "t"
+    }
+
+    /// Waits, bounded, until a condition holds.
+    pub async fn until(&self, sql: &str) {
+        let mut session = self.session().await;
+        let session = &mut session;
+        let cell = tokio::sync::Mutex::new(session);
+        eventually(sql, || async {
+            let rows = cell.lock().await.rows(sql).await;
+            rows.first().and_then(|row| row.first()).is_some_and(|cell| cell == "t")
+        })
+        .await;
+    }
+
+    /// The rows of a query in the control database.
+    pub async fn control_rows(&self, sql: &str) -> Vec<Vec<String>> {
+        sql::rows(&self.postgres.url(&self.control), sql).await
+    }
+
+    /// Statements in the control database.
+    pub async fn control_sql(&self, sql: &str) {
+        sql::run(&self.postgres.url(&self.control), sql).await;
+    }
+
+    /// A session of the superuser.
+    pub async fn session(&self) -> Session {
+        Session::open(&self.admin_url()).await
+    }
+
+    /// A session in the control database.
+    pub async fn control_session(&self) -> Session {
+        Session::open(&self.postgres.url(&self.control)).await
+    }
+
+    /// A session of the daemon's role.
+    pub async fn role_session(&self) -> Session {
+        Session::open(&self.url()).await
+    }
+
+    /// Waits until a session of the target waits for a lock behind the given backend.
+    pub async fn until_blocked_by(&self, pid: i32) {
+        self.until(&format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity a WHERE {pid} = ANY (pg_blocking_pids(a.pid)))"
+        ))
+        .await;
+    }
+}
+
+/// A role of its own that owns the database and everything in it.
+fn restrict(role: &str, database: &str) -> String {
+    format!(
+        "CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{PASSWORD}';
+         ALTER DATABASE {database} OWNER TO {role};
+         DO $$ DECLARE it record; BEGIN
+           FOR it IN SELECT nspname FROM pg_namespace
+             WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'public') LOOP
+             EXECUTE format('ALTER SCHEMA %I OWNER TO {role}', it.nspname);
+           END LOOP;
+           FOR it IN SELECT c.oid::regclass AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' AND c.relkind IN ('r', 'p', 'v', 'm') LOOP
+             EXECUTE format('ALTER TABLE %s OWNER TO {role}', it.name);
+           END LOOP;
+         END $$"
+    )
+}
