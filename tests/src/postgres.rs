@@ -15,6 +15,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("max_prepared_transactions", "10"),
     ("shared_buffers", "64MB"),
     ("autovacuum", "off"),
+    ("wal_level", "logical"),
     ("jit", "off"),
 ];
 

@@ -4,6 +4,10 @@
 mod chains;
 mod guards;
 mod migrate;
+mod plan;
+mod plan_preflight;
+mod plan_walk;
+mod plan_world;
 mod reset;
 mod runbook;
 mod validate;
