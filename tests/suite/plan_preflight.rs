@@ -117,8 +117,8 @@ const CASES: &[Case] = &[
     },
     Case {
         code: "COLLATION_CHANGED",
-        setup: "CREATE COLLATION public.old (provider = libc, locale = 'C.UTF-8', version = '0.1');
-                UPDATE pg_database SET datcollversion = '0.1' WHERE datname = '{db}'",
+        setup: "CREATE COLLATION public.old (provider = icu, locale = 'und', version = '0.1');
+                CREATE TABLE public.sorted (t text COLLATE public.old)",
         ..CASE
     },
     Case {

@@ -56,7 +56,7 @@ pub(super) async fn in_the_way(
     let rows: Vec<HolderRow> = sqlx::query_as(
         "SELECT a.pid, coalesce(a.usename::text, '') AS role, coalesce(a.application_name, '') AS application,
                 coalesce(a.state, 'unknown') AS state,
-                pg_catalog.date_trunc('second', clock_timestamp() - a.xact_start)::text AS since,
+                coalesce(pg_catalog.date_trunc('second', clock_timestamp() - a.xact_start)::text, 'an unknown time') AS since,
                 string_agg(DISTINCT format('%I.%I', n.nspname, c.relname), ', ') AS relations,
                 r.rolsuper OR (NOT coalesce(o.rolsuper, false) AND (pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')
                     OR coalesce(pg_catalog.pg_has_role(a.usesysid, 'USAGE'), false))) AS may_end
@@ -67,7 +67,7 @@ pub(super) async fn in_the_way(
            LEFT JOIN pg_catalog.pg_roles o ON o.oid = a.usesysid
           WHERE l.locktype = 'relation' AND l.granted AND n.nspname = ANY($1) AND c.relkind IN ('r', 'p', 'm', 'v', 'S')
             AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
-            AND a.pid <> pg_backend_pid() AND a.backend_type <> 'autovacuum worker' AND a.xact_start IS NOT NULL
+            AND a.pid <> pg_backend_pid() AND coalesce(a.backend_type, '') <> 'autovacuum worker'
           GROUP BY a.pid, a.usename, a.application_name, a.state, a.xact_start, r.rolsuper, o.rolsuper, a.usesysid
           ORDER BY a.xact_start",
     )
