@@ -316,6 +316,7 @@ impl EventKind {
     /// One line for a person.
     #[must_use]
     pub fn text(&self) -> String {
-        phrase::of(self)
+        // Whatever a person wrote into it, it stays one line.
+        phrase::of(self).split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }

@@ -97,7 +97,7 @@ impl Engine {
         let backends = Arc::default();
         let run =
             Run { engine: Arc::clone(&self), owner, request, target, chains, live, lock_request, backends };
-        self.operations.spawn(run.to_end(lock));
+        self.operations.spawn(run.live(lock));
         Ok(id)
     }
 

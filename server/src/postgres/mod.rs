@@ -17,6 +17,7 @@ pub(crate) mod journal;
 pub(crate) mod kept;
 pub(crate) mod lock;
 pub(crate) mod operations;
+pub(crate) mod orphans;
 pub(crate) mod probe;
 pub(crate) mod replay;
 pub(crate) mod reset;

@@ -1,6 +1,7 @@
 //! The fold of events into a report, and the report's text.
 
 use serde_json::json;
+use uuid::Uuid;
 
 use super::*;
 use crate::{
