@@ -4,6 +4,8 @@
 mod chains;
 mod guards;
 mod migrate;
+mod operations;
 mod reset;
 mod runbook;
+mod stream;
 mod validate;

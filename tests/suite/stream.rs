@@ -2,7 +2,10 @@
 //! events, and exactly one end.
 
 use harness::{Api, Daemon, Event, Gate, Migrations, Setup, TestTarget, collect, request};
-use model::{event::EventKind, operation::{Outcome, Request, Verb}};
+use model::{
+    event::EventKind,
+    operation::{Outcome, Request, Verb},
+};
 use serde_json::Value;
 use tonic::Code;
 use uuid::Uuid;
@@ -115,8 +118,7 @@ async fn an_operation_that_is_not_there_cannot_be_watched() {
     let status = api.report(Uuid::now_v7()).await.expect_err("nobody made it");
     assert_eq!(status.code(), Code::NotFound);
     for malformed in ["", "7", "not-a-uuid", "0197c9d2-7f3a-7cc3-98c4-dc0c0c07398", "'; DROP TABLE x"] {
-        let watch =
-            wire::v1::WatchOperationRequest { operation: malformed.to_owned(), ..Default::default() };
+        let watch = wire::v1::WatchOperationRequest { operation: malformed.to_owned(), ..Default::default() };
         let status = api.operations.watch_operation(watch).await.expect_err("malformed");
         assert_eq!(
             (status.code(), fault(&status).reason.name()),
@@ -179,8 +181,11 @@ async fn json_progress_is_the_stream() {
     for line in ["run --confirm-destructive-reset RESET", "validate", "run --dry-run", "migrate"] {
         let out = daemon.ctl(&format!("{line} --progress json")).await;
         out.expect(0);
-        let lines: Vec<Value> =
-            out.stderr.lines().map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect();
+        let lines: Vec<Value> = out
+            .stderr
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}")))
+            .collect();
         let shown: Vec<&Value> = lines.iter().filter(|l| l["sequence"] != 0).collect();
         let id: Uuid = out.text("/operation").parse().unwrap();
         let events = milestones(collect(daemon.api().await.watch(id, 1).await.unwrap()).await);
@@ -194,7 +199,9 @@ async fn json_progress_is_the_stream() {
             shown["at"].as_str().unwrap().parse::<jiff::Timestamp>().expect("RFC 3339");
         }
         let stored = target
-            .control_rows(&format!("SELECT body FROM resetd.event WHERE operation = '{id}' ORDER BY sequence"))
+            .control_rows(&format!(
+                "SELECT body FROM resetd.event WHERE operation = '{id}' ORDER BY sequence"
+            ))
             .await;
         for (shown, row) in shown.iter().zip(&stored) {
             assert_eq!(shown["payload"], serde_json::from_str::<Value>(&row[0]).unwrap(), "{out}");
@@ -266,7 +273,9 @@ const SERVICES: [&str; 5] = [
 
 #[tokio::test]
 async fn health_and_reflection_know_every_service() {
-    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+    use tonic_health::pb::{
+        HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    };
     use tonic_reflection::pb::v1::{
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,

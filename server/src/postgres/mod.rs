@@ -18,6 +18,8 @@ pub(crate) mod kept;
 pub(crate) mod lock;
 pub(crate) mod operations;
 pub(crate) mod orphans;
+pub(crate) mod preflight;
+pub(crate) mod preserved;
 pub(crate) mod probe;
 pub(crate) mod replay;
 pub(crate) mod reset;

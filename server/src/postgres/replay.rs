@@ -99,9 +99,11 @@ pub(crate) async fn apply_bare(
     Ok(took)
 }
 
-/// The same settings for a session outside a transaction.
+/// The same settings for a session outside a transaction. It waits for locks as long as the operation has patience: what
+/// builds an index concurrently waits for every older snapshot in the database, and cannot be taken back and tried again.
 fn bare(prologue: &str) -> String {
-    prologue.replace("SET LOCAL", "SET")
+    let brief = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';");
+    prologue.replace(&brief, "").replace("SET LOCAL", "SET")
 }
 
 /// Leaves the session as it was before the first revision.
