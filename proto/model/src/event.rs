@@ -135,6 +135,9 @@ pub struct Accepted {
     pub chains: BTreeMap<String, String>,
     /// The chains are the caller's own.
     pub client_chains: bool,
+    /// Revision by revision: what was applied stays, whatever comes after it.
+    #[serde(default)]
+    pub phased: bool,
 }
 
 /// It waits for the lock.

@@ -67,6 +67,7 @@ impl Report {
             timings: Timings::default(),
             revisions: Vec::new(),
             error_detail: None,
+            phased: false,
         }
     }
 
@@ -108,7 +109,11 @@ impl Report {
         match fault {
             Some(fault) => {
                 self.fail(fault);
-                self.unmake(if knows_nothing(fault.reason) { "unknown" } else { "rolled-back" });
+                match knows_nothing(fault.reason) {
+                    true => self.unmake("unknown"),
+                    false if self.phased => {}
+                    false => self.unmake("rolled-back"),
+                }
             }
             None => {
                 self.status = Status::Ok;
@@ -167,6 +172,7 @@ impl Report {
         self.labels = it.labels.clone();
         self.daemon = Some(ReportDaemon { version: it.version.clone(), instance: it.instance });
         self.chains = it.chains.clone();
+        self.phased = it.phased;
         self.timings.accepted_at = Some(event.at);
     }
 

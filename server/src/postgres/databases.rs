@@ -268,11 +268,12 @@ pub(crate) fn difference(before: &DatabaseRow, after: &DatabaseRow) -> Option<St
 /// What PostgreSQL said.
 pub(crate) async fn drop_generated(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
     const DOING: &str = "dropping a generated database";
-    let template: Option<bool> = sqlx::query_scalar("SELECT datistemplate FROM pg_database WHERE datname = $1")
-        .bind(name)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(control_fault)?;
+    let template: Option<bool> =
+        sqlx::query_scalar("SELECT datistemplate FROM pg_database WHERE datname = $1")
+            .bind(name)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(control_fault)?;
     if template == Some(true) {
         let unmark = format!("ALTER DATABASE {} IS_TEMPLATE false", Ident(name));
         run(connection, DOING, &unmark).await?;

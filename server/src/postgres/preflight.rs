@@ -93,7 +93,9 @@ async fn settings_of_others(
         Finding::error(
             "ROLE_SETTINGS",
             format!("database {}", row.name),
-            format!("has settings for role {name} (ALTER ROLE … IN DATABASE), which role {role} may not carry over"),
+            format!(
+                "has settings for role {name} (ALTER ROLE … IN DATABASE), which role {role} may not carry over"
+            ),
             match superuser {
                 true => format!("{take}; only a superuser may set what is a superuser's"),
                 false => format!("ALTER ROLE {} CREATEROLE, or {take}", Ident(role)),
@@ -109,8 +111,12 @@ async fn guarded_settings(
     role: &str,
     row: &DatabaseRow,
 ) -> Result<Vec<Finding>, Fault> {
-    let names: Vec<&str> =
-        row.settings.iter().filter_map(|(_, setting)| setting.split_once('=')).map(|(name, _)| name).collect();
+    let names: Vec<&str> = row
+        .settings
+        .iter()
+        .filter_map(|(_, setting)| setting.split_once('='))
+        .map(|(name, _)| name)
+        .collect();
     let guarded: Vec<String> = sqlx::query_scalar(
         "SELECT name FROM pg_settings WHERE name = ANY($1) AND context IN ('superuser', 'superuser-backend') ORDER BY 1",
     )

@@ -51,6 +51,8 @@ pub struct Report {
     pub revisions: Vec<RevisionEntry>,
     /// The error in full.
     pub error_detail: Option<ErrorDetail>,
+    /// Revision by revision: what was applied stays, whatever comes after it.
+    pub phased: bool,
 }
 
 /// What scripts of the old runbook read.
