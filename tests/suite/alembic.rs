@@ -83,7 +83,7 @@ async fn alembic_finds_the_heads_that_resetd_wrote() {
     let stranger = Alembic { target: &target, schema: "general", versions: &["core"] };
     let output = stranger.try_run(&["current"]).await;
     assert!(!output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("mem_001"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("mem_001"), "{output:?}");
 }
 
 /// The table is the same, column by column and by its key's name, as the one that Alembic makes.

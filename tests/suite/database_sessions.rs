@@ -6,11 +6,11 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use harness::{Make, Migrations, Session, Setup, TestTarget, eventually};
+use harness::{Make, Migrations, Postgres, Session, Setup, TestTarget, eventually};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgPoolOptions};
 
-use crate::database::{RUN, generated, oid};
+use crate::database::{RUN, generated, oid, reached};
 
 async fn rule(target: &TestTarget, rule: &str) -> harness::Daemon {
     Setup::of(target).with(&format!("[profile.local]\nsessions = \"{rule}\"\n")).start().await
@@ -99,14 +99,16 @@ async fn a_superusers_session_is_out_of_reach_of_a_plain_role() {
 
 #[tokio::test]
 async fn what_cannot_follow_is_found_before_anything_starts() {
-    let target = TestTarget::migrated().await;
+    // A slot is made only when every transaction of the server has ended: a server of its own.
+    let (_cluster, postgres) = Postgres::private().await;
+    let target = TestTarget::make_on(&postgres, Make::migrated()).await;
     let daemon = Setup::of(&target).start().await;
     let d = &target.database;
     let before = oid(&target).await;
     let mut session = target.session().await;
+    session.sql(&format!("SELECT pg_create_logical_replication_slot('slot_{d}', 'pgoutput')")).await;
     session.sql("BEGIN; INSERT INTO general.state (key) VALUES ('prepared')").await;
     session.sql(&format!("PREPARE TRANSACTION 'gid of {d}'")).await;
-    session.sql(&format!("SELECT pg_create_logical_replication_slot('slot_{d}', 'pgoutput')")).await;
     session
         .sql(&format!(
             "CREATE SUBSCRIPTION sub_{d} CONNECTION 'dbname=nowhere' PUBLICATION p
@@ -247,7 +249,7 @@ async fn a_session_that_comes_later_stops_the_swap_and_nothing_else() {
     let before = (target.state().await, oid(&target).await);
     let gate = harness::Gate::before(&target, "DATABASE_BUILT").await;
     let running = daemon.ctl_spawn(RUN);
-    gate.reached().await;
+    reached(&target).await;
     let late: Session = target.session().await;
     gate.open().await;
     let out = running.finish().await;

@@ -21,7 +21,7 @@ async fn undo_brings_the_rows_back_and_undo_after_undo_takes_them_again() {
     assert_eq!(target.value("SELECT count(*) FROM general.state").await, "0");
 
     // It is shown, with its deadline.
-    let operation = out.text("/operation/id").to_owned();
+    let operation = out.text("/operation").to_owned();
     let kept = out.text("/details/reset/kept_as").to_owned();
     assert_eq!(generated(&target, "kept").await, [kept.clone()]);
     let shown = daemon.ctl(&format!("operations show {operation}")).await;
@@ -55,7 +55,7 @@ async fn an_operation_can_be_named() {
     let first = (target.state().await, oid(&target).await);
     let out = daemon.ctl(RUN).await;
     out.expect(0);
-    let operation = out.text("/operation/id").to_owned();
+    let operation = out.text("/operation").to_owned();
     daemon.ctl(RESET).await.expect(0);
     daemon.ctl(RUN).await.expect(0);
     assert_eq!(generated(&target, "kept").await.len(), 3);

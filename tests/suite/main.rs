@@ -3,6 +3,7 @@
 
 mod alembic;
 mod chains;
+mod cli;
 mod database;
 mod database_crash;
 mod database_sessions;

@@ -41,7 +41,8 @@ pub(crate) async fn apply(
     before: Option<&str>,
     revision: &Revision,
 ) -> Result<Duration, Fault> {
-    let sql = revision.sql_without_extensions();
+    // What the revision set, a time limit above all, ends with it, in the same message.
+    let sql = format!("{}\n;RESET ALL", revision.sql_without_extensions());
     let label = format!("{} in {}", revision.id, place.schema);
     let started = Instant::now();
     work.patiently(&label, &[&prologue(place), &sql], &|step, error| match step {
