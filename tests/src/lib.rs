@@ -58,12 +58,19 @@
 //! events.until("PLANNED").await; events.rest().await; events.next().await; collect(events).await
 //! ```
 //!
+//! # Holding a daemon still
+//! ```ignore
+//! let gate = Gate::before(&target, "REVISION_APPLIED").await;             // the daemon runs already
+//! gate.reached().await; …; gate.open().await;
+//! ```
+//!
 //! # Waiting
 //! `eventually("what", || async { condition }).await`: polls with a bound (30 s) and says what did not come. Never sleep.
 
 mod api;
 mod client;
 mod daemon;
+mod gate;
 mod migrations;
 mod postgres;
 mod process;
@@ -75,6 +82,7 @@ mod wait;
 pub use api::{Api, Event, EventStream, collect, request};
 pub use client::{Output, Running};
 pub use daemon::{Daemon, Setup};
+pub use gate::Gate;
 pub use migrations::Migrations;
 pub use nix::sys::signal::Signal;
 pub use postgres::Postgres;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use harness::TestTarget;
+use resetd::config::process_env;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::types::Oid};
 
 use crate::plan_world::{MANAGED, World};
@@ -72,8 +73,7 @@ struct Outcome {
 
 #[tokio::test]
 async fn the_walk_is_what_a_drop_drops() {
-    let number =
-        |name: &str, usual: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(usual);
+    let number = |name: &str, usual: u64| process_env(name).and_then(|n| n.parse().ok()).unwrap_or(usual);
     let seed = number("RESETD_TEST_SEED", 20_240_517);
     let databases = number("RESETD_TEST_DATABASES", DATABASES);
     let target = TestTarget::empty().await;
@@ -132,7 +132,7 @@ async fn one(connection: &mut PgConnection, seed: u64) -> Outcome {
         match run(connection, &message).await {
             Ok(()) => world.keep(step),
             Err(error) => {
-                if std::env::var_os("RESETD_TEST_VERBOSE").is_some() {
+                if process_env("RESETD_TEST_VERBOSE").is_some() {
                     let text = format!("{error}: {}\n", step.sql);
                     std::io::stderr().write_all(text.as_bytes()).unwrap();
                 }

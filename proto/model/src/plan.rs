@@ -13,7 +13,7 @@ use crate::{
     finding::Finding,
     history::History,
     matrix::Matrix,
-    operation::Request,
+    operation::{Request, Verb},
     profile::Scope,
 };
 
@@ -265,7 +265,7 @@ impl Plan {
             target: request.target.clone(),
             database: database.to_owned(),
             database_oid: observed.database_oid,
-            scope: request.scope,
+            scope: if request.verb == Verb::Undo { Some(Scope::Database) } else { request.scope },
             schemas: reset.iter().map(|name| planned_schema(name, observed)).collect(),
             findings: observed.findings.clone(),
             hanging: observed.hanging.clone(),
@@ -288,7 +288,9 @@ impl Plan {
             plan.chains = replay::planned(matrix, chains, observed, &reset);
             plan.findings.extend(replay::findings(request, matrix, chains, observed, &reset, &plan.chains));
         }
-        plan.findings.extend(locks::finding(&plan, &chains.chains, observed));
+        if !request.allow_phased {
+            plan.findings.extend(locks::finding(&plan, &chains.chains, observed));
+        }
         plan.fuse = fuse(&plan, observed);
         plan.digest = identity::digest(&plan.identity(chains, observed));
         plan.would_refuse = plan.refusal(None).map(|f| Refusal { reason: f.reason, text: f.message });

@@ -11,7 +11,9 @@ mod planning;
 mod query;
 mod recover;
 mod run;
+mod stepwise;
 mod submit;
+mod undo;
 mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

@@ -16,7 +16,8 @@ use super::{
     furniture::{self, Furniture},
     hanging,
     ident::{Ident, Literal},
-    preflight, walk,
+    preflight::change,
+    walk,
 };
 
 /// What is to be looked at.
@@ -45,13 +46,13 @@ pub(crate) async fn observe(connection: &mut PgConnection, look: &Look<'_>) -> R
         false => observed.findings.extend(unreadable.iter().map(|s| not_readable(s, &observed.role))),
     }
     if look.changes {
-        change(connection, look, &mut observed).await?;
+        look_at_change(connection, look, &mut observed).await?;
     }
     Ok(observed)
 }
 
 /// What a change would take along, what hangs on it, and what is in its way.
-async fn change(
+async fn look_at_change(
     connection: &mut PgConnection,
     look: &Look<'_>,
     observed: &mut Observation,
@@ -71,7 +72,7 @@ async fn change(
     if let Some(chains) = look.chains {
         observed.existing_roles = existing_roles(connection, chains).await?;
     }
-    let found = preflight::findings(connection, look, observed, &radius).await?;
+    let found = change::findings(connection, look, observed, &radius).await?;
     observed.findings.extend(found);
     observed.findings.extend(extensions.findings);
     observed.outside = radius.outside;

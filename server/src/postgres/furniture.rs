@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 pub(crate) use restore::restore;
 use right::Right;
 
-use super::{error::work_fault, preflight};
+use super::{error::work_fault, preflight::change};
 
 /// Since then a publication can publish whole schemas.
 pub(crate) const SCHEMA_PUBLICATIONS: i32 = 150_000;
@@ -87,7 +87,7 @@ async fn extras(connection: &mut PgConnection, schemas: &[String]) -> Result<Vec
            JOIN pg_catalog.pg_namespace n ON l.classoid = 'pg_catalog.pg_namespace'::regclass AND l.objoid = n.oid
           WHERE n.nspname = ANY($1)"
         .to_owned();
-    if preflight::version(connection).await? >= SCHEMA_PUBLICATIONS {
+    if change::version(connection).await? >= SCHEMA_PUBLICATIONS {
         sql.push_str(
             " UNION ALL SELECT n.nspname::text, 'publication', p.pubname::text, ''
                 FROM pg_catalog.pg_publication_namespace x JOIN pg_catalog.pg_publication p ON p.oid = x.pnpubid

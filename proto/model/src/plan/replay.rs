@@ -95,10 +95,8 @@ pub(super) fn findings(
 fn unguarded_roles(chain: &Chain, planned: &[PlannedChain], observed: &Observation) -> Vec<Finding> {
     let mut findings = Vec::new();
     for revision in &chain.revisions {
-        let times = planned
-            .iter()
-            .filter(|p| p.chain == chain.name && p.revisions.iter().any(|id| *id == revision.id))
-            .count();
+        let times =
+            planned.iter().filter(|p| p.chain == chain.name && p.revisions.contains(&revision.id)).count();
         for statement in revision.statements.iter().filter(|_| times > 0) {
             let StatementKind::CreateRole { name } = &statement.kind else { continue };
             let place = format!("{}:{}", revision.file, statement.line);

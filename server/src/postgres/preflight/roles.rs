@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::{
     super::{catalog::Look, error::work_fault, ident::Ident, walk::Radius},
-    SET_OPTION,
+    change::SET_OPTION,
 };
 
 /// How many objects of one owner are named.
