@@ -344,7 +344,7 @@ pub(crate) async fn lost_with_it(
         ))
     });
     let told = told.collect();
-    Ok((rows.into_iter().map(|(kind, identity, _)| OutsideObject { kind, identity }).collect(), told))
+    Ok((rows.into_iter().map(|(kind, identity, _)| OutsideObject::new(&kind, &identity)).collect(), told))
 }
 
 /// The oid of a database, by name.

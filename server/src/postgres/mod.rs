@@ -9,7 +9,9 @@ mod connect;
 pub(crate) mod control;
 pub(crate) mod databases;
 mod error;
+pub(crate) mod extensions;
 mod furniture;
+mod hanging;
 mod ident;
 pub(crate) mod instances;
 pub(crate) mod interrupt;
@@ -18,6 +20,7 @@ pub(crate) mod kept;
 pub(crate) mod lock;
 pub(crate) mod operations;
 pub(crate) mod orphans;
+pub(crate) mod plans;
 pub(crate) mod preflight;
 pub(crate) mod preserved;
 pub(crate) mod probe;
@@ -29,7 +32,17 @@ pub(crate) mod swap;
 pub(crate) mod targets;
 mod time;
 pub(crate) mod wakeup;
+mod walk;
 pub(crate) mod work;
 
 /// A session of the daemon, as the engine hands it on without looking inside.
 pub(crate) type Connection = sqlx::PgConnection;
+
+/// Sends one statement of the daemon's own, taken back and tried again while others hold locks it needs.
+///
+/// # Errors
+/// `BLOCKED`, an interrupt, or what PostgreSQL said.
+async fn patient(work: &mut work::Work, label: &str, sql: &str) -> Result<(), model::fault::Fault> {
+    work.patiently(label, &[sql], &|_, failed| error::work_fault(label, &failed.error)).await?;
+    work.keep_step().await
+}
