@@ -63,6 +63,7 @@
 
 mod api;
 mod client;
+pub mod crash;
 mod daemon;
 mod migrations;
 mod postgres;

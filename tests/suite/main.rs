@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chains;
+mod crash;
 mod guards;
 mod migrate;
 mod reset;

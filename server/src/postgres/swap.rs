@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     databases::{self, DatabaseRow},
     error::{control_fault, message, work_fault},
+    hold,
     ident::Ident,
     journal::{self, MakeEnding, Owner},
     kept, operations, sessions,
@@ -59,10 +60,12 @@ pub(crate) async fn swap(
         }
         return Err(fault);
     }
-    sqlx::raw_sql("COMMIT").execute(connection).await.map(|_| ()).map_err(|error| {
+    sqlx::raw_sql("COMMIT").execute(connection).await.map_err(|error| {
         let fault = work_fault("committing the swap", &error);
         Fault { reason: Reason::OutcomeUnknown, ..fault }
-    })
+    })?;
+    hold::point(swap.owner.operation, "ended").await;
+    Ok(())
 }
 
 async fn listen(connection: &mut PgConnection) -> Result<(), Fault> {
