@@ -41,7 +41,8 @@ SELECT n.nspname || '.' || c.relname, c.oid, c.relfilenode,
  WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
  ORDER BY 1, 2";
 
-pub(crate) const SCHEMAS: &str = "SELECT nspname, oid FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_t%' ORDER BY 1";
+pub(crate) const SCHEMAS: &str =
+    "SELECT nspname, oid FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_t%' ORDER BY 1";
 
 impl TestTarget {
     /// `pg_dump` of schema, data, grants and database-level settings. Lines that differ from dump to dump are left out.

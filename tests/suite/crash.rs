@@ -78,10 +78,7 @@ async fn every_cell_of_the_crash_matrix() {
     let (restarts, others): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(|c| c.fault.restarts());
     let own = [Site::start().await, Site::start().await];
     let shared = vec![Arc::clone(&site); 5];
-    let (one, two) = tokio::join!(
-        run(&shared, others, &shapes, tell),
-        run(&own, restarts, &shapes, tell)
-    );
+    let (one, two) = tokio::join!(run(&shared, others, &shapes, tell), run(&own, restarts, &shapes, tell));
     drop(shared);
     site.stop().await;
     for site in own {

@@ -268,11 +268,8 @@ impl LockSession {
                 }
             };
             interrupt.raise(
-                Fault::new(
-                    Reason::LockLost,
-                    format!("the connection that holds the lock was lost: {lost}"),
-                )
-                .hint("everything was rolled back; run it again"),
+                Fault::new(Reason::LockLost, format!("the connection that holds the lock was lost: {lost}"))
+                    .hint("everything was rolled back; run it again"),
             );
         }));
     }

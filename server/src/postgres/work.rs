@@ -21,6 +21,7 @@ use super::{
     error::{control_fault, sqlstate, work_fault},
     interrupt::Interrupt,
     lock::{LockSession, pg_locks_row},
+    operations::end_backend,
     time,
 };
 
@@ -289,7 +290,10 @@ impl Work {
                 tracing::debug!(error = %super::error::message(&error), "the work session was gone before its rollback");
             }
             // Closing the socket makes the server end the session.
-            Err(_) => tracing::warn!(pid = self.pid, "the work session does not answer; it is dropped"),
+            Err(_) => {
+                tracing::warn!(pid = self.pid, "the work session does not answer; it is ended");
+                end_backend(&self.context.control, self.pid).await;
+            }
         }
     }
 

@@ -83,10 +83,8 @@ impl Stored {
                     coalesce(report, '') FROM resetd.operation WHERE labels->>'cell' = '{label}'"
         );
         let rows = async || lane.target.control_rows(&sql).await;
-        eventually("the operation ends", || async {
-            rows().await.iter().all(|row| row[1] == "finished")
-        })
-        .await;
+        eventually("the operation ends", || async { rows().await.iter().all(|row| row[1] == "finished") })
+            .await;
         let mut found = rows().await;
         assert!(found.len() <= 1, "one request made {} operations", found.len());
         let [id, _, outcome, reason, summary, last_sequence, report] =
@@ -169,8 +167,9 @@ pub(crate) async fn leftovers(lane: &Lane, ids: &[&str], wrong: &mut Vec<String>
 }
 
 async fn databases(lane: &Lane, ids: &[&str], wrong: &mut Vec<String>) {
-    let there =
-        lane.server_rows("SELECT datname, oid, datallowconn FROM pg_database WHERE datname LIKE 'resetd\\_%'").await;
+    let there = lane
+        .server_rows("SELECT datname, oid, datallowconn FROM pg_database WHERE datname LIKE 'resetd\\_%'")
+        .await;
     let kept = lane.target.control_rows("SELECT oid, name, state FROM resetd.kept_database").await;
     for id in ids {
         let hex: String = id.chars().filter(|c| *c != '-').collect();

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use super::{Kind, Proxy};
 use crate::{
-    Daemon, Setup, TestTarget, eventually,
+    Daemon, Setup, TestTarget,
     postgres::{MIGRATED, Postgres},
     soon, sql,
     target::Make,
@@ -171,7 +171,7 @@ impl Lane {
         if kind == Kind::Undo {
             let mut api = self.second.api().await;
             let mut request = crate::request(model::operation::Verb::Reset, &self.target);
-            request.scope = Some(model::profile::Scope::Database);
+            (request.scope, request.scope_named) = (Some(model::profile::Scope::Database), true);
             let events = crate::collect(api.begin(&request).await.expect("a reset to be undone")).await;
             let last = events.last().expect("events");
             assert!(last.text.contains("database replaced"), "{last:?}");

@@ -100,8 +100,7 @@ impl Point {
             fault if fault.by_proxy() => self.traffic,
             _ => true,
         };
-        let cell =
-            |fault| Cell { kind, point: self.name.clone(), code: self.code.clone(), fault };
+        let cell = |fault| Cell { kind, point: self.name.clone(), code: self.code.clone(), fault };
         Fault::ALL.into_iter().filter(there).map(cell).collect()
     }
 }

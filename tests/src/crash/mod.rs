@@ -15,9 +15,9 @@ mod matrix;
 mod proxy;
 
 pub use cell::Cell;
+pub use check::Shape;
 pub use fault::Fault;
 pub use lane::{Lane, Site};
-pub use check::Shape;
 pub use matrix::{Outcome, Point, run, survey};
 pub use proxy::{Mode, Proxy};
 
