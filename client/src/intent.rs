@@ -188,25 +188,12 @@ impl Operate {
             return Err(usage("--timeout must be longer than nothing"));
         }
         let request = Request {
-            request_id: Uuid::new_v4(),
-            verb,
-            target: target.to_owned(),
             labels: labels(&args.label)?,
             wait: wait(args.wait),
             timeout: args.timeout,
             expect_chains: args.expect_chains.as_deref().map(expected_fingerprint).transpose()?,
             client_chains: args.chains.as_deref().map(chains::read).transpose()?.unwrap_or_default(),
-            scope: None,
-            scope_named: false,
-            managed_schemas: Vec::new(),
-            dry_run: false,
-            confirmation: None,
-            allow_production_db_name: false,
-            plan_digest: None,
-            terminate_sessions: false,
-            jobs: 0,
-            allow_phased: false,
-            undoes: None,
+            ..Request::new(verb, target, Uuid::new_v4())
         };
         Ok(Self {
             request,

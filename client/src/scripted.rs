@@ -113,6 +113,7 @@ pub(crate) fn accepted() -> Act {
             version: "0".into(),
             chains: Default::default(),
             client_chains: false,
+            phased: false,
         }),
     )
 }

@@ -282,7 +282,12 @@ impl Daemon {
 
     /// SIGTERM, and waits for its end.
     pub async fn terminate(&self) -> ExitStatus {
-        self.signal(Signal::SIGTERM).await;
+        self.end_by(Signal::SIGTERM).await
+    }
+
+    /// A signal, and waits for its end.
+    pub async fn end_by(&self, signal: Signal) -> ExitStatus {
+        self.signal(signal).await;
         self.ended().await
     }
 

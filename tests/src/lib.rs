@@ -58,6 +58,12 @@
 //! events.until("PLANNED").await; events.rest().await; events.next().await; collect(events).await
 //! ```
 //!
+//! # Holding a daemon still
+//! ```ignore
+//! let gate = Gate::before(&target, "REVISION_APPLIED").await;             // the daemon runs already
+//! gate.reached().await; …; gate.open().await;
+//! ```
+//!
 //! # Waiting
 //! `eventually("what", || async { condition }).await`: polls with a bound (30 s) and says what did not come. Never sleep.
 
@@ -65,6 +71,7 @@ mod api;
 mod client;
 pub mod crash;
 mod daemon;
+mod gate;
 mod migrations;
 mod postgres;
 mod process;
@@ -76,6 +83,7 @@ mod wait;
 pub use api::{Api, Event, EventStream, collect, request};
 pub use client::{Output, Running};
 pub use daemon::{Daemon, Setup};
+pub use gate::Gate;
 pub use migrations::Migrations;
 pub use nix::sys::signal::Signal;
 pub use postgres::Postgres;

@@ -13,6 +13,7 @@ pub(crate) const MIGRATED: &str = "harness_migrated";
 const SETTINGS: &[(&str, &str)] = &[
     ("max_connections", "300"),
     ("max_prepared_transactions", "10"),
+    ("wal_level", "logical"),
     ("shared_buffers", "64MB"),
     ("autovacuum", "off"),
     ("jit", "off"),

@@ -17,7 +17,8 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) async fn open(url: &str) -> Self {
+    /// A session at a URL.
+    pub async fn open(url: &str) -> Self {
         let mut connection = connect(url).await;
         let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await;
         Self { pid: pid.expect("a backend has a pid"), connection }

@@ -1,10 +1,19 @@
 //! The suite: resetd on a real PostgreSQL, from the command line to the catalog.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod alembic;
 mod chains;
+mod cli;
 mod crash;
+mod database;
+mod database_crash;
+mod database_sessions;
+mod database_undo;
+mod faults;
 mod guards;
 mod migrate;
+mod operations;
 mod reset;
 mod runbook;
+mod stream;
 mod validate;

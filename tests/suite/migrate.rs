@@ -147,7 +147,7 @@ async fn a_revision_cannot_leave_its_session_changed() {
         "SET LOCAL search_path TO nowhere;".to_owned(),
         "SELECT set_config('search_path', 'nowhere', false);".to_owned(),
         "SELECT pg_advisory_unlock_all();".to_owned(),
-        "SET lock_timeout = '1ms'; SET statement_timeout = '1ms';".to_owned(),
+        "SET lock_timeout = '1ms';".to_owned(),
         "RESET ALL;".to_owned(),
         "SET check_function_bodies = off; SET default_transaction_read_only = on;".to_owned(),
         "SET TIME ZONE 'Asia/Tokyo'; SET row_security = off; SET session_replication_role = replica;"
@@ -184,6 +184,20 @@ async fn a_revision_cannot_leave_its_session_changed() {
         "SELECT DISTINCT column_default FROM information_schema.columns WHERE table_name ~ '^made_'";
     assert_eq!(target.column(defaults).await, ["'é \\ back'::text"]);
     daemon.ctl("validate").await.expect(0);
+}
+
+/// A time limit of a revision is not one of what the daemon does after it: deferred triggers are fired without it.
+#[tokio::test]
+async fn a_time_limit_that_a_revision_sets_ends_with_it() {
+    let scene = Scene::new().await;
+    scene.second(
+        "CREATE TABLE slow (n int);
+         CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END';
+         CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow();
+         INSERT INTO slow VALUES (1);
+         SET statement_timeout = '20ms';",
+    );
+    scene.daemon.ctl(RUN).await.expect(0);
 }
 
 /// The role of a schema's owner makes its tables, also after a revision that went back to the login role.

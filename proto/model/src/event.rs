@@ -135,6 +135,9 @@ pub struct Accepted {
     pub chains: BTreeMap<String, String>,
     /// The chains are the caller's own.
     pub client_chains: bool,
+    /// Revision by revision: what was applied stays, whatever comes after it.
+    #[serde(default)]
+    pub phased: bool,
 }
 
 /// It waits for the lock.
@@ -316,6 +319,7 @@ impl EventKind {
     /// One line for a person.
     #[must_use]
     pub fn text(&self) -> String {
-        phrase::of(self)
+        // Whatever a person wrote into it, it stays one line.
+        phrase::of(self).split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }

@@ -154,6 +154,32 @@ pub mod limits {
 }
 
 impl Request {
+    /// A request that says nothing beyond its verb and target.
+    #[must_use]
+    pub fn new(verb: Verb, target: impl Into<String>, request_id: Uuid) -> Self {
+        Self {
+            request_id,
+            verb,
+            target: target.into(),
+            labels: BTreeMap::new(),
+            wait: Wait::No,
+            timeout: None,
+            expect_chains: None,
+            client_chains: Vec::new(),
+            scope: None,
+            scope_named: false,
+            managed_schemas: Vec::new(),
+            dry_run: false,
+            confirmation: None,
+            allow_production_db_name: false,
+            plan_digest: None,
+            terminate_sessions: false,
+            jobs: 0,
+            allow_phased: false,
+            undoes: None,
+        }
+    }
+
     /// SHA-256 over everything asked but the request id: two requests with one id must agree on it.
     #[must_use]
     pub fn hash(&self) -> String {

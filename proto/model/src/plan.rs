@@ -12,7 +12,7 @@ use crate::{
     finding::{Finding, Severity},
     history::History,
     matrix::Matrix,
-    operation::Request,
+    operation::{Request, Verb},
     profile::Scope,
 };
 
@@ -199,7 +199,7 @@ impl Plan {
             target: request.target.clone(),
             database: database.to_owned(),
             database_oid: observed.database_oid,
-            scope: request.scope,
+            scope: if request.verb == Verb::Undo { Some(Scope::Database) } else { request.scope },
             schemas,
             outside: if request.verb.resets() { observed.outside.clone() } else { Vec::new() },
             created_schemas,

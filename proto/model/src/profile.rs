@@ -113,6 +113,8 @@ pub struct Profile {
     pub sessions: SessionRule,
     /// How long the previous database is kept for undo; zero keeps none.
     pub keep_previous: Duration,
+    /// Extensions that a replaced database gets again where they stood, with their version.
+    pub preserve_extensions: Vec<String>,
     /// How long events and reports are kept.
     pub keep_operations: Duration,
     /// What a client without a writable report path does.
@@ -141,6 +143,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// One or more of these words, each once, separated by commas.
     Words(&'static [&'static str]),
+    /// Any number of names, each once, separated by commas.
+    Names,
 }
 
 /// A row of the table of keys. Values are text: `yes`, `8h`, `required`, `managed-schemas, database`.
@@ -258,6 +262,7 @@ impl Profile {
             max_window: Duration::ZERO,
             sessions: SessionRule::Refuse,
             keep_previous: Duration::ZERO,
+            preserve_extensions: Vec::new(),
             keep_operations: Duration::ZERO,
             report: ReportRule::Error,
             self_enroll: false,
@@ -295,6 +300,17 @@ fn scope_list(text: &str) -> Result<Vec<Scope>, SettingError> {
         scopes.push(scope);
     }
     if scopes.is_empty() { Err(SettingError::EmptyList) } else { Ok(scopes) }
+}
+
+fn name_list(text: &str) -> Result<Vec<String>, SettingError> {
+    let mut names: Vec<String> = Vec::new();
+    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        if names.iter().any(|known| known == name) {
+            return Err(SettingError::Repeated(name.to_owned()));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
 }
 
 fn scope_or_none(text: &str) -> Result<Option<Scope>, SettingError> {

@@ -5,231 +5,27 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use crate::{
     event::{Accepted, ChainCompleted, DatabaseSwapped, Event, EventKind, RevisionApplied, SchemaReset},
     fault::{Fault, Reason, Status},
-    finding::Finding,
     operation::{Outcome, Verb},
     plan::{Plan, PlannedSchema},
     profile::Scope,
     validation::Validation,
 };
 
+mod shape;
+
+pub use shape::{
+    Details, ErrorDetail, MigrationEntry, Report, ReportDaemon, ReportPrincipal, ResetDatabase, ResetDetail,
+    ResetEntry, RevisionEntry, Timings,
+};
+
 /// The version of the report's shape.
 pub const REPORT_VERSION: u32 = 1;
-
-/// A report.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Report {
-    /// When the report was made, RFC 3339 with Z.
-    pub generated_at: Timestamp,
-    /// The verb.
-    pub command: String,
-    /// The database's name; `null` when it never came to that.
-    pub target_db: Option<String>,
-    /// `ok`, `failed` (validation differences only) or `error`.
-    pub status: Status,
-    /// What went wrong, in one line.
-    pub error: Option<String>,
-    /// What scripts read.
-    pub details: Details,
-    /// The version of this shape.
-    pub report_version: u32,
-    /// The operation's id; `null` when none was accepted.
-    pub operation: Option<Uuid>,
-    /// How it ended; `null` when none was accepted.
-    pub outcome: Option<Outcome>,
-    /// The target's name.
-    pub target: String,
-    /// Who asked and how that was proved; `null` when none was accepted.
-    pub principal: Option<ReportPrincipal>,
-    /// The caller's labels.
-    pub labels: BTreeMap<String, String>,
-    /// The daemon that ran it; `null` when none was accepted.
-    pub daemon: Option<ReportDaemon>,
-    /// Chains in use, name → fingerprint.
-    pub chains: BTreeMap<String, String>,
-    /// The plan, with digest and blast radius.
-    pub plan: Option<Plan>,
-    /// What was noticed on the way.
-    pub findings: Vec<Finding>,
-    /// When things happened and how long they took.
-    pub timings: Timings,
-    /// Revisions applied, with checksum and duration.
-    pub revisions: Vec<RevisionEntry>,
-    /// The error in full.
-    pub error_detail: Option<ErrorDetail>,
-}
-
-/// What scripts of the old runbook read.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Details {
-    /// Only for verbs that drop.
-    pub scope: Option<Scope>,
-    /// Nothing was to be changed.
-    pub dry_run: bool,
-    /// What was dropped and recreated.
-    pub reset: Option<ResetDetail>,
-    /// Chains brought to their heads.
-    pub migrations: Option<Vec<MigrationEntry>>,
-    /// The validation.
-    pub validation: Option<Validation>,
-}
-
-/// What was dropped and recreated: schemas, or the whole database.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum ResetDetail {
-    /// Scope managed-schemas.
-    Schemas(Vec<ResetEntry>),
-    /// Scope database.
-    Database(ResetDatabase),
-}
-
-/// The database that was, or would be, replaced.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct ResetDatabase {
-    /// `database`.
-    pub scope: String,
-    /// Its name.
-    pub database: String,
-    /// There before.
-    pub db_exists_before: bool,
-    /// Sessions that were connected before.
-    pub active_connections_before: u32,
-    /// There after.
-    pub db_exists_after: bool,
-    /// `planned`, `reset`, `rolled-back`, or `unknown`.
-    pub status: String,
-    /// The name under which the previous one is kept for undo; `null` when it is not.
-    pub kept_as: Option<String>,
-    /// Until when.
-    pub kept_until: Option<Timestamp>,
-}
-
-/// One schema that was, or would be, dropped and recreated.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct ResetEntry {
-    /// `managed-schema`.
-    pub scope: String,
-    /// The schema.
-    pub schema: String,
-    /// There before.
-    pub schema_exists_before: bool,
-    /// Tables before.
-    pub table_count_before: u64,
-    /// There after.
-    pub schema_exists_after: bool,
-    /// Tables after.
-    pub table_count_after: u64,
-    /// `planned`, `reset`, `rolled-back`, or `unknown`.
-    pub status: String,
-}
-
-/// One chain in one schema.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct MigrationEntry {
-    /// The schema.
-    pub schema: String,
-    /// The chain.
-    pub chain: String,
-    /// The chain's head.
-    pub expected_revision: String,
-    /// `ok`, `planned`, `rolled-back` or `unknown`.
-    pub status: String,
-    /// Revisions applied now (in a dry run: those that would be).
-    pub applied: Vec<String>,
-}
-
-/// Who asked.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct ReportPrincipal {
-    /// `kind:name`.
-    pub name: String,
-    /// How it was proved.
-    pub proof: String,
-}
-
-/// The daemon.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct ReportDaemon {
-    /// Its version.
-    pub version: String,
-    /// This run of it.
-    pub instance: Uuid,
-}
-
-/// When things happened, by the control database's clock.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
-pub struct Timings {
-    /// Recorded.
-    pub accepted_at: Option<Timestamp>,
-    /// Got the lock.
-    pub started_at: Option<Timestamp>,
-    /// The last event before the end.
-    pub finished_at: Option<Timestamp>,
-    /// From recorded to lock, in milliseconds.
-    pub waited_ms: Option<i64>,
-    /// From lock to plan, in milliseconds.
-    pub plan_ms: Option<i64>,
-    /// From plan to the last schema reset, in milliseconds.
-    pub reset_ms: Option<i64>,
-    /// From there to the last revision, in milliseconds.
-    pub migrate_ms: Option<i64>,
-    /// From there to the validation, in milliseconds.
-    pub validate_ms: Option<i64>,
-    /// How long the database's name was not to be had, in milliseconds, up to the commit (scope database and undo).
-    pub unavailable_ms: Option<f64>,
-    /// From recorded to the last event before the end, in milliseconds.
-    pub total_ms: Option<i64>,
-}
-
-/// One applied revision.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct RevisionEntry {
-    /// The schema.
-    pub schema: String,
-    /// The chain.
-    pub chain: String,
-    /// The revision.
-    pub revision: String,
-    /// SHA-256 of its file, hex.
-    pub checksum: String,
-    /// Statements in it.
-    pub statements: u32,
-    /// How long it took, in milliseconds.
-    pub duration_ms: f64,
-    /// `applied`, `rolled-back` or `unknown`.
-    pub status: String,
-}
-
-/// The error in full.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct ErrorDetail {
-    /// UPPER_SNAKE reason.
-    pub reason: String,
-    /// What happened and what it means.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-    /// PostgreSQL's code.
-    pub sqlstate: Option<String>,
-    /// The schema the revision ran in.
-    pub schema: Option<String>,
-    /// The revision's file.
-    pub file: Option<String>,
-    /// 1-based line in it.
-    pub line: Option<u32>,
-    /// The statement, shortened.
-    pub statement: Option<String>,
-    /// All dynamic parts of the message.
-    pub metadata: BTreeMap<String, String>,
-}
 
 impl From<&Fault> for ErrorDetail {
     fn from(fault: &Fault) -> Self {
@@ -271,6 +67,7 @@ impl Report {
             timings: Timings::default(),
             revisions: Vec::new(),
             error_detail: None,
+            phased: false,
         }
     }
 
@@ -312,7 +109,11 @@ impl Report {
         match fault {
             Some(fault) => {
                 self.fail(fault);
-                self.unmake(if knows_nothing(fault.reason) { "unknown" } else { "rolled-back" });
+                match knows_nothing(fault.reason) {
+                    true => self.unmake("unknown"),
+                    false if self.phased => {}
+                    false => self.unmake("rolled-back"),
+                }
             }
             None => {
                 self.status = Status::Ok;
@@ -371,6 +172,7 @@ impl Report {
         self.labels = it.labels.clone();
         self.daemon = Some(ReportDaemon { version: it.version.clone(), instance: it.instance });
         self.chains = it.chains.clone();
+        self.phased = it.phased;
         self.timings.accepted_at = Some(event.at);
     }
 

@@ -184,6 +184,7 @@ fn encode_accepted(it: &Accepted) -> v1::Accepted {
         version: it.version.clone(),
         chains: it.chains.clone().into_iter().collect(),
         client_chains: it.client_chains,
+        phased: it.phased,
     }
 }
 
@@ -201,6 +202,7 @@ fn decode_accepted(it: v1::Accepted) -> Option<Accepted> {
         version: it.version,
         chains: it.chains.into_iter().collect(),
         client_chains: it.client_chains,
+        phased: it.phased,
     })
 }
 

@@ -164,9 +164,6 @@ fn plain(verb: Verb, options: Option<v1::OperationOptions>) -> Result<operation:
         return Err(DecodeError::wrong("options.timeout", "must be longer than nothing"));
     }
     Ok(operation::Request {
-        request_id,
-        verb,
-        target: options.target,
         labels: options.labels.into_iter().collect(),
         wait,
         timeout,
@@ -176,17 +173,7 @@ fn plain(verb: Verb, options: Option<v1::OperationOptions>) -> Result<operation:
             .into_iter()
             .map(|f| operation::ChainFile { path: f.path, content: f.content.to_vec() })
             .collect(),
-        scope: None,
-        scope_named: false,
-        managed_schemas: Vec::new(),
-        dry_run: false,
-        confirmation: None,
-        allow_production_db_name: false,
-        plan_digest: None,
-        terminate_sessions: false,
-        jobs: 0,
-        allow_phased: false,
-        undoes: None,
+        ..operation::Request::new(verb, options.target, request_id)
     })
 }
 

@@ -66,7 +66,7 @@ fn profile(profile: &Profile) -> String {
         let value = key.get(profile);
         let value = match key.kind {
             Kind::Flag => (value == "yes").to_string(),
-            Kind::Words(_) => list(value.split(", ")),
+            Kind::Words(_) | Kind::Names => list(value.split(", ").filter(|word| !word.is_empty())),
             Kind::Duration { .. } | Kind::Word(_) => quoted(value),
         };
         let set = format!("{} = {value}", key.name);

@@ -5,13 +5,15 @@ use std::pin::Pin;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use model::{
-    event::{ChainCompleted, EventKind, RevisionApplied},
+    event::EventKind,
     fault::{Fault, Reason},
     finding::Finding,
+    matrix::Matrix,
     operation::Verb,
-    plan::{Observation, ObservedSchema, Plan, PlannedChain, count},
+    plan::{Observation, ObservedSchema, Plan, PlannedSession, count},
     profile::SessionRule,
 };
+use tokio::sync::Mutex;
 
 use super::{
     ending,
@@ -23,10 +25,9 @@ use crate::{
         barrier,
         catalog::{self, Look},
         databases::{self, DatabaseRow},
-        kept,
         lock::LockSession,
-        operations,
-        replay::{self, Place},
+        operations, preflight,
+        preserved::{self, Preserved},
         reset, sessions,
         swap::{self, Swap},
         targets,
@@ -49,7 +50,7 @@ impl Run {
         if row.is_some() && !lock.shared {
             self.guarded(barrier::pass(&self.target.url.connect_options(), &lock.application_name)).await?;
         }
-        let plan = self.guarded(self.plan_database(lock, row.as_ref())).await?;
+        let (plan, preserved) = self.guarded(self.plan_database(lock, row.as_ref())).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
         if self.request.dry_run {
             let text = EventKind::Planned { plan: Box::new(plan) }.text();
@@ -59,7 +60,7 @@ impl Run {
             return Err(refusal);
         }
         let name = self.generated("new");
-        let done = self.build_and_swap(lock, row.as_ref(), &plan, &name).await;
+        let done = self.build_and_swap(lock, row.as_ref(), &plan, &preserved, &name).await;
         if let Err(fault) = &done
             && fault.reason != Reason::OutcomeUnknown
         {
@@ -89,35 +90,43 @@ impl Run {
         }
     }
 
-    async fn plan_database(&self, lock: &LockSession, row: Option<&DatabaseRow>) -> Result<Plan, Fault> {
+    async fn plan_database(
+        &self,
+        lock: &LockSession,
+        row: Option<&DatabaseRow>,
+    ) -> Result<(Plan, Preserved), Fault> {
         let matrix = &self.target.matrix;
-        let mut observed = match row {
+        let (mut observed, preserved) = match row {
             Some(_) => self.observe_database(lock).await?,
-            None => Observation {
-                schemas: matrix
-                    .managed_schemas()
-                    .into_iter()
-                    .map(|name| ObservedSchema { name: name.to_owned(), ..ObservedSchema::default() })
-                    .collect(),
-                ..Observation::default()
-            },
+            None => (nothing_there(matrix), Preserved::default()),
         };
-        observed.findings.extend(databases::preflight(&mut *lock.connection().await, row).await?);
-        observed.keep_previous_seconds = self.target.profile.keep_previous.as_secs();
-        if let Some(row) = row {
-            let rule = self.session_rule();
-            observed.sessions = sessions::of(&self.engine.control.pool, row.oid, rule).await?;
-            observed
-                .findings
-                .extend(observed.sessions.iter().filter(|s| !s.would_end).map(|s| in_the_way(s, rule)));
-            if self.target.profile.keep_previous.is_zero() {
-                observed.findings.push(cannot_be_undone(self.target.database()));
-            }
+        self.observe_swap(lock, row, &mut observed).await?;
+        if row.is_some() && self.target.profile.keep_previous.is_zero() {
+            observed.findings.push(cannot_be_undone(self.target.database()));
         }
-        Ok(Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed))
+        let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
+        Ok((plan, preserved))
     }
 
-    async fn observe_database(&self, lock: &LockSession) -> Result<Observation, Fault> {
+    /// What a swap needs and meets: rights, sessions, what cannot follow.
+    pub(super) async fn observe_swap(
+        &self,
+        lock: &LockSession,
+        row: Option<&DatabaseRow>,
+        observed: &mut Observation,
+    ) -> Result<(), Fault> {
+        observed.findings.extend(preflight::of_swap(&mut *lock.connection().await, row).await?);
+        observed.keep_previous_seconds = self.target.profile.keep_previous.as_secs();
+        let Some(row) = row else { return Ok(()) };
+        let rule = self.session_rule();
+        observed.sessions =
+            sessions::of(&self.engine.control.pool, row.oid, rule, &lock.application_name).await?;
+        let staying = observed.sessions.iter().filter(|s| !s.would_end);
+        observed.findings.extend(staying.map(|s| in_the_way(s, rule)));
+        Ok(())
+    }
+
+    async fn observe_database(&self, lock: &LockSession) -> Result<(Observation, Preserved), Fault> {
         let matrix = &self.target.matrix;
         let mut work = Work::begin(&self.target.url.connect_options(), lock, self.work_context()).await?;
         let look = Look { matrix, reset: &[], chains: None, changes: false };
@@ -128,12 +137,16 @@ impl Run {
                 targets::enroll(&self.engine.control, self.target.database(), &identity, &by).await?;
             }
             let mut observed = catalog::observe(&mut work.connection, &look).await?;
-            observed.outside =
-                databases::lost_with_it(&mut work.connection, &matrix.managed_schemas()).await?;
+            let managed = matrix.managed_schemas();
+            let named = &self.target.profile.preserve_extensions;
+            let (preserved, obstacles) = preserved::observe(&mut work.connection, named, &managed).await?;
+            let (outside, told) = databases::lost_with_it(&mut work.connection, &managed, named).await?;
+            observed.outside = outside;
+            observed.findings.extend(obstacles.into_iter().chain(told));
             if self.request.verb.migrates() {
                 observed.findings.extend(catalog::extensions(&mut work.connection, &self.chains).await?);
             }
-            Ok(observed)
+            Ok((observed, preserved))
         }
         .await;
         // The swap must not find a session of the daemon's own in its way.
@@ -146,6 +159,7 @@ impl Run {
         lock: &LockSession,
         row: Option<&DatabaseRow>,
         plan: &Plan,
+        preserved: &Preserved,
         name: &str,
     ) -> Result<Done, Fault> {
         self.progress("build", 0, 0, "creates the new database");
@@ -155,8 +169,11 @@ impl Run {
             databases::create_aside(&mut connection, name, row).await?
         };
         let mut summary = vec!["database replaced".to_owned()];
+        let url = self.target.url.with_database(name);
+        let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
+        preserved::create(&mut work, preserved).await?;
+        work.commit().await?;
         if self.request.verb == Verb::Run {
-            let url = self.target.url.with_database(name);
             let applied = self.fill(lock, &url, plan).await?;
             summary.push(format!("{} applied", count(applied, "revision")));
             let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
@@ -186,66 +203,17 @@ impl Run {
             jobs => jobs.min(MOST_JOBS),
         };
         let mut applied = 0;
+        let alone = Mutex::new(());
         // A chain may build on one that comes before it in the matrix, never on its like in another schema.
         for chain in &matrix.chains {
             let planned = plan.chains.iter().filter(|p| p.chain == chain.name);
-            let fills: Vec<Fill<'_>> =
-                planned.map(|p| Box::pin(self.fill_schema(lock, url, p)) as Fill<'_>).collect();
+            let fills: Vec<Fill<'_>> = planned
+                .map(|p| Box::pin(self.step_through(lock, url, p, None, &alone)) as Fill<'_>)
+                .collect();
             let counts: Vec<usize> = stream::iter(fills).buffer_unordered(jobs).try_collect().await?;
             applied += counts.iter().sum::<usize>();
         }
         Ok(applied)
-    }
-
-    async fn fill_schema(
-        &self,
-        lock: &LockSession,
-        url: &DatabaseUrl,
-        planned: &PlannedChain,
-    ) -> Result<usize, Fault> {
-        let path = self.search_path(&planned.schema);
-        let place = Place { schema: &planned.schema, search_path: &path, owner: None };
-        let chain = self
-            .chains
-            .get(&planned.chain)
-            .ok_or_else(|| Fault::new(Reason::Internal, "a planned chain is gone"))?;
-        let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
-        work.assign_transaction().await?;
-        let mut before = None;
-        for revision in &chain.revisions {
-            self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
-            let bare = chain
-                .transaction_obstacles()
-                .iter()
-                .any(|o| o.revision == revision.id && o.needs_no_transaction());
-            let took = match bare {
-                true => replay::apply_bare(&mut work, lock, &place, before, revision).await?,
-                false => {
-                    let took = replay::apply(&mut work, &place, before, revision).await?;
-                    work.renew(lock).await?;
-                    took
-                }
-            };
-            let event = RevisionApplied {
-                schema: planned.schema.clone(),
-                chain: chain.name.clone(),
-                revision: revision.id.clone(),
-                checksum: revision.checksum.clone(),
-                statements: u32::try_from(revision.statements.len()).unwrap_or(u32::MAX),
-                duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            };
-            self.emit(lock, EventKind::RevisionApplied(event)).await?;
-            before = Some(revision.id.as_str());
-        }
-        work.commit().await?;
-        let event = ChainCompleted {
-            schema: planned.schema.clone(),
-            chain: planned.chain.clone(),
-            head: planned.to.clone(),
-            applied: planned.revisions.clone(),
-        };
-        self.emit(lock, EventKind::ChainCompleted(event)).await?;
-        Ok(chain.revisions.len())
     }
 
     /// Swaps and writes the end; learns what happened where the commit's answer does not come.
@@ -266,6 +234,7 @@ impl Run {
             kept_name: &kept_name,
             keep: self.target.profile.keep_previous,
             rule: self.session_rule(),
+            own: &lock.application_name,
             lock_pid: lock.pid,
         };
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
@@ -297,62 +266,29 @@ impl Run {
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
     }
+}
 
-    /// Brings the previous database back, by the same swap.
-    pub(super) async fn undo(&self, lock: &LockSession) -> Result<Done, Fault> {
-        let pool = &self.engine.control.pool;
-        let database = self.target.database();
-        let row = databases::row(&mut *lock.connection().await, database).await?;
-        if row.is_some() && !lock.shared {
-            self.guarded(barrier::pass(&self.target.url.connect_options(), &lock.application_name)).await?;
-        }
-        let plan = self.plan_undo(lock, row.as_ref()).await?;
-        self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
-        if self.request.dry_run {
-            let kept = kept::of(pool, database).await?;
-            let newest = kept.iter().find(|k| self.request.undoes.is_none_or(|id| id == k.operation));
-            return Ok(Done::Read(match newest {
-                Some(kept) => format!("dry run, nothing changed; {} would come back", kept.name),
-                None => "dry run, nothing changed; no previous database is kept".to_owned(),
-            }));
-        }
-        if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
-            return Err(refusal);
-        }
-        let kept = kept::claim(pool, database, self.request.undoes, self.owner.operation).await?;
-        let summary = format!("the database of before operation {} is back", kept.operation);
-        let done = self.swap(lock, (&kept.name, kept.oid), true, &summary).await;
-        if let Err(fault) = &done
-            && fault.reason != Reason::OutcomeUnknown
-        {
-            kept::give_back(pool, self.owner.operation).await?;
-        }
-        self.engine.janitor.notify_one();
-        done
-    }
-
-    async fn plan_undo(&self, lock: &LockSession, row: Option<&DatabaseRow>) -> Result<Plan, Fault> {
-        let mut observed = Observation { database_oid: row.map_or(0, |r| r.oid), ..Observation::default() };
-        observed.keep_previous_seconds = self.target.profile.keep_previous.as_secs();
-        observed.findings.extend(databases::preflight(&mut *lock.connection().await, row).await?);
-        if let Some(row) = row {
-            let rule = self.session_rule();
-            observed.sessions = sessions::of(&self.engine.control.pool, row.oid, rule).await?;
-            observed
-                .findings
-                .extend(observed.sessions.iter().filter(|s| !s.would_end).map(|s| in_the_way(s, rule)));
-        }
-        let matrix = &self.target.matrix;
-        Ok(Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed))
+/// What is observed of a database that is not there.
+fn nothing_there(matrix: &Matrix) -> Observation {
+    let absent = |name: &str| ObservedSchema { name: name.to_owned(), ..ObservedSchema::default() };
+    Observation {
+        schemas: matrix.managed_schemas().into_iter().map(absent).collect(),
+        ..Observation::default()
     }
 }
 
-fn in_the_way(session: &model::plan::PlannedSession, rule: SessionRule) -> Finding {
+fn in_the_way(session: &PlannedSession, rule: SessionRule) -> Finding {
+    let hint = match session.state.as_str() {
+        "unknown" => {
+            "its state is hidden from the daemon's role: GRANT pg_read_all_stats to it, or use --terminate-sessions"
+        }
+        _ => "ask its owner, end it, or use --terminate-sessions",
+    };
     Finding::error(
         "SESSION_IN_THE_WAY",
         format!("session {} of {} ({})", session.pid, session.user, session.application_name),
         format!("is {} and the profile's `sessions = \"{rule}\"` does not end it", session.state),
-        "ask its owner, end it, or use --terminate-sessions",
+        hint,
     )
 }
 

@@ -1,7 +1,7 @@
 //! The work of each verb inside the work transaction, and its commit.
 
 use model::{
-    event::{ChainCompleted, EventKind, Progress, RevisionApplied},
+    event::{EventKind, Progress},
     fault::{Fault, Reason},
     operation::Verb,
     plan::{Observation, Plan, count, schemas_to_reset},
@@ -12,6 +12,7 @@ use model::{
 use super::{
     ending,
     run::{Done, Run},
+    stepwise::{chain_completed, revision_applied},
 };
 use crate::postgres::{
     barrier,
@@ -40,6 +41,9 @@ impl Run {
         match (self.request.verb, self.request.scope) {
             (Verb::Undo, _) => return self.undo(lock).await,
             (_, Some(Scope::Database)) => return self.replace_database(lock).await,
+            (Verb::Migrate, _) if self.request.allow_phased && !self.request.dry_run => {
+                return self.migrate_phased(lock).await;
+            }
             _ => {}
         }
         let target = self.target.url.connect_options();
@@ -61,21 +65,28 @@ impl Run {
     }
 
     async fn work(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
-        let identity = targets::same_cluster(&self.engine.control, &mut work.connection).await?;
-        operations::set_work_pid(&mut *lock.connection().await, self.owner, work.pid()).await?;
+        self.begin_work(work, lock).await?;
         match self.request.verb {
             Verb::Validate => self.validate(work, lock).await.map(Worked::Read),
-            _ => {
-                if self.request.verb.is_destructive()
-                    && !self.request.dry_run
-                    && self.target.profile.self_enroll
-                {
-                    let by = format!("self ({})", self.target.profile.name);
-                    targets::enroll(&self.engine.control, self.target.database(), &identity, &by).await?;
-                }
-                self.change(work, lock).await
-            }
+            _ => self.change(work, lock).await,
         }
+    }
+
+    /// Makes sure that the session is in the right cluster, and tells the control database of it.
+    pub(super) async fn begin_work(&self, work: &mut Work, lock: &LockSession) -> Result<(), Fault> {
+        let identity = targets::same_cluster(&self.engine.control, &mut work.connection).await?;
+        operations::set_work_pid(&mut *lock.connection().await, self.owner, work.pid()).await?;
+        if self.request.verb.is_destructive() && !self.request.dry_run && self.target.profile.self_enroll {
+            let by = format!("self ({})", self.target.profile.name);
+            targets::enroll(&self.engine.control, self.target.database(), &identity, &by).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates the extensions that the chains require.
+    pub(super) async fn create_extensions(&self, work: &mut Work) -> Result<(), Fault> {
+        let names: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
+        reset::create_extensions(work, &names, &self.target.matrix.extensions_schema).await
     }
 
     async fn change(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
@@ -108,7 +119,7 @@ impl Run {
         Ok(Worked::Change(summary.join(", ")))
     }
 
-    async fn plan(&self, work: &mut Work) -> Result<(Observation, Plan), Fault> {
+    pub(super) async fn plan(&self, work: &mut Work) -> Result<(Observation, Plan), Fault> {
         let matrix = &self.target.matrix;
         let reset = schemas_to_reset(&self.request, matrix);
         let chains = self.request.verb.migrates().then_some(&self.chains);
@@ -139,39 +150,24 @@ impl Run {
         observed: &Observation,
     ) -> Result<usize, Fault> {
         reset::create_missing(work, &plan.created_schemas).await?;
-        let extensions: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
-        reset::create_extensions(work, &extensions, &self.target.matrix.extensions_schema).await?;
+        self.create_extensions(work).await?;
         let total: usize = plan.chains.iter().map(|c| c.revisions.len()).sum();
         let mut applied = 0;
         for planned in &plan.chains {
             let path = self.search_path(&planned.schema);
             let owner = observed.schema(&planned.schema).and_then(|s| s.owner.as_deref());
             let place = Place { schema: &planned.schema, search_path: &path, owner };
-            let chain = self.chains.get(&planned.chain).ok_or_else(|| internal("a planned chain is gone"))?;
+            let chain = self.planned_chain(planned)?;
             let mut before = planned.from.as_deref();
             for revision in chain.pending(before) {
                 let current = format!("{} in {}", revision.id, planned.schema);
                 self.progress("migrate", applied as u64, total as u64, &current);
                 let took = replay::apply(work, &place, before, revision).await?;
-                let event = RevisionApplied {
-                    schema: planned.schema.clone(),
-                    chain: chain.name.clone(),
-                    revision: revision.id.clone(),
-                    checksum: revision.checksum.clone(),
-                    statements: u32::try_from(revision.statements.len()).unwrap_or(u32::MAX),
-                    duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-                };
-                self.emit(lock, EventKind::RevisionApplied(event)).await?;
+                self.emit(lock, revision_applied(planned, revision, took)).await?;
                 before = Some(&revision.id);
                 applied += 1;
             }
-            let event = ChainCompleted {
-                schema: planned.schema.clone(),
-                chain: planned.chain.clone(),
-                head: planned.to.clone(),
-                applied: planned.revisions.clone(),
-            };
-            self.emit(lock, EventKind::ChainCompleted(event)).await?;
+            self.emit(lock, chain_completed(planned)).await?;
         }
         replay::leave(work).await?;
         Ok(applied)
@@ -275,8 +271,4 @@ impl Run {
             current: current.to_owned(),
         }));
     }
-}
-
-fn internal(what: &str) -> Fault {
-    Fault::new(Reason::Internal, what)
 }

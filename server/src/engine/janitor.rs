@@ -6,10 +6,11 @@ use std::{sync::Arc, time::Duration};
 use model::fault::Fault;
 
 use super::Engine;
-use crate::postgres::{cleaning, operations};
+use crate::postgres::{cleaning, kept, operations};
 
-/// How often it is looked for what has had its time.
+/// How often it is looked for what has had its time, and how soon at the soonest.
 const LOOK: Duration = Duration::from_secs(30);
+const SOONEST: Duration = Duration::from_millis(100);
 
 /// Cleans until the daemon ends.
 pub(super) async fn keep_clean(engine: Arc<Engine>) {
@@ -19,15 +20,23 @@ pub(super) async fn keep_clean(engine: Arc<Engine>) {
         }
         tokio::select! {
             () = engine.end.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(until_next(&engine).await) => {}
             () = engine.janitor.notified() => {}
         }
     }
 }
 
+/// The next one that will have had its time is not waited for longer than it takes.
+async fn until_next(engine: &Engine) -> Duration {
+    match kept::next_in(&engine.control.pool).await {
+        Ok(Some(next)) => next.clamp(SOONEST, LOOK),
+        _ => LOOK,
+    }
+}
+
 async fn clean(engine: &Engine) -> Result<(), Fault> {
-    while let Some(name) = cleaning::drop_one_expired(&engine.control).await? {
-        tracing::info!(name, "dropped a database that was kept long enough");
+    for name in cleaning::drop_expired(&engine.control).await? {
+        tracing::info!(name, "dropped a database that nobody needs any more");
     }
     for target in &engine.targets {
         operations::forget_old(&engine.control.pool, &target.name, target.profile.keep_operations).await?;

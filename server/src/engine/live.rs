@@ -41,6 +41,19 @@ impl LiveOperation {
     }
 }
 
+/// Takes an operation out of those that run here.
+#[derive(Debug)]
+pub(super) struct Leaves<'a> {
+    live: &'a Live,
+    id: Uuid,
+}
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.live.locked().remove(&self.id);
+    }
+}
+
 /// All operations that run here.
 #[derive(Debug, Default)]
 pub(super) struct Live {
@@ -59,8 +72,9 @@ impl Live {
         live
     }
 
-    pub(super) fn leave(&self, id: Uuid) {
-        self.locked().remove(&id);
+    /// Something that takes the operation out when it is dropped.
+    pub(super) fn leaves(&self, id: Uuid) -> Leaves<'_> {
+        Leaves { live: self, id }
     }
 
     pub(super) fn runs(&self, id: Uuid) -> bool {

@@ -10,7 +10,9 @@ mod live;
 mod query;
 mod recover;
 mod run;
+mod stepwise;
 mod submit;
+mod undo;
 mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

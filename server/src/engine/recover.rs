@@ -15,7 +15,8 @@ use crate::postgres::{
     journal::{self, Owner},
     kept,
     lock::{Attempt, LockRequest, LockSession},
-    operations::{self, Orphan},
+    operations,
+    orphans::{self, Orphan},
 };
 
 /// How often it is looked for operations whose daemon is gone.
@@ -57,7 +58,7 @@ async fn sweep(engine: &Arc<Engine>) {
 /// own and nothing here knows of them.
 async fn orphans(engine: &Engine) -> Result<Vec<Orphan>, Fault> {
     let mut orphans = Vec::new();
-    for open in operations::unfinished(&engine.control.pool).await? {
+    for open in orphans::unfinished(&engine.control.pool).await? {
         let id = open.owner.operation;
         let left = match open.owner.instance == engine.instance {
             true => open.age_seconds > SETTLED && !engine.live.runs(id),
@@ -135,8 +136,7 @@ async fn end(
     orphan: &Orphan,
     locked: bool,
 ) -> Result<bool, Fault> {
-    let Some(transaction) = operations::adopt(connection, orphan.owner, engine.instance, locked).await?
-    else {
+    let Some(transaction) = orphans::adopt(connection, orphan.owner, engine.instance, locked).await? else {
         return Ok(false);
     };
     let status = match &transaction {

@@ -13,6 +13,8 @@ use model::{
     operation::Request,
 };
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::{Engine, Target, ending, live::LiveOperation};
 use crate::postgres::{
     contact::Backends,
@@ -59,15 +61,18 @@ pub(super) enum Done {
 
 impl Run {
     /// Lives the operation to its end.
-    pub(super) async fn to_end(self, lock: Option<LockSession>) {
-        let cancels = tokio::spawn(heed_cancels(Arc::clone(&self.engine), self.live.clone()));
+    pub(super) async fn live(self, lock: Option<LockSession>) {
+        // However this ends, a panic included, the operation does not count as running here afterwards.
+        let leaves = self.engine.live.leaves(self.owner.operation);
+        let cancels =
+            AbortOnDropHandle::new(tokio::spawn(heed_cancels(Arc::clone(&self.engine), self.live.clone())));
         let mut lock = lock;
         let result = self.hold(&mut lock).await;
-        cancels.abort();
+        drop(cancels);
         let undecided = matches!(&result, Err(fault) if fault.reason == Reason::OutcomeUnknown);
         // What is not known is not written: the next daemon asks again.
         let lock = if undecided { lock } else { self.write_end(lock, result).await };
-        self.engine.live.leave(self.owner.operation);
+        drop(leaves);
         if let Some(lock) = lock {
             lock.release().await;
         }
@@ -81,13 +86,19 @@ impl Run {
         let Some(lock) = slot else {
             return Err(Fault::new(Reason::Internal, "the lock was granted and is gone"));
         };
+<<<<<<< HEAD
         lock.watch(&self.engine.control.pool, &self.live.interrupt);
         let deadline =
             self.request.timeout.map(|limit| tokio::spawn(deadline(limit, self.live.interrupt.clone())));
+=======
+        lock.watch(&self.live.interrupt);
+        let deadline = self
+            .request
+            .timeout
+            .map(|limit| AbortOnDropHandle::new(tokio::spawn(deadline(limit, self.live.interrupt.clone()))));
+>>>>>>> main
         let result = self.execute(lock).await;
-        if let Some(deadline) = deadline {
-            deadline.abort();
-        }
+        drop(deadline);
         result
     }
 

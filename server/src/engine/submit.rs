@@ -53,7 +53,6 @@ impl Engine {
         let target = Arc::clone(self.target(&request.target)?);
         let guarded = guard::check(request, target.database(), &target.profile, &target.matrix)?;
         let request = guarded.request().clone();
-        not_offered(&request)?;
         check_window(&request, &target)?;
         self.check_enrolment(&request, &target).await?;
         let chains = self.chains(&request, &target).await?;
@@ -97,7 +96,7 @@ impl Engine {
         let backends = Arc::default();
         let run =
             Run { engine: Arc::clone(&self), owner, request, target, chains, live, lock_request, backends };
-        self.operations.spawn(run.to_end(lock));
+        self.operations.spawn(run.live(lock));
         Ok(id)
     }
 
@@ -214,6 +213,7 @@ impl Engine {
             version: crate::VERSION.to_owned(),
             chains: fingerprints,
             client_chains: !request.client_chains.is_empty(),
+            phased: request.allow_phased,
         })
     }
 }
@@ -241,17 +241,6 @@ fn locked_by(target: &str, holder: Option<Holder>) -> Fault {
         fault = fault.with("since", since);
     }
     fault
-}
-
-/// What this version does not offer yet is said plainly, before anything happens.
-fn not_offered(request: &Request) -> Result<(), Fault> {
-    let what = match request {
-        Request { allow_phased: true, .. } => "--allow-phased",
-        _ => return Ok(()),
-    };
-    Err(Fault::new(Reason::NotImplemented, format!("this version does not offer {what}"))
-        .hint("nothing was changed; scope managed-schemas has everything the runbook needs")
-        .with("feature", what))
 }
 
 /// Where the profile requires a window of one's own, nothing is changed without one; this version has no windows yet.

@@ -60,7 +60,7 @@ impl Watcher {
         let end = self.engine.ended().clone();
         tokio::select! {
             () = end.cancelled() => {}
-            failed = self.to_end() => {
+            failed = self.send_all() => {
                 if let Some(fault) = failed {
                     // Sending fails only when the watcher is gone.
                     let _gone = self.sender.send(Err(fault)).await;
@@ -70,7 +70,7 @@ impl Watcher {
     }
 
     /// `None` after the terminal event, or when the watcher went away.
-    async fn to_end(&mut self) -> Option<Fault> {
+    async fn send_all(&mut self) -> Option<Fault> {
         let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
         loop {
             match self.catch_up().await {

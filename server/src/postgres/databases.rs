@@ -22,14 +22,15 @@ pub(crate) struct DatabaseRow {
     pub(crate) oid: u32,
     pub(crate) name: String,
     pub(crate) owner: String,
+    pub(super) tablespace: Option<String>,
     creation: String,
     connection_limit: i32,
     is_template: bool,
     comment: Option<String>,
     /// grantor, grantee (`None`: PUBLIC), privilege, grantable.
-    rights: Vec<(String, Option<String>, String, bool)>,
+    pub(super) rights: Vec<(String, Option<String>, String, bool)>,
     /// role (`None`: all), `name=value`.
-    settings: Vec<(Option<String>, String)>,
+    pub(super) settings: Vec<(Option<String>, String)>,
     labels: Vec<(String, String)>,
 }
 
@@ -44,7 +45,8 @@ pub(crate) async fn row(connection: &mut PgConnection, name: &str) -> Result<Opt
         "SELECT d.oid::int8, pg_get_userbyid(d.datdba)::text, d.datconnlimit, d.datistemplate,
                 shobj_description(d.oid, 'pg_database'),
                 to_jsonb(d) || jsonb_build_object('encoding_name', pg_encoding_to_char(d.encoding)),
-                (SELECT t.spcname::text FROM pg_tablespace t WHERE t.oid = d.dattablespace)
+                (SELECT t.spcname::text FROM pg_tablespace t, pg_database b WHERE t.oid = d.dattablespace
+                    AND b.datname = 'template0' AND b.dattablespace <> t.oid)
            FROM pg_database d WHERE d.datname = $1",
     )
     .bind(name)
@@ -85,6 +87,7 @@ pub(crate) async fn row(connection: &mut PgConnection, name: &str) -> Result<Opt
         oid: u32::try_from(oid).unwrap_or_default(),
         name: name.to_owned(),
         creation: creation_options(&all, tablespace.as_deref()),
+        tablespace,
         owner,
         connection_limit,
         is_template,
@@ -126,8 +129,11 @@ fn creation_options(row: &serde_json::Value, tablespace: Option<&str>) -> String
                 options.push_str(&format!(" BUILTIN_LOCALE {}", Literal(locale)));
             }
         }
+        // The template's may be another one.
+        Some("c") => options.push_str(" LOCALE_PROVIDER libc"),
         _ => {}
     }
+    // Naming the template's own tablespace would need rights on it.
     if let Some(tablespace) = tablespace {
         options.push_str(&format!(" TABLESPACE {}", Ident(tablespace)));
     }
@@ -204,6 +210,19 @@ pub(crate) async fn carry_over(
     run(connection, "carrying over what belongs to the database's row", &sql).await
 }
 
+/// Opens a new database that replaces none: a plain `CREATE DATABASE` lets everybody connect.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(crate) async fn open_to_all(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
+    run(
+        connection,
+        "opening the new database",
+        &format!("GRANT CONNECT ON DATABASE {} TO PUBLIC", Ident(name)),
+    )
+    .await
+}
+
 type Right = (String, Option<String>, String, bool);
 
 /// The owner's grants first, then those of who was granted the option.
@@ -248,12 +267,18 @@ pub(crate) fn difference(before: &DatabaseRow, after: &DatabaseRow) -> Option<St
 /// # Errors
 /// What PostgreSQL said.
 pub(crate) async fn drop_generated(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
-    run(
-        connection,
-        "dropping a generated database",
-        &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", Ident(name)),
-    )
-    .await
+    const DOING: &str = "dropping a generated database";
+    let template: Option<bool> =
+        sqlx::query_scalar("SELECT datistemplate FROM pg_database WHERE datname = $1")
+            .bind(name)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(control_fault)?;
+    if template == Some(true) {
+        let unmark = format!("ALTER DATABASE {} IS_TEMPLATE false", Ident(name));
+        run(connection, DOING, &unmark).await?;
+    }
+    run(connection, DOING, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", Ident(name))).await
 }
 
 /// Runs a statement on databases on the connection that holds the lock.
@@ -272,150 +297,54 @@ pub(crate) async fn run(connection: &mut PgConnection, doing: &str, sql: &str) -
     })
 }
 
-/// What a role lacks to swap a database, and what would make the swap fail, all at once.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn preflight(
-    connection: &mut PgConnection,
-    row: Option<&DatabaseRow>,
-) -> Result<Vec<Finding>, Fault> {
-    let (role, superuser, createdb): (String, bool, bool) = sqlx::query_as(
-        "SELECT current_user::text, rolsuper, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user",
-    )
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(control_fault)?;
-    let mut findings = Vec::new();
-    let me = Ident(&role);
-    if !createdb {
-        findings.push(Finding::error(
-            "CREATEDB_MISSING",
-            format!("role {role}"),
-            "may not create or rename databases",
-            format!("ALTER ROLE {me} CREATEDB"),
-        ));
-    }
-    let Some(row) = row else { return Ok(findings) };
-    let (owns, settings_ok): (bool, bool) = sqlx::query_as(
-        "SELECT pg_has_role(current_user, $1::name, 'MEMBER'),
-                $2 OR NOT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = $3::oid AND setrole <> 0
-                    AND setrole <> (SELECT oid FROM pg_roles WHERE rolname = current_user))
-                   OR (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user)",
-    )
-    .bind(&row.owner)
-    .bind(superuser)
-    .bind(i64::from(row.oid))
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(control_fault)?;
-    if !owns {
-        findings.push(Finding::error(
-            "OWNERSHIP_MISSING",
-            format!("database {}", row.name),
-            format!("is owned by {}, and role {role} is no member of it", row.owner),
-            format!("GRANT {} TO {me}", Ident(&row.owner)),
-        ));
-    }
-    if !settings_ok {
-        findings.push(Finding::error(
-            "ROLE_SETTINGS",
-            format!("database {}", row.name),
-            format!("has settings for other roles (ALTER ROLE … IN DATABASE), which role {role} may not carry over"),
-            format!("ALTER ROLE {me} CREATEROLE, or take those settings away"),
-        ));
-    }
-    findings.extend(blockers(connection, row).await?);
-    if !superuser {
-        findings.extend(sessions_out_of_reach(connection, row.oid).await?);
-    }
-    Ok(findings)
-}
-
-/// Prepared transactions, replication slots and subscriptions: each stops or silently breaks with a swap.
-async fn blockers(connection: &mut PgConnection, row: &DatabaseRow) -> Result<Vec<Finding>, Fault> {
-    let rows: Vec<(String, String, String, String)> = sqlx::query_as(
-        "SELECT 'PREPARED_TRANSACTION', 'prepared transaction ' || gid, 'of ' || owner || ' is open in the database',
-                'COMMIT PREPARED or ROLLBACK PREPARED ' || quote_literal(gid)
-           FROM pg_prepared_xacts WHERE database = $1
-         UNION ALL
-         SELECT 'REPLICATION_SLOT', 'replication slot ' || slot_name,
-                CASE WHEN active THEN 'is in use' ELSE 'would stay with the old database' END,
-                'tell its consumer, then: SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')'
-           FROM pg_replication_slots WHERE database = $1
-         UNION ALL
-         SELECT 'SUBSCRIPTION', 'subscription ' || subname, 'belongs to the database and would stay with the old one',
-                'ALTER SUBSCRIPTION … DISABLE; ALTER SUBSCRIPTION … SET (slot_name = NONE); DROP SUBSCRIPTION'
-           FROM pg_subscription WHERE subdbid = $2::oid
-         ORDER BY 1, 2",
-    )
-    .bind(&row.name)
-    .bind(i64::from(row.oid))
-    .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
-    Ok(rows.into_iter().map(|(code, object, text, hint)| Finding::error(&code, object, text, hint)).collect())
-}
-
-/// Sessions that a role without superuser rights may not end.
-async fn sessions_out_of_reach(connection: &mut PgConnection, oid: u32) -> Result<Vec<Finding>, Fault> {
-    let rows: Vec<(i32, String, bool)> = sqlx::query_as(
-        "SELECT a.pid, coalesce(a.usename::text, a.backend_type), coalesce(r.rolsuper, true)
-           FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
-          WHERE a.datid = $1::oid AND a.backend_type = 'client backend' AND (coalesce(r.rolsuper, true)
-                OR NOT (pg_has_role(current_user, a.usesysid, 'MEMBER')
-                        OR pg_has_role(current_user, 'pg_signal_backend', 'MEMBER')))
-          ORDER BY a.pid",
-    )
-    .bind(i64::from(oid))
-    .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
-    Ok(rows
-        .into_iter()
-        .map(|(pid, user, superuser)| {
-            let (what, hint) = match superuser {
-                true => ("is a superuser's, which only a superuser may end", "end that session yourself"),
-                false => (
-                    "is of a role that the daemon may not end",
-                    "GRANT pg_signal_backend TO the daemon's role",
-                ),
-            };
-            Finding::error("SESSION_OUT_OF_REACH", format!("session {pid} of {user}"), what, hint)
-        })
-        .collect())
-}
-
-/// What a database holds outside the managed schemas and loses when it is replaced.
+/// What a database holds outside the managed schemas and loses when it is replaced; and how much that is, which is told
+/// beside it: sizes are no identities.
 ///
 /// # Errors
 /// The session was lost.
 pub(crate) async fn lost_with_it(
     connection: &mut PgConnection,
     managed: &[&str],
-) -> Result<Vec<OutsideObject>, Fault> {
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT 'extension', format('%I %s in schema %I', e.extname, e.extversion, n.nspname)
+    preserved: &[String],
+) -> Result<(Vec<OutsideObject>, Vec<Finding>), Fault> {
+    let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
+        "SELECT 'extension', format('%I %s in schema %I', e.extname, e.extversion, n.nspname), NULL
            FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
-          WHERE e.extname <> 'plpgsql'
-         UNION ALL SELECT 'event trigger', format('%I', evtname) FROM pg_catalog.pg_event_trigger
-         UNION ALL SELECT 'publication', format('%I', pubname) FROM pg_catalog.pg_publication
-         UNION ALL SELECT 'default acl', format('of role %I', pg_catalog.pg_get_userbyid(defaclrole))
+          WHERE e.extname <> 'plpgsql' AND e.extname <> ALL($2)
+         UNION ALL SELECT 'event trigger', format('%I', evtname), NULL FROM pg_catalog.pg_event_trigger
+         UNION ALL SELECT 'publication', format('%I', pubname), NULL FROM pg_catalog.pg_publication
+         UNION ALL SELECT 'foreign server', format('%I', srvname), NULL FROM pg_catalog.pg_foreign_server
+         UNION ALL SELECT 'default acl', format('of role %I for %s', pg_catalog.pg_get_userbyid(defaclrole),
+                CASE defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
+                    WHEN 'T' THEN 'types' WHEN 'n' THEN 'schemas' ELSE defaclobjtype::text END), NULL
            FROM pg_catalog.pg_default_acl WHERE defaclnamespace = 0
-         UNION ALL SELECT 'large objects', pg_catalog.count(*)::text FROM pg_catalog.pg_largeobject_metadata
+         UNION ALL SELECT 'large objects', pg_catalog.count(*)::text, NULL FROM pg_catalog.pg_largeobject_metadata
           HAVING pg_catalog.count(*) > 0
-         UNION ALL SELECT 'schema', format('%I (%s relations, %s)', n.nspname, pg_catalog.count(c.oid),
-                pg_catalog.pg_size_pretty(coalesce(pg_catalog.sum(c.relpages::int8), 0)::int8 * 8192))
+         UNION ALL SELECT 'schema', format('%I', n.nspname), format('%s, %s',
+                pg_catalog.count(c.oid) FILTER (WHERE c.relkind IN ('r', 'p', 'm', 'f', 'v', 'S')) || ' tables, views and sequences',
+                pg_catalog.pg_size_pretty(coalesce(pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid))
+                    FILTER (WHERE c.relkind IN ('r', 'm')), 0)::int8))
            FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
           WHERE n.nspname <> ALL($1) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
           GROUP BY n.nspname HAVING n.nspname <> 'public' OR pg_catalog.count(c.oid) > 0
          ORDER BY 1, 2",
     )
     .bind(managed.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+    .bind(preserved)
     .fetch_all(connection)
     .await
     .map_err(|e| work_fault("listing what the database holds", &e))?;
-    Ok(rows.into_iter().map(|(kind, identity)| OutsideObject { kind, identity }).collect())
+    let told = rows.iter().filter_map(|(kind, identity, size)| {
+        let size = size.as_ref()?;
+        Some(Finding::warning(
+            "LOST_WITH_THE_DATABASE",
+            format!("{kind} {identity}"),
+            format!("stays with the old database: {size}"),
+            "keep what you need before: dump it, or bring the old database back with `undo`",
+        ))
+    });
+    let told = told.collect();
+    Ok((rows.into_iter().map(|(kind, identity, _)| OutsideObject { kind, identity }).collect(), told))
 }
 
 /// The oid of a database, by name.

@@ -79,12 +79,14 @@ pub(crate) async fn claim(
     by: Uuid,
 ) -> Result<Kept, Fault> {
     let row: Option<KeptRow> = sqlx::query_as(concat!(
-        "UPDATE resetd.kept_database SET state = 'undoing', used_by = $3 WHERE oid = (
+        "UPDATE resetd.kept_database k SET state = 'undoing', used_by = $3,
+                name = (SELECT d.datname FROM pg_database d WHERE d.oid = k.oid)
+          WHERE k.oid = (
             SELECT oid FROM resetd.kept_database
-             WHERE database = $1 AND state = 'kept' AND expires_at > clock_timestamp()
+             WHERE oid IN (SELECT oid FROM pg_database WHERE datconnlimit <> -2) AND database = $1 AND state = 'kept' AND expires_at > clock_timestamp()
                AND ($2::uuid IS NULL OR operation = $2)
              ORDER BY kept_at DESC LIMIT 1 FOR UPDATE SKIP LOCKED)
-         RETURNING oid::int8, name, operation, ",
+         RETURNING k.oid::int8, k.name, k.operation, ",
         time::micros!("expires_at")
     ))
     .bind(database)
@@ -145,24 +147,41 @@ pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, Fault
     Ok(rows.into_iter().map(decode).collect())
 }
 
-/// Marks one expired database for dropping and gives its present name; also one whose dropping was interrupted.
+/// Marks one expired database for dropping and gives its present name; also one whose dropping was interrupted; none that
+/// was tried just now.
 ///
 /// # Errors
 /// The control database does not answer.
 pub(crate) async fn next_expired(
     connection: &mut PgConnection,
+    tried: &[u32],
 ) -> Result<Option<(u32, Option<String>)>, Fault> {
     let row: Option<(i64, Option<String>)> = sqlx::query_as(
         "UPDATE resetd.kept_database k SET state = 'dropping' WHERE k.oid = (
             SELECT oid FROM resetd.kept_database
-             WHERE state = 'dropping' OR (state = 'kept' AND expires_at <= clock_timestamp())
+             WHERE (state = 'dropping' OR (state = 'kept' AND expires_at <= clock_timestamp())) AND oid <> ALL($1::int8[]::oid[])
              ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED)
          RETURNING k.oid::int8, (SELECT d.datname::text FROM pg_database d WHERE d.oid = k.oid)",
     )
+    .bind(tried.iter().map(|oid| i64::from(*oid)).collect::<Vec<_>>())
     .fetch_optional(connection)
     .await
     .map_err(control_fault)?;
     Ok(row.map(|(oid, name)| (u32::try_from(oid).unwrap_or_default(), name)))
+}
+
+/// How long until the next one has had its time; `None` when none is kept.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn next_in(pool: &PgPool) -> Result<Option<Duration>, Fault> {
+    let seconds: Option<f64> = sqlx::query_scalar(
+        "SELECT extract(epoch FROM min(expires_at) - clock_timestamp())::float8 FROM resetd.kept_database WHERE state = 'kept'",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(control_fault)?;
+    Ok(seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()))
 }
 
 /// Forgets a database that is gone.

@@ -41,7 +41,8 @@ pub(crate) async fn apply(
     before: Option<&str>,
     revision: &Revision,
 ) -> Result<Duration, Fault> {
-    let sql = revision.sql_without_extensions();
+    // What the revision set, a time limit above all, ends with it, in the same message.
+    let sql = format!("{}\n;RESET ALL", revision.sql_without_extensions());
     let label = format!("{} in {}", revision.id, place.schema);
     let started = Instant::now();
     work.patiently(&label, &[&prologue(place), &sql], &|step, error| match step {
@@ -99,9 +100,11 @@ pub(crate) async fn apply_bare(
     Ok(took)
 }
 
-/// The same settings for a session outside a transaction.
+/// The same settings for a session outside a transaction. It waits for locks as long as the operation has patience: what
+/// builds an index concurrently waits for every older snapshot in the database, and cannot be taken back and tried again.
 fn bare(prologue: &str) -> String {
-    prologue.replace("SET LOCAL", "SET")
+    let brief = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';");
+    prologue.replace(&brief, "").replace("SET LOCAL", "SET")
 }
 
 /// Leaves the session as it was before the first revision.

@@ -105,7 +105,11 @@ pub(crate) async fn create_missing(work: &mut Work, names: &[String]) -> Result<
     Ok(())
 }
 
-async fn create(work: &mut Work, name: &str, furniture: Option<&Furniture>) -> Result<(), Fault> {
+/// Creates a schema, with its furniture where there is some.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(super) async fn create(work: &mut Work, name: &str, furniture: Option<&Furniture>) -> Result<(), Fault> {
     let owner = furniture.map(|f| format!(" AUTHORIZATION {}", Ident(f.owner()))).unwrap_or_default();
     patient(
         work,

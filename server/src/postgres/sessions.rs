@@ -18,21 +18,30 @@ pub(crate) fn wake_channel(pid: i32) -> String {
 
 type SessionRow = (i32, String, String, String, String, Option<i64>, bool, bool);
 
-/// Who is connected to a database now.
+/// Who is connected to a database now, the operation's own sessions (known by what they call themselves) left out. State and
+/// kind of other roles' sessions are hidden from a role that is neither superuser nor in pg_read_all_stats.
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn of(pool: &PgPool, oid: u32, rule: SessionRule) -> Result<Vec<PlannedSession>, Fault> {
+pub(crate) async fn of(
+    pool: &PgPool,
+    oid: u32,
+    rule: SessionRule,
+    own: &str,
+) -> Result<Vec<PlannedSession>, Fault> {
     let rows: Vec<SessionRow> = sqlx::query_as(
         "SELECT pid, coalesce(usename::text, ''), coalesce(application_name, ''), coalesce(client_addr::text, ''),
-                CASE WHEN backend_type = 'client backend' THEN coalesce(state, 'unknown') ELSE backend_type END,
+                CASE WHEN coalesce(backend_type, 'client backend') = 'client backend' THEN coalesce(state, 'unknown')
+                     ELSE backend_type END,
                 floor(extract(epoch FROM clock_timestamp() - query_start))::int8,
-                xact_start IS NOT NULL, backend_type = 'client backend'
+                xact_start IS NOT NULL, coalesce(backend_type, 'client backend') = 'client backend'
            FROM pg_stat_activity WHERE datid = $1::oid AND pid <> pg_backend_pid()
-            AND backend_type NOT IN ('autovacuum worker', 'parallel worker')
+            AND coalesce(backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
+            AND (usesysid IS NOT NULL OR backend_type IS NOT NULL) AND application_name IS DISTINCT FROM $2
           ORDER BY backend_start, pid",
     )
     .bind(i64::from(oid))
+    .bind(own)
     .fetch_all(pool)
     .await
     .map_err(control_fault)?;

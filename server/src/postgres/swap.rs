@@ -37,6 +37,8 @@ pub(crate) struct Swap<'a> {
     pub(crate) kept_name: &'a str,
     pub(crate) keep: Duration,
     pub(crate) rule: SessionRule,
+    /// What the operation's own sessions call themselves.
+    pub(crate) own: &'a str,
     /// Backend of the lock connection.
     pub(crate) lock_pid: i32,
 }
@@ -90,13 +92,13 @@ async fn within(
 ) -> Result<(), Fault> {
     operations::enter_commit(connection, swap.owner).await?;
     let old = databases::row(connection, swap.database).await?;
-    if let Some(old) = &old
-        && !swap.undo
-    {
-        databases::carry_over(connection, old, swap.incoming.0).await?;
+    match &old {
+        _ if swap.undo => {}
+        Some(old) => databases::carry_over(connection, old, swap.incoming.0).await?,
+        None => databases::open_to_all(connection, swap.incoming.0).await?,
     }
     let connected = match &old {
-        Some(old) => sessions::of(pool, old.oid, swap.rule).await?.len(),
+        Some(old) => sessions::of(pool, old.oid, swap.rule, swap.own).await?.len(),
         None => 0,
     };
     let away = Instant::now();
@@ -141,10 +143,7 @@ async fn take_away(
         tracing::warn!(%error, "the ending of sessions ended by itself");
     }
     renamed?;
-    let close = format!(
-        "ALTER DATABASE {0} IS_TEMPLATE false; ALTER DATABASE {0} ALLOW_CONNECTIONS false",
-        Ident(swap.kept_name)
-    );
+    let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", Ident(swap.kept_name));
     databases::run(connection, "closing the old database", &close).await?;
     kept::enter(connection, old.oid, swap.kept_name, swap.database, swap.owner.operation, swap.keep).await
 }

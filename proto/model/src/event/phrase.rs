@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     plan::{Plan, count},
+    profile::Scope,
     validation::Validation,
 };
 
@@ -50,14 +51,15 @@ fn queued(it: &Queued) -> String {
 
 fn planned(plan: &Plan) -> String {
     let mut parts = Vec::new();
-    if !plan.schemas.is_empty() {
+    if plan.scope == Some(Scope::Database) && plan.schemas.is_empty() {
+        parts.push("swap the previous database back".to_owned());
+    } else if !plan.schemas.is_empty() {
         let tables: u64 = plan.schemas.iter().map(|s| s.tables).sum();
         let tables = usize::try_from(tables).unwrap_or(usize::MAX);
-        parts.push(format!(
-            "recreate {}, drop {}",
-            count(plan.schemas.len(), "schema"),
-            count(tables, "table")
-        ));
+        parts.push(match plan.scope {
+            Some(Scope::Database) => format!("replace the whole database, with {}", count(tables, "table")),
+            _ => format!("recreate {}, drop {}", count(plan.schemas.len(), "schema"), count(tables, "table")),
+        });
     }
     if !plan.created_schemas.is_empty() {
         parts.push(format!("create {}", count(plan.created_schemas.len(), "schema")));

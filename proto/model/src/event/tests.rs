@@ -89,6 +89,7 @@ fn samples() -> Vec<(EventKind, &'static str)> {
         version: "0.1.0".to_owned(),
         chains: BTreeMap::new(),
         client_chains: false,
+        phased: false,
     };
     let reset = SchemaReset {
         schema: "general".to_owned(),

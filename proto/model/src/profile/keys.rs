@@ -72,6 +72,14 @@ pub const KEYS: &[Key] = &[
         shown
     ),
     key!(
+        preserve_extensions,
+        Kind::Names,
+        "extensions that a replaced database gets again where they stood",
+        [""; 3],
+        name_list,
+        |names: &Vec<String>| names.join(", ")
+    ),
+    key!(
         keep_operations,
         Kind::Duration { zero: false },
         "how long events and reports are kept",

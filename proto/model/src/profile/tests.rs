@@ -9,6 +9,7 @@ const DESIGN: &str = "\
 | `max_window` | 8h | 4h | 8h |
 | `sessions` | terminate | idle-only | idle-only |
 | `keep_previous` | 24h | 24h | 72h |
+| `preserve_extensions` |  |  |  |
 | `keep_operations` | 30d | 90d | 365d |
 | `report` | warn | error | error |
 | `self_enroll` | yes | no | no |

@@ -1,6 +1,7 @@
 //! The fold of events into a report, and the report's text.
 
 use serde_json::json;
+use uuid::Uuid;
 
 use super::*;
 use crate::{
@@ -28,6 +29,7 @@ fn accepted(verb: Verb, dry_run: bool) -> EventKind {
         version: "0.1.0".to_owned(),
         chains: [("core".to_owned(), "sha256:c".to_owned())].into(),
         client_chains: false,
+        phased: false,
     })
 }
 

@@ -59,7 +59,7 @@ fn full(verb: Verb) -> Request {
             allow_production_db_name: true,
             plan_digest: Some(text("sha256:abc")),
             terminate_sessions: true,
-            undoes: Some(uuid::Uuid::from_u128(0x42)),
+            undoes: Some(Uuid::from_u128(0x42)),
             ..plain
         },
     }

@@ -134,6 +134,7 @@ pub(crate) fn accepted() -> Accepted {
         version: text("0.1.0"),
         chains: map("core", "sha256:def"),
         client_chains: true,
+        phased: true,
     }
 }
 

@@ -1,0 +1,76 @@
+//! Operations that have not ended, and making one's own those that nobody runs any more.
+
+use model::{fault::Fault, operation::State};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{error::control_fault, journal::Owner};
+
+/// An operation that has not ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Orphan {
+    pub(crate) owner: Owner,
+    pub(crate) target: String,
+    pub(crate) database: String,
+    pub(crate) reads_only: bool,
+    pub(crate) waiting: bool,
+    /// How long ago it was recorded, in seconds.
+    pub(crate) age_seconds: f64,
+    pub(crate) build_database: Option<String>,
+}
+
+type OrphanRow = (Uuid, Uuid, String, String, bool, String, f64, Option<String>);
+
+/// Operations that have not ended. Whether their daemons live is another question.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, Fault> {
+    let rows: Vec<OrphanRow> = sqlx::query_as(
+        "SELECT id, instance, target, database, reads_only, state,
+                extract(epoch FROM clock_timestamp() - created_at)::float8, build_database
+           FROM resetd.operation WHERE state <> 'finished' ORDER BY id",
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(control_fault)?;
+    Ok(rows
+        .into_iter()
+        .map(|(operation, instance, target, database, reads_only, state, age_seconds, build_database)| {
+            Orphan {
+                build_database,
+                owner: Owner { operation, instance },
+                target,
+                database,
+                reads_only,
+                waiting: state == State::Waiting.as_str(),
+                age_seconds,
+            }
+        })
+        .collect())
+}
+
+/// Makes an orphan this daemon's own, so that only this daemon can end it, and gives the transaction that it was about
+/// to commit, as it is then. Without the target's lock only what changes nothing can be adopted. `None`: it cannot.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn adopt(
+    connection: &mut PgConnection,
+    owner: Owner,
+    instance: Uuid,
+    locked: bool,
+) -> Result<Option<Option<String>>, Fault> {
+    sqlx::query_scalar(
+        "UPDATE resetd.operation SET instance = $3
+          WHERE id = $1 AND instance = $2 AND state <> 'finished' AND ($4 OR state = 'waiting' OR reads_only)
+         RETURNING work_xid::text",
+    )
+    .bind(owner.operation)
+    .bind(owner.instance)
+    .bind(instance)
+    .bind(locked)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)
+}
