@@ -237,6 +237,14 @@ fn statement(text: &str) -> Option<&str> {
     text.strip_prefix("execute ").and_then(|rest| rest.split_once(": ")).map(|(_, sql)| sql)
 }
 
+/// Whether the first operation got the lock before the second one.
+pub(crate) async fn granted_first(lane: &Lane, one: &str, two: &str) -> bool {
+    let sql = format!(
+        "SELECT operation FROM resetd.event WHERE operation IN ('{one}', '{two}') AND code = 'LOCK_ACQUIRED' ORDER BY at"
+    );
+    lane.target.control_rows(&sql).await.first().is_some_and(|row| row[0] == one)
+}
+
 /// No statement of the old owner after a new owner passed the barrier.
 pub(crate) fn log(lane: &Lane, from: u64, old: &str, successor: &str, wrong: &mut Vec<String>) {
     let lines = read_log(&lane.site.log, from);
