@@ -107,7 +107,7 @@ impl Cell {
                 true
             }
             // Sometimes the old owner goes on only after the new one is done.
-            Fault::LockBackend => (self.kind as usize + self.point.len()) % 2 == 0,
+            Fault::LockBackend => (self.kind as usize + self.point.len()).is_multiple_of(2),
             _ => false,
         };
         if after_takeover {
