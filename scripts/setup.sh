@@ -117,11 +117,27 @@ check_alembic() {
     fi
 }
 
+# --- PgBouncer, for the tests -----------------------------------------------------------------------------------
+
+# The tests put it before a cluster and see that the daemon refuses. The package would start a service of its own.
+check_pgbouncer() {
+    local policy=/usr/sbin/policy-rc.d
+    PATH="$PATH:/usr/sbin" command -v pgbouncer >/dev/null && return
+    if may_apt; then
+        local ours=
+        [[ -e "$policy" ]] || { printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod +x "$policy"; ours=yes; }
+        apt_install pgbouncer || true
+        [[ -z "$ours" ]] || rm -f "$policy"
+    fi
+    PATH="$PATH:/usr/sbin" command -v pgbouncer >/dev/null || lack "PgBouncer is missing (the tests refuse it). Install: pgbouncer"
+}
+
 check_rust
 check_compiler
 check_postgres
 if [[ "${1-}" == --tests ]]; then
     check_alembic
+    check_pgbouncer
 fi
 
 if [[ $missing -ne 0 ]]; then

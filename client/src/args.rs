@@ -252,11 +252,11 @@ pub enum OperationsVerb {
     },
     /// Attach to an operation, from its first event: it ends with the operation's exit code and report.
     #[command(
-        after_long_help = "Example:\n  resetctl operations watch 0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f --report-path report.json"
+        after_long_help = "Examples:\n  resetctl operations watch\n  resetctl operations watch 0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f --report-path report.json"
     )]
     Watch {
-        /// The operation's id.
-        id: String,
+        /// The operation's id; without it, the last one of the target, or of all.
+        id: Option<String>,
         /// The first event wanted.
         #[arg(long, value_name = "SEQUENCE", default_value = "1")]
         from: u64,

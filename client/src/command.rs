@@ -53,7 +53,8 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
             }
             OperationsVerb::Show { id, list } => operations::show(screen, &to, parse(id)?, list.json).await,
             OperationsVerb::Watch { id, from, follow } => {
-                operations::watch(screen, &to, parse(id)?, *from, &follow.into()).await
+                let id = id.as_deref().map(parse).transpose()?;
+                operations::watch(screen, &to, id, *from, &follow.into()).await
             }
             OperationsVerb::Cancel { id, reason } => {
                 operations::cancel(screen, &to, parse(id)?, reason).await

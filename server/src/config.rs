@@ -47,6 +47,10 @@ const KEYS: &[&str] = &[
 const DEFAULT_MIGRATIONS: &str = "migrations";
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
+/// The variable that names the folder of [`Config::test_hold`].
+#[cfg(feature = "test-hooks")]
+const TEST_HOLD: &str = "RESETD_TEST_HOLD";
+
 /// How a variable of the environment is read.
 type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
@@ -92,6 +96,9 @@ pub struct Config {
     pub embedded: Option<Embedded>,
     /// The file it was read from.
     pub file: Option<PathBuf>,
+    /// The folder through which a test stops the daemon at an event.
+    #[cfg(feature = "test-hooks")]
+    pub test_hold: Option<PathBuf>,
 }
 
 /// A cluster the daemon starts itself.
@@ -176,6 +183,8 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         roles: role::parse_all(root, problems),
         embedded,
         file: options.config.clone(),
+        #[cfg(feature = "test-hooks")]
+        test_hold: env(TEST_HOLD).map(PathBuf::from),
     }
 }
 

@@ -62,6 +62,10 @@ impl Daemon {
     /// # Errors
     /// What cannot be had, before anything was changed in a target.
     pub async fn start(config: Config) -> Result<Self, DaemonError> {
+        #[cfg(feature = "test-hooks")]
+        if let Some(folder) = &config.test_hold {
+            postgres::hold::install(folder.clone());
+        }
         let mut cluster = start_cluster(&config).await?;
         match Self::start_beside(&config, &mut cluster).await {
             Ok((engine, listeners)) => Self::serve(config, cluster, engine, listeners).await,

@@ -148,7 +148,7 @@ pub struct Running {
 }
 
 /// Verbs that make a report.
-const REPORTING: &[&str] = &["reset", "run", "migrate", "validate", "undo"];
+const REPORTING: &[&str] = &["reset", "run", "migrate", "validate", "undo", "watch"];
 
 impl Running {
     /// Starts `resetctl` in `folder`. Where the caller says nothing about the report, it goes to a path of its own.

@@ -69,6 +69,7 @@
 
 mod api;
 mod client;
+pub mod crash;
 mod daemon;
 mod gate;
 mod migrations;

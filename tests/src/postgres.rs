@@ -49,7 +49,12 @@ impl Postgres {
     /// # Panics
     /// It cannot be started.
     pub async fn private() -> (Cluster, Self) {
-        let cluster = start().await;
+        Self::private_with(&[]).await
+    }
+
+    /// The same with more settings.
+    pub(crate) async fn private_with(more: &[(&str, &str)]) -> (Cluster, Self) {
+        let cluster = start(more).await;
         let postgres = Self::of(&cluster);
         make_template(&postgres).await;
         (cluster, postgres)
@@ -88,8 +93,9 @@ impl Postgres {
     }
 }
 
-async fn start() -> Cluster {
-    let settings = SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+async fn start(more: &[(&str, &str)]) -> Cluster {
+    let settings = SETTINGS.iter().chain(more);
+    let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let options = EmbeddedOptions { settings, tcp: true, ..EmbeddedOptions::default() };
     match Cluster::start(options).await {
         Ok(cluster) => cluster,
@@ -107,7 +113,7 @@ async fn start_shared() -> Postgres {
         .name("postgres".to_owned())
         .spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime for the server's thread");
-            let cluster = runtime.block_on(start());
+            let cluster = runtime.block_on(start(&[]));
             tell.send(Postgres::of(&cluster)).expect("the first test waits for its server");
             loop {
                 std::thread::park();

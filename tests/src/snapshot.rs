@@ -15,6 +15,13 @@ pub struct Relation {
     pub rows: String,
 }
 
+impl Relation {
+    pub(crate) fn of(row: Vec<String>) -> Self {
+        let [name, oid, file, rows] = <[String; 4]>::try_from(row).expect("four columns");
+        Self { name, oid, file, rows }
+    }
+}
+
 /// A dump and the identities.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct State {
@@ -26,7 +33,7 @@ pub struct State {
     pub relations: Vec<Relation>,
 }
 
-const RELATIONS: &str = "
+pub(crate) const RELATIONS: &str = "
 SELECT n.nspname || '.' || c.relname, c.oid, c.relfilenode,
        CASE WHEN c.relkind IN ('r', 'm') THEN (xpath('/row/c/text()',
            query_to_xml(format('SELECT count(*) AS c FROM %I.%I', n.nspname, c.relname), false, true, '')))[1]::text END
@@ -34,7 +41,8 @@ SELECT n.nspname || '.' || c.relname, c.oid, c.relfilenode,
  WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
  ORDER BY 1, 2";
 
-const SCHEMAS: &str = "SELECT nspname, oid FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_t%' ORDER BY 1";
+pub(crate) const SCHEMAS: &str =
+    "SELECT nspname, oid FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_t%' ORDER BY 1";
 
 impl TestTarget {
     /// `pg_dump` of schema, data, grants and database-level settings. Lines that differ from dump to dump are left out.
@@ -55,11 +63,7 @@ impl TestTarget {
 
     /// Every relation outside the system's schemas.
     pub async fn snapshot(&self) -> Vec<Relation> {
-        let relation = |row: Vec<String>| {
-            let [name, oid, file, rows] = <[String; 4]>::try_from(row).expect("four columns");
-            Relation { name, oid, file, rows }
-        };
-        self.rows(RELATIONS).await.into_iter().map(relation).collect()
+        self.rows(RELATIONS).await.into_iter().map(Relation::of).collect()
     }
 
     /// Everything that must be the same when nothing was changed.

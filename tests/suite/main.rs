@@ -4,6 +4,7 @@
 mod alembic;
 mod chains;
 mod cli;
+mod crash;
 mod database;
 mod database_crash;
 mod database_sessions;

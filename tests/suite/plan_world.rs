@@ -212,7 +212,11 @@ impl World {
     fn column_or_view(&mut self) -> Option<(String, Kind, String)> {
         let name = self.name();
         let column = self.bare();
-        Some(match self.below(8) {
+        Some(match self.below(9) {
+            8 => {
+                let (table, parent) = (self.name(), self.table()?);
+                (format!("CREATE TABLE {table} (own{column} serial) INHERITS ({parent})"), Kind::View, table)
+            }
             0..=1 => {
                 let (table, of) = (self.any_table()?, self.of_some_type()?);
                 (format!("ALTER TABLE {table} ADD COLUMN {column} {of}"), Kind::Nothing, name)
@@ -233,12 +237,15 @@ impl World {
                 (sql, Kind::View, name)
             }
             6 => {
-                let of = self.pick(&[Kind::Type, Kind::Composite])?;
-                let wrapper = format!("w{column}");
+                // Of a type of its own column, or the heir of a table.
+                let columns = match self.below(2) {
+                    0 => format!("(id int, c {})", self.pick(&[Kind::Type, Kind::Composite])?),
+                    _ => format!("() INHERITS ({})", self.table()?),
+                };
                 (
                     format!(
-                        "CREATE FOREIGN DATA WRAPPER {wrapper}; CREATE SERVER s{column} FOREIGN DATA WRAPPER {wrapper}; \
-                         CREATE FOREIGN TABLE {name} (id int, c {of}) SERVER s{column}"
+                        "CREATE FOREIGN DATA WRAPPER w{column}; CREATE SERVER s{column} FOREIGN DATA WRAPPER w{column}; \
+                         CREATE FOREIGN TABLE {name} {columns} SERVER s{column}"
                     ),
                     Kind::Nothing,
                     name,
@@ -264,7 +271,7 @@ impl World {
             3 => {
                 let parent = self.table()?;
                 // The heir has no unique id of its own, so nothing is built on it but views.
-                (format!("CREATE TABLE {name} () INHERITS ({parent})"), Kind::View, name)
+                (format!("CREATE TABLE {name} (also{bare} serial) INHERITS ({parent})"), Kind::View, name)
             }
             4..=6 => {
                 let parent = self.pick(&[Kind::Partitioned])?;

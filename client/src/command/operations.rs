@@ -115,13 +115,17 @@ pub(crate) async fn read(connection: &Connection, id: Uuid) -> Result<Operation,
 pub(crate) async fn watch(
     screen: &mut Screen,
     to: &Destination,
-    id: Uuid,
+    id: Option<Uuid>,
     from: u64,
     follow: &Follow,
 ) -> Result<u8, Fault> {
     let place = Place::prepare(&follow.report)?;
     let connection = Connection::new(to.address.clone());
     let mut signals = Signals::catch();
+    let id = match id {
+        Some(id) => id,
+        None => last(screen, &connection, &to.target).await?,
+    };
     let operation = read(&connection, id).await?;
     if from > operation.last_sequence && operation.state == State::Finished {
         let last = operation.last_sequence;
@@ -153,6 +157,17 @@ pub(crate) async fn watch(
         request: None,
     };
     Ok(settle(screen, case, ending, &seen).await)
+}
+
+/// The newest operation of the target, or of all.
+async fn last(screen: &mut Screen, connection: &Connection, target: &str) -> Result<Uuid, Fault> {
+    let newest = pages(connection, target, false, 1).await?.into_iter().next();
+    let Some(it) = newest else {
+        return Err(Fault::new(Reason::OperationNotFound, "there is no operation to watch")
+            .hint("`resetctl operations list` shows those that you may see"));
+    };
+    screen.say(&format!("the last one: {} of {} ({})", it.verb.as_str(), it.target, it.id));
+    Ok(it.id)
 }
 
 /// `operations cancel`

@@ -255,6 +255,7 @@ impl Run {
     /// is not, it did not.
     async fn learn_swap(&self, pid: i32, failed: Fault) -> Result<Done, Fault> {
         let pool = &self.engine.control.pool;
+        tracing::warn!(operation = %self.owner.operation, fault = %failed, "the swap's answer did not arrive; its truth is asked for");
         loop {
             let lives = operations::backend_lives(pool, pid).await;
             match (operations::get(pool, self.owner.operation).await, lives) {

@@ -17,7 +17,7 @@ use super::{
 use crate::postgres::{
     barrier,
     catalog::{self, Look},
-    extensions, journal,
+    extensions, hold, journal,
     lock::LockSession,
     operations,
     replay::{self, Place},
@@ -231,7 +231,9 @@ impl Run {
             }
         };
         let pid = work.pid();
-        let Err(failed) = work.commit().await else { return Ok(Done::Committed) };
+        let committed = work.commit().await;
+        hold::point(self.owner.operation, "committed").await;
+        let Err(failed) = committed else { return Ok(Done::Committed) };
         tracing::warn!(operation = %self.owner.operation, %failed, "the commit's answer did not arrive; its truth is asked for");
         self.learn(&transaction, pid, &failed).await
     }

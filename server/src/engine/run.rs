@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Engine, Target, ending, live::LiveOperation};
 use crate::postgres::{
+    contact::Backends,
     interrupt::Interrupt,
     journal::{self, Owner},
     lock::{LockRequest, LockSession},
@@ -45,7 +46,7 @@ pub(super) struct Run {
     pub(super) live: LiveOperation,
     pub(super) lock_request: LockRequest,
     /// The backends that work for the operation.
-    pub(super) backends: Arc<Mutex<Vec<i32>>>,
+    pub(super) backends: Backends,
 }
 
 /// What the work in the target came to.
@@ -88,7 +89,7 @@ impl Run {
         let Some(lock) = slot else {
             return Err(Fault::new(Reason::Internal, "the lock was granted and is gone"));
         };
-        lock.watch(&self.live.interrupt);
+        lock.watch(&self.engine.control.pool, &self.live.interrupt);
         let deadline = self
             .request
             .timeout

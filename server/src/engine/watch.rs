@@ -20,6 +20,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Events read at a time.
 const BATCH: i64 = 200;
+/// How long a watcher may take no event before its stream is closed; it can attach again where it was.
+const STALL_LIMIT: Duration = Duration::from_secs(20);
 /// Events that wait for a slow watcher; the rest waits in the journal.
 const BUFFER: usize = 64;
 
@@ -93,7 +95,11 @@ impl Watcher {
             for event in events {
                 let terminal = event.kind.is_terminal();
                 self.cursor = event.sequence + 1;
-                if self.sender.send(Ok(event)).await.is_err() || terminal {
+                let sent = self.sender.send_timeout(Ok(event), STALL_LIMIT).await;
+                if let Err(mpsc::error::SendTimeoutError::Timeout(_)) = sent {
+                    tracing::info!(operation = %self.operation, "a watcher that takes nothing is closed");
+                }
+                if sent.is_err() || terminal {
                     return Ok(true);
                 }
             }

@@ -8,10 +8,12 @@ use model::{
 };
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
-use super::{connect, error::work_fault, lock::pg_locks_row};
+use super::{connect, contact::lost_error, error::work_fault, lock::pg_locks_row};
 
 /// How long the sessions of an old owner may take to end.
 const LIMIT: Duration = Duration::from_secs(20);
+/// How long an answer of the target may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Ends whoever still holds the target's key in the target, and waits until nobody does.
 ///
@@ -23,25 +25,37 @@ pub(crate) async fn pass(target: &PgConnectOptions, application_name: &str) -> R
     let key = LockKey::target(options.get_database().unwrap_or_default());
     let until = tokio::time::Instant::now() + LIMIT;
     let passed = loop {
-        let taken: bool = sqlx::query_scalar("SELECT pg_catalog.pg_try_advisory_lock($1)")
-            .bind(key.0)
-            .fetch_one(&mut connection)
-            .await
-            .map_err(barrier_fault)?;
-        if taken {
-            break Ok(());
+        match answered(attempt(&mut connection, key)).await? {
+            None => break Ok(()),
+            Some(zombies) if tokio::time::Instant::now() >= until => break Err(zombie(&zombies)),
+            Some(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
-        let zombies = terminate_holders(&mut connection, key).await.map_err(barrier_fault)?;
-        if tokio::time::Instant::now() >= until {
-            break Err(zombie(&zombies));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     };
     // Closing the session gives the key back.
-    if let Err(error) = connection.close().await {
-        tracing::debug!(error = %super::error::message(&error), "closing the barrier session");
+    if let Err(fault) = answered(connection.close()).await {
+        tracing::debug!(%fault, "closing the barrier session");
     }
     passed
+}
+
+/// Takes the key; where somebody has it, ends them and says who they are.
+async fn attempt(connection: &mut PgConnection, key: LockKey) -> sqlx::Result<Option<Vec<i32>>> {
+    let taken: bool = sqlx::query_scalar("SELECT pg_catalog.pg_try_advisory_lock($1)")
+        .bind(key.0)
+        .fetch_one(&mut *connection)
+        .await?;
+    match taken {
+        true => Ok(None),
+        false => terminate_holders(connection, key).await.map(Some),
+    }
+}
+
+/// A target whose connection was cut says nothing at all.
+async fn answered<T>(asked: impl Future<Output = sqlx::Result<T>>) -> Result<T, Fault> {
+    match tokio::time::timeout(ANSWER_LIMIT, asked).await {
+        Ok(answer) => answer.map_err(barrier_fault),
+        Err(_) => Err(barrier_fault(lost_error())),
+    }
 }
 
 fn barrier_fault(error: sqlx::Error) -> Fault {

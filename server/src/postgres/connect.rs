@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::fault::{Fault, Reason, SqlSite};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
-use super::error;
+use super::{contact, error};
 
 /// How long opening a session may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -59,6 +59,10 @@ pub(crate) async fn open(options: &PgConnectOptions) -> Result<PgConnection, Fau
 
 fn unreachable(database: &str, error: &sqlx::Error) -> Fault {
     let code = error::sqlstate(error);
+    // Only poolers refuse settings that every PostgreSQL knows.
+    if error::message(error).contains("unsupported startup parameter") {
+        return pooler(&format!("database {database}"));
+    }
     let hint = match code {
         Some("28P01" | "28000") => "the role or its password is wrong: mend the target's database URL",
         Some("3D000") => "the database is not there: create it, or mend the target's database URL",
@@ -86,22 +90,27 @@ fn unreachable(database: &str, error: &sqlx::Error) -> Fault {
 pub(crate) async fn refuse_pooler(connection: &mut PgConnection, what: &str) -> Result<i32, Fault> {
     const PROBE: &str =
         "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('client_connection_check_interval')";
-    let probe = sqlx::query_as::<_, (i32, String)>(PROBE);
-    let first = probe
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(|e| error::work_fault("looking at the session", &e))?;
-    let probe = sqlx::query_as::<_, (i32, String)>(PROBE);
-    let second = probe
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(|e| error::work_fault("looking at the session", &e))?;
-    if first != second || first.1 != "500ms" {
-        return Err(Fault::new(
-            Reason::PoolerDetected,
-            format!("a connection pooler stands in front of {what}"),
-        )
-        .hint("give the daemon a URL that leads to PostgreSQL itself"));
+    let twice = async {
+        let first = sqlx::query_as::<_, (i32, String)>(PROBE).fetch_one(&mut *connection).await?;
+        let second = sqlx::query_as::<_, (i32, String)>(PROBE).fetch_one(&mut *connection).await?;
+        Ok((first, second))
+    };
+    let probed = match tokio::time::timeout(CONNECT_LIMIT, twice).await {
+        Ok(probed) => probed,
+        Err(_) => Err(contact::lost_error()),
+    };
+    match probed {
+        Ok((first, second)) if first == second && first.1 == "500ms" => Ok(first.0),
+        Ok(_) => Err(pooler(what)),
+        // A statement that was prepared on one backend and met another.
+        Err(e) if matches!(error::sqlstate(&e), Some("26000" | "42P05")) => Err(pooler(what)),
+        Err(e) => Err(error::work_fault("looking at the session", &e)),
     }
-    Ok(first.0)
+}
+
+fn pooler(what: &str) -> Fault {
+    Fault::new(Reason::PoolerDetected, format!("a connection pooler stands in front of {what}")).hint(
+        "locks and settings belong to a session, which a pooler shares out: give the daemon a URL that leads to \
+         PostgreSQL itself",
+    )
 }

@@ -59,19 +59,22 @@ pub(crate) async fn capture(
     .await
     .map_err(lost)?;
     let rights: Vec<RightRow> = sqlx::query_as(
+        // In the order of the access lists: restored in it, they are the same to the letter.
         "SELECT x.schema, x.grantor, x.grantee, x.privilege_type, x.is_grantable, x.objects FROM (
             SELECT n.nspname::text AS schema, pg_catalog.pg_get_userbyid(a.grantor)::text AS grantor,
                    CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee)::text END AS grantee,
-                   a.privilege_type, a.is_grantable, NULL::text AS objects
-              FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a
+                   a.privilege_type, a.is_grantable, NULL::text AS objects, a.place
+              FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl)
+                   WITH ORDINALITY a(grantor, grantee, privilege_type, is_grantable, place)
              WHERE n.nspname = ANY($1)
             UNION ALL
             SELECT n.nspname::text, pg_catalog.pg_get_userbyid(d.defaclrole)::text,
                    CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee)::text END,
-                   a.privilege_type, a.is_grantable, d.defaclobjtype::text
+                   a.privilege_type, a.is_grantable, d.defaclobjtype::text, a.place
               FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_default_acl d ON d.defaclnamespace = n.oid
-             CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) a WHERE n.nspname = ANY($1)
-         ) x ORDER BY 1, 6 NULLS FIRST, 2, 3, 4",
+             CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl)
+                   WITH ORDINALITY a(grantor, grantee, privilege_type, is_grantable, place) WHERE n.nspname = ANY($1)
+         ) x ORDER BY 1, 6 NULLS FIRST, x.place",
     )
     .bind(schemas)
     .fetch_all(&mut *connection)
@@ -151,9 +154,7 @@ impl Furniture {
 
     /// The access list; one that was never written means that the owner has every right.
     fn effective(&self) -> Vec<Right> {
-        let mut rights = self.rights.clone().unwrap_or_else(|| Right::of_owner(&self.owner));
-        rights.sort();
-        rights
+        self.rights.clone().unwrap_or_else(|| Right::of_owner(&self.owner))
     }
 
     /// What is not as it was, in words.

@@ -11,7 +11,7 @@ use model::{
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{error::control_fault, time};
+use super::{error::control_fault, hold, time};
 
 /// The channel on which new events are announced; the payload is the operation's id.
 pub(crate) const CHANNEL: &str = "resetd_event";
@@ -70,6 +70,7 @@ pub(crate) async fn append(
     .await
     .map_err(control_fault)?;
     let (sequence, at) = row.ok_or_else(stale)?;
+    hold::stored(owner.operation, sequence).await;
     Ok(Event {
         sequence: sequence.unsigned_abs(),
         operation: owner.operation,
@@ -128,7 +129,9 @@ pub(crate) async fn prepare_commit(
 ) -> Result<(), Fault> {
     let mut within = connection.begin().await.map_err(control_fault)?;
     prepare_commit_within(&mut within, owner, transaction, make).await?;
-    within.commit().await.map_err(control_fault)
+    within.commit().await.map_err(control_fault)?;
+    hold::point(owner.operation, "prepared").await;
+    Ok(())
 }
 
 async fn prepare_commit_within(
@@ -190,7 +193,7 @@ pub(crate) async fn finish(
 ) -> Result<(), Fault> {
     let mut within = connection.begin().await.map_err(control_fault)?;
     finish_within(&mut within, owner, make).await?;
-    within.commit().await.map_err(control_fault)
+    ended(within, owner).await
 }
 
 /// As [`finish`], inside a transaction of the caller.
@@ -216,7 +219,13 @@ pub(crate) async fn finish_prepared(connection: &mut PgConnection, owner: Owner)
     hold_row(&mut within, owner).await?;
     let ending = prepared(&mut within, owner.operation).await?;
     write_end(&mut within, owner, ending).await?;
-    within.commit().await.map_err(control_fault)
+    ended(within, owner).await
+}
+
+async fn ended(within: sqlx::Transaction<'_, sqlx::Postgres>, owner: Owner) -> Result<(), Fault> {
+    within.commit().await.map_err(control_fault)?;
+    hold::point(owner.operation, "ended").await;
+    Ok(())
 }
 
 /// Locks the operation's row: whoever comes second sees the end of the first.
@@ -253,7 +262,7 @@ async fn write_end(connection: &mut PgConnection, owner: Owner, ending: Ending) 
     let reason = finished.error.as_ref().map(|e| e.reason.name());
     let (outcome, summary, sha256) =
         (finished.outcome.as_str(), finished.summary.clone(), finished.report_sha256.clone());
-    let written: Option<i32> = sqlx::query_scalar(
+    let written: Option<i64> = sqlx::query_scalar(
         "WITH op AS (
             UPDATE resetd.operation
                SET state = 'finished', outcome = $3, reason = $4, summary = $5, report = $6, report_sha256 = $7,
@@ -263,7 +272,7 @@ async fn write_end(connection: &mut PgConnection, owner: Owner, ending: Ending) 
          ev AS (
             INSERT INTO resetd.event (operation, sequence, at, code, terminal, body)
             SELECT $1, last_sequence, finished_at, 'FINISHED', true, $8::json FROM op RETURNING sequence)
-         SELECT 1 FROM ev, pg_notify('resetd_event', $1::text)",
+         SELECT sequence FROM ev, pg_notify('resetd_event', $1::text)",
     )
     .bind(owner.operation)
     .bind(owner.instance)
@@ -276,5 +285,6 @@ async fn write_end(connection: &mut PgConnection, owner: Owner, ending: Ending) 
     .fetch_optional(connection)
     .await
     .map_err(control_fault)?;
-    written.map(|_| ()).ok_or_else(stale)
+    hold::stored(owner.operation, written.ok_or_else(stale)?).await;
+    Ok(())
 }

@@ -48,7 +48,9 @@ macro_rules! pg_locks_row {
 pub(crate) use pg_locks_row;
 
 /// How often the lock connection is asked whether it lives.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT: Duration = Duration::from_millis(200);
+/// How often a connection that is at work is looked at from outside.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// How long a lock connection may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How often a waiter tells its place.
@@ -242,29 +244,33 @@ impl LockSession {
     }
 
     /// Watches the connection from now on: its loss raises the interrupt.
-    pub(crate) fn watch(&mut self, interrupt: &Interrupt) {
-        let (connection, interrupt) = (Arc::clone(&self.connection), interrupt.clone());
+    pub(crate) fn watch(&mut self, pool: &PgPool, interrupt: &Interrupt) {
+        let (connection, interrupt, pool) = (Arc::clone(&self.connection), interrupt.clone(), pool.clone());
+        let (database_oid, key, pid) = (self.database_oid, self.operation_key, self.pid);
         self.heartbeat = Some(tokio::spawn(async move {
             let mut beat = tokio::time::interval(HEARTBEAT);
-            loop {
+            let mut looked = tokio::time::Instant::now();
+            let lost = loop {
                 beat.tick().await;
-                // A connection that is at work is alive; its own statement would hear of its end.
-                let Ok(mut connection) = connection.try_lock() else { continue };
-                let alive = async { sqlx::raw_sql("SELECT 1").execute(&mut *connection).await.map(|_| ()) };
-                let lost = match tokio::time::timeout(ANSWER_LIMIT, alive).await {
-                    Ok(Ok(())) => continue,
-                    Ok(Err(error)) => message(&error),
-                    Err(_) => format!("no answer within {} s", ANSWER_LIMIT.as_secs()),
-                };
-                interrupt.raise(
-                    Fault::new(
-                        Reason::LockLost,
-                        format!("the connection that holds the lock was lost: {lost}"),
-                    )
+                if let Ok(mut connection) = connection.try_lock() {
+                    match answers(&mut connection).await {
+                        None => continue,
+                        Some(lost) => break lost,
+                    }
+                }
+                // It is at work, and may be for long: others see whether it still holds what it must.
+                if looked.elapsed() >= SECOND_LOOK {
+                    looked = tokio::time::Instant::now();
+                    let held = tokio::time::timeout(ANSWER_LIMIT, holds(&pool, database_oid, key, pid));
+                    if let Ok(Ok(false)) = held.await {
+                        break "its backend holds nothing any more".to_owned();
+                    }
+                }
+            };
+            interrupt.raise(
+                Fault::new(Reason::LockLost, format!("the connection that holds the lock was lost: {lost}"))
                     .hint("everything was rolled back; run it again"),
-                );
-                return;
-            }
+            );
         }));
     }
 
@@ -295,6 +301,31 @@ impl Drop for LockSession {
             heartbeat.abort();
         }
     }
+}
+
+/// Why a connection is lost; `None`: it answers.
+async fn answers(connection: &mut PgConnection) -> Option<String> {
+    match tokio::time::timeout(ANSWER_LIMIT, sqlx::raw_sql("SELECT 1").execute(connection)).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(message(&error)),
+        Err(_) => Some(format!("no answer within {} s", ANSWER_LIMIT.as_secs())),
+    }
+}
+
+/// Whether a backend holds a key.
+async fn holds(pool: &PgPool, database_oid: u32, key: LockKey, pid: i32) -> sqlx::Result<bool> {
+    let (high, low) = key.halves();
+    sqlx::query_scalar(concat!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE ",
+        pg_locks_row!("l", "$1", "$2", "$3"),
+        " AND l.granted AND l.pid = $4)"
+    ))
+    .bind(i64::from(database_oid))
+    .bind(high)
+    .bind(low)
+    .bind(pid)
+    .fetch_one(pool)
+    .await
 }
 
 type HolderRow = (i32, String, Option<Uuid>, Option<String>, Option<String>, Option<i64>);

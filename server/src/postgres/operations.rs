@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     error::{control_fault, sqlstate},
+    hold,
     journal::{self, Owner},
     time,
 };
@@ -55,6 +56,7 @@ pub(crate) async fn record(
         journal::append(&mut transaction, new.owner, event).await?;
     }
     transaction.commit().await.map_err(control_fault)?;
+    hold::point(new.owner.operation, "recorded").await;
     Ok(true)
 }
 

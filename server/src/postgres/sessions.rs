@@ -10,8 +10,11 @@ use super::error::{control_fault, message};
 
 /// How often remaining sessions are looked at while the name is away.
 const LOOK: Duration = Duration::from_millis(2);
-/// The channel whose notifications wake the lock connection's backend up.
-pub(crate) const WAKE: &str = "resetd_swap";
+
+/// The channel whose notifications wake a lock connection's backend up, and no other.
+pub(crate) fn wake_channel(pid: i32) -> String {
+    format!("resetd_swap_{pid}")
+}
 
 type SessionRow = (i32, String, String, String, String, Option<i64>, bool, bool);
 
@@ -77,7 +80,7 @@ pub(crate) async fn end_while_locked(
     while !done.is_cancelled() {
         match end_once(&pool, oid, holder, rule).await {
             // All gone: the holder goes on as soon as it wakes up.
-            Ok(Some(0)) => wake(&pool).await,
+            Ok(Some(0)) => wake(&pool, holder).await,
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(error = %message(&error), "sessions could not be ended; it is tried again")
@@ -105,8 +108,9 @@ async fn end_once(pool: &PgPool, oid: u32, holder: i32, rule: SessionRule) -> sq
     Ok(ended.map(|(left, _)| left))
 }
 
-async fn wake(pool: &PgPool) {
-    if let Err(error) = sqlx::query("SELECT pg_notify($1, '')").bind(WAKE).execute(pool).await {
+async fn wake(pool: &PgPool, holder: i32) {
+    let channel = wake_channel(holder);
+    if let Err(error) = sqlx::query("SELECT pg_notify($1, '')").bind(channel).execute(pool).await {
         tracing::debug!(error = %message(&error), "the lock's backend could not be woken up");
     }
 }

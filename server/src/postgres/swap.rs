@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     databases::{self, DatabaseRow},
     error::{control_fault, message, work_fault},
+    hold,
     ident::Ident,
     journal::{self, MakeEnding, Owner},
     kept, operations, sessions,
@@ -53,23 +54,34 @@ pub(crate) async fn swap(
     swap: &Swap<'_>,
     make: MakeEnding<'_>,
 ) -> Result<(), Fault> {
-    listen(connection).await?;
-    sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(control_fault)?;
+    listen(connection, swap.lock_pid).await?;
+    let begin = "BEGIN; SAVEPOINT resetd_swap";
+    sqlx::raw_sql(begin).execute(&mut *connection).await.map_err(control_fault)?;
     if let Err(fault) = within(connection, pool, swap, make).await {
-        if let Err(error) = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await {
+        // A notification that arrives is more than the driver can take: whatever ends the transaction also ends the
+        // listening, so that none does.
+        let back = "ROLLBACK TO SAVEPOINT resetd_swap; UNLISTEN *; COMMIT";
+        if let Err(error) = sqlx::raw_sql(back).execute(&mut *connection).await {
             tracing::debug!(error = %message(&error), "the swap's session was gone before its rollback");
         }
         return Err(fault);
     }
-    sqlx::raw_sql("COMMIT").execute(connection).await.map(|_| ()).map_err(|error| {
+    sqlx::raw_sql("COMMIT").execute(connection).await.map_err(|error| {
         let fault = work_fault("committing the swap", &error);
         Fault { reason: Reason::OutcomeUnknown, ..fault }
-    })
+    })?;
+    hold::point(swap.owner.operation, "ended").await;
+    Ok(())
 }
 
-async fn listen(connection: &mut PgConnection) -> Result<(), Fault> {
+async fn listen(connection: &mut PgConnection, pid: i32) -> Result<(), Fault> {
     // Only so that a notification wakes this backend up while it waits for sessions to end.
-    databases::run(connection, "preparing the swap", &format!("LISTEN {}", Ident(sessions::WAKE))).await
+    databases::run(
+        connection,
+        "preparing the swap",
+        &format!("LISTEN {}", Ident(&sessions::wake_channel(pid))),
+    )
+    .await
 }
 
 async fn within(
@@ -108,6 +120,7 @@ async fn within(
         kept_until: kept_until.filter(|_| !swap.keep.is_zero()),
     };
     journal::append(connection, swap.owner, EventKind::DatabaseSwapped(swapped)).await?;
+    databases::run(connection, "ending the swap", "UNLISTEN *").await?;
     journal::finish_within(connection, swap.owner, make).await
 }
 

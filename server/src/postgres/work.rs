@@ -4,7 +4,7 @@
 //! its operation still holds the lock. If not, it never begins.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,9 +17,11 @@ use tokio_stream::StreamExt as _;
 
 use super::{
     connect,
+    contact::{Backends, Contact, lost_error},
     error::{control_fault, sqlstate, work_fault},
     interrupt::Interrupt,
     lock::{LockSession, pg_locks_row},
+    operations::end_backend,
     time,
 };
 
@@ -49,7 +51,7 @@ pub(crate) struct WorkContext {
     /// Where blockers are told.
     pub(crate) tell: Tell,
     /// The backends that work for the operation: ended when they do not end by themselves.
-    pub(crate) backends: Arc<Mutex<Vec<i32>>>,
+    pub(crate) backends: Backends,
 }
 
 /// One transaction in the target.
@@ -58,6 +60,7 @@ pub(crate) struct Work {
     pid: i32,
     transaction: String,
     context: WorkContext,
+    contact: Contact,
     waited: Duration,
 }
 
@@ -86,10 +89,14 @@ impl Work {
         let mut connection = connect::open(&options).await?;
         let database = options.get_database().unwrap_or_default().to_owned();
         let pid = connect::refuse_pooler(&mut connection, &format!("database {database}")).await?;
-        context.backends.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+        let contact = Contact::watch(&context.control, pid, &context.backends, &context.interrupt);
         let begin = if lock.shared { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
-        take_key(&mut connection, lock, begin).await?;
-        Ok(Self { connection, pid, transaction: String::new(), context, waited: Duration::ZERO })
+        tokio::select! {
+            biased;
+            taken = take_key(&mut connection, lock, begin) => taken?,
+            () = contact.lost().cancelled() => return Err(work_fault("opening the work session", &lost_error())),
+        }
+        Ok(Self { connection, pid, transaction: String::new(), context, contact, waited: Duration::ZERO })
     }
 
     /// The session's backend.
@@ -159,6 +166,7 @@ impl Work {
                         Some(Ok(_)) => completed += 1,
                         Some(Err(error)) => break Err(error),
                     },
+                    () = self.contact.lost().cancelled() => break Err(lost_error()),
                     _ = context.interrupt.raised(), if !cancelled => {
                         cancelled = true;
                         cancel_backend(&context.control, pid).await;
@@ -272,6 +280,9 @@ impl Work {
 
     /// Rolls everything back and closes the session. A broken session has been rolled back by the server.
     pub(crate) async fn roll_back(mut self) {
+        if self.contact.lost().is_cancelled() {
+            return;
+        }
         let rolled_back = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection);
         match tokio::time::timeout(END_LIMIT, rolled_back).await {
             Ok(Ok(_)) => self.close().await,
@@ -279,7 +290,10 @@ impl Work {
                 tracing::debug!(error = %super::error::message(&error), "the work session was gone before its rollback");
             }
             // Closing the socket makes the server end the session.
-            Err(_) => tracing::warn!(pid = self.pid, "the work session does not answer; it is dropped"),
+            Err(_) => {
+                tracing::warn!(pid = self.pid, "the work session does not answer; it is ended");
+                end_backend(&self.context.control, self.pid).await;
+            }
         }
     }
 
@@ -289,10 +303,14 @@ impl Work {
     /// What the server or the driver said.
     pub(crate) async fn commit(mut self) -> Result<(), Fault> {
         let committed = sqlx::raw_sql("COMMIT").execute(&mut self.connection);
-        match tokio::time::timeout(COMMIT_LIMIT, committed).await {
-            Ok(committed) => committed.map_err(|e| work_fault("committing", &e))?,
-            Err(_) => return Err(Fault::new(Reason::TargetUnreachable, "the commit was not answered")),
-        };
+        tokio::select! {
+            biased;
+            committed = committed => committed.map(|_| ()).map_err(|e| work_fault("committing", &e))?,
+            () = self.contact.lost().cancelled() => return Err(work_fault("committing", &lost_error())),
+            () = tokio::time::sleep(COMMIT_LIMIT) => {
+                return Err(Fault::new(Reason::TargetUnreachable, "the commit was not answered"));
+            }
+        }
         self.close().await;
         Ok(())
     }

@@ -1,0 +1,92 @@
+//! Faults that strike exactly at an event, and what is found afterwards. `make crash-matrix` runs every cell; a fixed
+//! sample runs here.
+
+use std::{collections::BTreeMap, io::Write as _, sync::Arc};
+
+use harness::crash::{Cell, Fault, Kind, Lane, Outcome, Site, run, survey};
+
+fn tell(outcome: &Outcome) {
+    let verdict = if outcome.wrong.is_empty() { "ok".to_owned() } else { outcome.wrong.join("\n  ") };
+    // A closed stderr has nobody who reads it.
+    let _nobody = writeln!(std::io::stderr(), "{}: {verdict}", outcome.cell);
+}
+
+fn quiet(_: &Outcome) {}
+
+/// Points that are where the code is.
+fn sample() -> Vec<(Kind, &'static str, Fault)> {
+    vec![
+        (Kind::Run, "COMMIT_PREPARED", Fault::Kill),
+        (Kind::Run, "committed", Fault::Kill),
+        (Kind::Run, "prepared", Fault::Stop),
+        (Kind::Run, "PLANNED", Fault::LockBackend),
+        (Kind::Run, "prepared", Fault::WorkBackend),
+        (Kind::Run, "SCHEMA_RESET", Fault::Reset),
+        (Kind::Reset, "recorded", Fault::Client),
+        (Kind::RunDatabase, "DATABASE_BUILT", Fault::Kill),
+        (Kind::RunDatabase, "DATABASE_SWAPPED", Fault::Stop),
+        (Kind::RunDatabase, "ended", Fault::Kill),
+        (Kind::Undo, "DATABASE_SWAPPED", Fault::LockBackend),
+        (Kind::Run, "prepared", Fault::RestartImmediate),
+    ]
+}
+
+async fn surveyed(site: &Arc<Site>) -> (Vec<Cell>, BTreeMap<Kind, harness::crash::Shape>) {
+    let mut lane = Lane::open(site).await;
+    let (mut cells, mut shapes) = (Vec::new(), BTreeMap::new());
+    for kind in Kind::ALL {
+        let (points, shape) = survey(&mut lane, kind).await;
+        cells.extend(points.iter().flat_map(|point| point.cells(kind)));
+        shapes.insert(kind, shape);
+    }
+    lane.close().await;
+    (cells, shapes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sample_of_the_crash_matrix() {
+    let site = Site::start().await;
+    let (all, shapes) = surveyed(&site).await;
+    let wanted = sample();
+    let mut cells = Vec::new();
+    for (kind, point, fault) in &wanted {
+        let at = |cell: &&Cell| {
+            cell.kind == *kind && cell.fault == *fault && (cell.code == *point || cell.point == *point)
+        };
+        let cell = all.iter().find(at).unwrap_or_else(|| panic!("no cell {kind:?} {point} {fault:?}"));
+        cells.push(cell.clone());
+    }
+    // What restarts the server waits until nothing else is under way.
+    let (restarts, others): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(|c| c.fault.restarts());
+    let mut outcomes = run(&vec![Arc::clone(&site); 3], others, &shapes, quiet).await;
+    outcomes.extend(run(&[Arc::clone(&site)], restarts, &shapes, quiet).await);
+    site.stop().await;
+    assert_eq!(outcomes.len(), wanted.len());
+    let wrong: Vec<String> = outcomes
+        .iter()
+        .filter(|o| !o.wrong.is_empty())
+        .map(|o| format!("{}\n  {}", o.cell, o.wrong.join("\n  ")))
+        .collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "make crash-matrix: every cell takes about 20 minutes"]
+async fn every_cell_of_the_crash_matrix() {
+    let site = Site::start().await;
+    let (cells, shapes) = surveyed(&site).await;
+    let (restarts, others): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(|c| c.fault.restarts());
+    let own = [Site::start().await, Site::start().await];
+    let shared = vec![Arc::clone(&site); 5];
+    let (one, two) = tokio::join!(run(&shared, others, &shapes, tell), run(&own, restarts, &shapes, tell));
+    drop(shared);
+    site.stop().await;
+    for site in own {
+        site.stop().await;
+    }
+    let outcomes: Vec<&Outcome> = one.iter().chain(&two).collect();
+    let violations = outcomes.iter().filter(|o| !o.wrong.is_empty()).count();
+    writeln!(std::io::stdout(), "cells {}, violations {violations}", outcomes.len()).unwrap();
+    assert!(outcomes.len() >= 300);
+    assert_eq!(violations, 0);
+}
