@@ -20,4 +20,5 @@ mod plan_world;
 mod reset;
 mod runbook;
 mod stream;
+mod tidy;
 mod validate;
