@@ -31,7 +31,8 @@ pub(crate) async fn generated(target: &TestTarget, kind: &str) -> Vec<String> {
 pub(crate) async fn reached(target: &TestTarget) {
     let waits = "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
         WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objid = 4711 AND NOT l.granted)";
-    eventually("a daemon stands before the gate", || async { target.control_rows(waits).await == [["t"]] }).await;
+    eventually("a daemon stands before the gate", || async { target.control_rows(waits).await == [["t"]] })
+        .await;
 }
 
 /// Everything about the database's row, as `pg_dump --create` shows it and as the catalog has it.
@@ -408,7 +409,8 @@ async fn a_missing_database_is_created() {
     assert_eq!(out.at("/details/reset/db_exists_before"), &json!(false), "{out}");
     assert_eq!(out.at("/details/reset/kept_as"), &Value::Null, "{out}");
     daemon.ctl("validate").await.expect(0);
-    let open = "SELECT EXISTS (SELECT FROM pg_database d, aclexplode(coalesce(datacl, acldefault('d', datdba))) a
+    let open =
+        "SELECT EXISTS (SELECT FROM pg_database d, aclexplode(coalesce(datacl, acldefault('d', datdba))) a
         WHERE d.datname = current_database() AND a.grantee = 0 AND a.privilege_type = 'CONNECT')";
     assert!(target.holds(open).await, "a new database lets everybody connect, as CREATE DATABASE does");
     daemon.ctl("undo --confirm-destructive-reset RESET").await.refused("NOTHING_TO_UNDO");
@@ -432,9 +434,7 @@ async fn names_of_every_kind() {
         );
         let daemon =
             Setup::of(&server).config(&config).env("ODD", &server.postgres.url(&encoded)).start().await;
-        session
-            .sql(&format!("COMMENT ON DATABASE \"{}\" IS 'here'", name.replace('"', "\"\"")))
-            .await;
+        session.sql(&format!("COMMENT ON DATABASE \"{}\" IS 'here'", name.replace('"', "\"\""))).await;
         let before = oid(&target).await;
         assert!(!before.is_empty());
         let out = daemon.ctl(RUN).await;
@@ -457,10 +457,7 @@ async fn two_targets_at_once() {
     two.control = one.control.clone();
     let daemon = Setup::of(&one).and(&two).start().await;
     let before = (oid(&one).await, oid(&two).await);
-    let (first, second) = (
-        format!("--target {} {RUN}", one.name),
-        format!("--target {} {RUN}", two.name),
-    );
+    let (first, second) = (format!("--target {} {RUN}", one.name), format!("--target {} {RUN}", two.name));
     for _ in 0..3 {
         let (first, second) = tokio::join!(daemon.ctl(&first), daemon.ctl(&second));
         first.expect(0);

@@ -90,7 +90,9 @@ async fn killed_after_any_event_it_is_done_or_not() {
         })
         .await;
         let outcome = target
-            .control_rows("SELECT outcome, (SELECT count(*) FROM resetd.event WHERE terminal) FROM resetd.operation")
+            .control_rows(
+                "SELECT outcome, (SELECT count(*) FROM resetd.event WHERE terminal) FROM resetd.operation",
+            )
             .await;
         let now = oid(&target).await;
         match outcome[0][0].as_str() {

@@ -30,13 +30,19 @@ async fn refuse_refuses_any_session_and_the_flag_ends_them() {
     assert_eq!(sessions[0]["application_name"], json!("harness"));
     assert_eq!(sessions[0]["would_end"], json!(false));
     assert_eq!(before, oid(&target).await);
-    assert!(target.holds(&format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {})", idle.pid)).await);
+    assert!(
+        target.holds(&format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {})", idle.pid)).await
+    );
 
     let out = daemon.ctl(&format!("{RUN} --terminate-sessions")).await;
     out.expect(0);
     assert_eq!(out.at("/details/reset/active_connections_before"), &json!(1), "{out}");
     assert_ne!(before, oid(&target).await);
-    assert!(!target.holds(&format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {})", idle.pid)).await);
+    assert!(
+        !target
+            .holds(&format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {})", idle.pid))
+            .await
+    );
 
     // Without anybody it goes through, again and again: no session of the daemon's own is in its way.
     for _ in 0..3 {
@@ -61,7 +67,11 @@ async fn idle_only_ends_idle_ones_and_refuses_for_others() {
     busy.close().await;
     daemon.ctl(RUN).await.expect(0);
     assert_ne!(before, oid(&target).await);
-    assert!(!target.holds(&format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {})", idle.pid)).await);
+    assert!(
+        !target
+            .holds(&format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {})", idle.pid))
+            .await
+    );
 }
 
 #[tokio::test]

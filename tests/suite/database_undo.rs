@@ -44,7 +44,10 @@ async fn undo_brings_the_rows_back_and_undo_after_undo_takes_them_again() {
         assert_eq!(generated(&target, "kept").await.len(), 1, "undo {n}");
     }
     // What that operation took away is back already.
-    daemon.ctl(&format!("undo {operation} --confirm-destructive-reset RESET")).await.refused("NOTHING_TO_UNDO");
+    daemon
+        .ctl(&format!("undo {operation} --confirm-destructive-reset RESET"))
+        .await
+        .refused("NOTHING_TO_UNDO");
     assert_eq!(old, (target.state().await, oid(&target).await));
 }
 
@@ -90,7 +93,8 @@ async fn what_has_had_its_time_is_dropped_in_the_background() {
     let daemon = Setup::of(&target).with("[profile.local]\nkeep_previous = \"1s\"\n").start().await;
     daemon.ctl(RUN).await.expect(0);
     daemon.ctl(RUN).await.expect(0);
-    eventually("the kept databases are dropped", || async { generated(&target, "kept").await.is_empty() }).await;
+    eventually("the kept databases are dropped", || async { generated(&target, "kept").await.is_empty() })
+        .await;
     eventually("they are forgotten", || async {
         target.control_rows("SELECT count(*) FROM resetd.kept_database").await == [["0"]]
     })

@@ -86,17 +86,11 @@ impl Run {
         let Some(lock) = slot else {
             return Err(Fault::new(Reason::Internal, "the lock was granted and is gone"));
         };
-<<<<<<< HEAD
         lock.watch(&self.engine.control.pool, &self.live.interrupt);
-        let deadline =
-            self.request.timeout.map(|limit| tokio::spawn(deadline(limit, self.live.interrupt.clone())));
-=======
-        lock.watch(&self.live.interrupt);
         let deadline = self
             .request
             .timeout
             .map(|limit| AbortOnDropHandle::new(tokio::spawn(deadline(limit, self.live.interrupt.clone()))));
->>>>>>> main
         let result = self.execute(lock).await;
         drop(deadline);
         result

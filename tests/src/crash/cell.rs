@@ -59,7 +59,8 @@ impl Cell {
         let successor = self.go_on(lane, &label).await;
         let output = client.finish().await;
         let mut wrong = Vec::new();
-        let stored = Stored::of(lane, &label).await;
+        // A client that was killed has sent its request, and the daemon is at it.
+        let stored = Stored::of(lane, &label, self.fault == Fault::Client).await;
         let successor = successor.await.expect("the successor is followed to its end");
         if self.fault.by_proxy() && lane.proxy.struck() == struck_before {
             wrong.push("not struck: nothing came by the proxy".to_owned());
@@ -103,7 +104,7 @@ impl Cell {
             }
             Fault::Stop => {
                 // The other daemon ends the operation; only then the old owner wakes up.
-                Stored::of(lane, label).await;
+                Stored::of(lane, label, false).await;
                 true
             }
             // Sometimes the old owner goes on only after the new one is done.
