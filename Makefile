@@ -8,7 +8,7 @@ TOOLS := target/tools/bin
 export RESETD_TEST_ALEMBIC := $(abspath $(VENV))/bin/alembic
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build test demo lint clean
+.PHONY: help setup setup-tests build test bench demo lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -25,6 +25,10 @@ build: ## build the daemon and the client into target/debug
 test: setup-tests ## run every test on a private PostgreSQL; leaves nothing running
 	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test --workspace --locked
+
+bench: ## measure run and validate against `psql -1 -f` in the cluster of BENCH_URL (release build)
+	$(CARGO) build --workspace --bins --release --locked
+	@scripts/bench.sh
 
 demo: setup build ## start a private daemon and walk through precheck, reset, migrate, validate and run
 	@scripts/demo.sh

@@ -28,6 +28,7 @@ pub(crate) mod json;
 pub(crate) mod listing;
 mod outcome;
 mod plan;
+mod surroundings;
 pub(crate) mod table;
 pub(crate) mod text;
 

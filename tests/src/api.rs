@@ -180,9 +180,18 @@ impl EventStream {
         Self(Box::pin(stream.map(read)))
     }
 
-    /// The next event; `None` at the end.
+    /// The next event that is no heartbeat; `None` at the end. Heartbeats come for ever: a stream that brings nothing else
+    /// must fail its test.
     pub async fn next(&mut self) -> Option<Result<Event, Status>> {
-        soon("the next event", self.0.next()).await
+        let next = async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(event)) if event.code == "HEARTBEAT" => {}
+                    other => return other,
+                }
+            }
+        };
+        soon("the next event", next).await
     }
 
     /// The first event with this code, everything before it dropped.

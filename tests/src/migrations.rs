@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
 
+/// The chains in it, the daemon's own left out.
+const SHIPPED_CHAINS: [&str; 3] = ["core", "memory", "memory_vector"];
+
 /// A folder of chains, gone when this is dropped.
 #[derive(Debug)]
 pub struct Migrations {
@@ -17,11 +20,11 @@ pub struct Migrations {
 }
 
 impl Migrations {
-    /// A copy of the chains `core` and `memory`.
+    /// A copy of the shipped chains.
     #[must_use]
     pub fn shipped() -> Self {
         let it = Self::none();
-        for chain in ["core", "memory"] {
+        for chain in SHIPPED_CHAINS {
             for entry in fs::read_dir(Path::new(SHIPPED).join(chain)).expect("the shipped chains are there") {
                 let from = entry.expect("the shipped chains can be read").path();
                 let name = from.file_name().and_then(|n| n.to_str()).expect("a plain file name");
@@ -37,7 +40,7 @@ impl Migrations {
     /// The shipped chains again, in the same folder.
     pub fn restore(&self) {
         let shipped = Self::shipped();
-        for chain in ["core", "memory"] {
+        for chain in SHIPPED_CHAINS {
             let folder = self.file(chain);
             if folder.exists() {
                 fs::remove_dir_all(&folder).expect("a chain's folder can be removed");

@@ -16,6 +16,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("wal_level", "logical"),
     ("shared_buffers", "64MB"),
     ("autovacuum", "off"),
+    ("wal_level", "logical"),
     ("jit", "off"),
 ];
 

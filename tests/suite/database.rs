@@ -282,7 +282,9 @@ async fn what_no_transaction_can_hold_works_here() {
     chains
         .revision("core/core_002.sql", "core_002", "core_001", "CREATE TYPE mood AS ENUM ('calm'); CREATE TABLE moods (n int, mood mood)")
         .revision("core/core_003.sql", "core_003", "core_002", "ALTER TYPE mood ADD VALUE 'wild'")
-        .revision("core/core_004.sql", "core_004", "core_003", "INSERT INTO moods SELECT n, 'wild' FROM generate_series(1, 500) n")
+        .revision("core/core_004.sql", "core_004", "core_003", "INSERT INTO moods SELECT n, 'wild' FROM generate_series(1, 500) n;
+             -- Others build their indexes meanwhile, and wait for this statement's snapshot.
+             DO $$ BEGIN IF current_schema() = 'switchboard' THEN PERFORM pg_sleep(2); END IF; END $$")
         .write(
             "core/core_005.sql",
             "-- revision: core_005\n-- revises: core_004\n-- summary: x\n-- transaction: none\n\

@@ -23,7 +23,7 @@ async fn undo_brings_the_rows_back_and_undo_after_undo_takes_them_again() {
     // It is shown, with its deadline.
     let operation = out.text("/operation").to_owned();
     let kept = out.text("/details/reset/kept_as").to_owned();
-    assert_eq!(generated(&target, "kept").await, [kept.clone()]);
+    assert_eq!(generated(&target, "kept").await, [kept.as_str()]);
     let shown = daemon.ctl(&format!("operations show {operation}")).await;
     assert!(shown.expect(0).stdout.contains("undo until"), "{shown}");
     for verb in ["status", "targets"] {

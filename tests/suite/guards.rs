@@ -216,31 +216,6 @@ foreign! {
         "public.heir", "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'heir')";
 }
 
-/// The trap that loses a column of somebody else's table, with its data: an extension that lives in a managed schema.
-#[tokio::test]
-async fn an_extension_inside_with_a_column_outside_is_not_dropped_unasked() {
-    let target = TestTarget::migrated().await;
-    target
-        .sql(&format!(
-            "{KEEP} CREATE EXTENSION hstore SCHEMA general;
-             ALTER TABLE public.keep ADD tags general.hstore DEFAULT 'a=>1'"
-        ))
-        .await;
-    let daemon = Setup::of(&target).start().await;
-    let before = target.state().await;
-
-    let out = daemon.ctl(&format!("run {CONFIRMED}")).await;
-    out.refused("BLAST_RADIUS");
-    for lost in ["hstore", "public.keep.tags"] {
-        assert!(out.at("/plan/outside").to_string().contains(lost), "{lost}\n{out}");
-    }
-    assert_eq!(before, target.state().await);
-
-    let digest = approved(&daemon, "run").await;
-    daemon.ctl(&format!("run --plan-digest {digest} {CONFIRMED}")).await.expect(0);
-    assert!(target.holds("SELECT count(*) = 2 FROM public.keep").await);
-}
-
 #[tokio::test]
 async fn the_digest_of_a_target_that_changed_is_refused() {
     let target = TestTarget::migrated().await;

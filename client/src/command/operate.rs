@@ -149,7 +149,7 @@ fn preview(request: &Request) -> Request {
 }
 
 /// A plan that is not the approved one, or that a confirmation would not let through, is nothing to ask about. Objects
-/// outside are: the digest of what was shown approves them.
+/// outside and much data are: the digest of what was shown approves them.
 fn not_to_be_asked(plan: &Plan, approved: Option<&str>) -> Option<Fault> {
     if let Some(approved) = approved.filter(|digest| *digest != plan.digest) {
         let text = format!(
@@ -158,7 +158,8 @@ fn not_to_be_asked(plan: &Plan, approved: Option<&str>) -> Option<Fault> {
         );
         return Some(Fault::new(Reason::PlanChanged, text).hint("read the plan above, and send its digest"));
     }
-    let refusal = plan.would_refuse.as_ref().filter(|r| r.reason != Reason::BlastRadius)?;
+    let refusal =
+        plan.would_refuse.as_ref().filter(|r| !matches!(r.reason, Reason::BlastRadius | Reason::DataFuse))?;
     Some(
         Fault::new(refusal.reason, refusal.text.clone())
             .hint("the findings of the plan above say what to do"),
@@ -175,17 +176,8 @@ mod tests {
         Plan {
             digest: "sha256:shown".into(),
             target: "t".into(),
-            database: "d".into(),
-            database_oid: 1,
-            scope: None,
-            schemas: Vec::new(),
-            outside: Vec::new(),
-            created_schemas: Vec::new(),
-            chains: Vec::new(),
-            findings: Vec::new(),
             would_refuse: refusal.map(|reason| Refusal { reason, text: "why".into() }),
-            sessions: Vec::new(),
-            keep_previous_seconds: 0,
+            ..Plan::default()
         }
     }
 

@@ -8,6 +8,7 @@ use model::{
 };
 
 use super::{
+    surroundings,
     table::{self, left, right},
     text::{Paint, bytes, clean, count, number, wrap},
 };
@@ -19,6 +20,7 @@ pub(crate) fn lines(plan: &Plan, execute: &str, width: usize, paint: Paint) -> V
     lines.extend(totals(plan, width, paint));
     lines.extend(schemas(plan, width, paint));
     lines.extend(outside(plan, width, paint));
+    lines.extend(surroundings::lines(plan, width, paint));
     lines.extend(sessions(plan, width, paint));
     lines.extend(chains(plan, width, paint));
     lines.extend(findings(&plan.findings, width, paint));
@@ -44,7 +46,9 @@ fn totals(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
     let mut all = Vec::new();
     if !plan.schemas.is_empty() {
         all.push(dropped(plan));
+        all.extend(surroundings::kinds(plan));
     }
+    all.extend(surroundings::totals(plan));
     if !plan.created_schemas.is_empty() {
         all.push(format!("creates {}", plan.created_schemas.join(", ")));
     }
@@ -69,6 +73,9 @@ fn totals(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
         let lost =
             format!("loses {} outside the managed schemas", count(plan.outside.len() as i128, "object"));
         lines.extend(wrap("  ", &lost, width).iter().map(|line| paint.red(line)));
+    }
+    if let Some(fuse) = &plan.fuse {
+        lines.extend(wrap("  ", &format!("drops {fuse}"), width).iter().map(|line| paint.red(line)));
     }
     lines
 }
@@ -127,7 +134,14 @@ fn outside(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = vec![String::new(), paint.red("Outside the managed schemas, lost as well:")];
-    lines.extend(plan.outside.iter().flat_map(|object| wrap("  - ", &object.to_string(), width)));
+    let described = plan.outside.iter().map(|object| {
+        let owner = object.owner.as_ref().map(|owner| format!("of {owner}"));
+        let rows = object.estimated_rows.map(|rows| format!("about {}", count(i128::from(rows), "row")));
+        let more: Vec<String> = owner.into_iter().chain(rows).collect();
+        let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(", ")) };
+        format!("{object}{more}")
+    });
+    lines.extend(described.flat_map(|object| wrap("  - ", &object, width)));
     lines
 }
 
@@ -225,6 +239,7 @@ mod tests {
             objects: 40,
             estimated_rows: 1_234_567,
             bytes: 1_572_864,
+            ..PlannedSchema::default()
         };
         Plan {
             digest: format!("sha256:{}", "ab".repeat(32)),
@@ -233,9 +248,7 @@ mod tests {
             database_oid: 1,
             scope: Some(Scope::ManagedSchemas),
             schemas: vec![schema("general", true), schema("relationship", false)],
-            outside: (0..30)
-                .map(|n| OutsideObject { kind: "view".into(), identity: format!("reporting.view_{n}") })
-                .collect(),
+            outside: (0..30).map(|n| OutsideObject::new("view", &format!("reporting.view_{n}"))).collect(),
             created_schemas: Vec::new(),
             chains: vec![PlannedChain {
                 schema: "general".into(),
@@ -254,8 +267,7 @@ mod tests {
                 reason: Reason::BlastRadius,
                 text: "30 objects would be lost".into(),
             }),
-            sessions: Vec::new(),
-            keep_previous_seconds: 0,
+            ..Plan::default()
         }
     }
 

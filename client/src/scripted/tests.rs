@@ -144,13 +144,12 @@ fn plan(refusal: Option<Reason>) -> Plan {
         database_oid: 1,
         scope: None,
         schemas: Vec::new(),
-        outside: vec![OutsideObject { kind: "view".into(), identity: "reporting.v".into() }],
+        outside: vec![OutsideObject::new("view", "reporting.v")],
         created_schemas: Vec::new(),
         chains: Vec::new(),
         findings: Vec::new(),
         would_refuse: refusal.map(|reason| Refusal { reason, text: "why".into() }),
-        sessions: Vec::new(),
-        keep_previous_seconds: 0,
+        ..Plan::default()
     }
 }
 

@@ -1,16 +1,36 @@
-//! The blast radius: what a drop takes along outside the managed schemas.
+//! The blast radius: what a drop takes along outside the managed schemas, and what hangs on what it drops.
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// An object outside the managed schemas that a drop would take along, as `pg_identify_object` names it.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct OutsideObject {
     /// Its kind.
     pub kind: String,
     /// Its identity.
     pub identity: String,
+    /// The role that owns it (its table, where it is part of one); `None` where it has no owner.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Rows that go with it, by the planner's statistics; `None` where it holds none.
+    #[serde(default)]
+    pub estimated_rows: Option<i64>,
+}
+
+impl OutsideObject {
+    /// An object of a kind, with nothing else known.
+    #[must_use]
+    pub fn new(kind: &str, identity: &str) -> Self {
+        Self { kind: kind.to_owned(), identity: identity.to_owned(), ..Self::default() }
+    }
+
+    /// It is the same object, whatever it holds now.
+    fn is(&self, other: &Self) -> bool {
+        (&self.kind, &self.identity) == (&other.kind, &other.identity)
+    }
 }
 
 impl fmt::Display for OutsideObject {
@@ -22,10 +42,87 @@ impl fmt::Display for OutsideObject {
 /// What appeared in and what went from the blast radius between two looks.
 #[must_use]
 pub fn difference(before: &[OutsideObject], after: &[OutsideObject]) -> Option<String> {
-    let added: Vec<String> = after.iter().filter(|o| !before.contains(o)).map(|o| format!("+ {o}")).collect();
-    let gone: Vec<String> = before.iter().filter(|o| !after.contains(o)).map(|o| format!("- {o}")).collect();
+    let missing_in = |list: &[OutsideObject], o: &OutsideObject| !list.iter().any(|it| it.is(o));
+    let added: Vec<String> =
+        after.iter().filter(|o| missing_in(before, o)).map(|o| format!("+ {o}")).collect();
+    let gone: Vec<String> =
+        before.iter().filter(|o| missing_in(after, o)).map(|o| format!("- {o}")).collect();
     let all: Vec<String> = added.into_iter().chain(gone).collect();
     (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// Something that is not dropped and still is touched: a role with rights on what goes, a subscription, a slot, large
+/// objects.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Hanging {
+    /// What kind of thing.
+    pub kind: String,
+    /// Its name.
+    pub identity: String,
+    /// How it hangs on what goes.
+    pub text: String,
+}
+
+/// Rights on tables of a schema; they go with the tables.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TableGrant {
+    /// The schema.
+    pub schema: String,
+    /// Who holds them; `PUBLIC` for everybody.
+    pub role: String,
+    /// The rights, in order; a `*` marks one that may be granted on.
+    pub privileges: Vec<String>,
+    /// The tables, views and sequences they are on; of column rights, with the column.
+    pub objects: Vec<String>,
+}
+
+/// One piece of a schema's furniture: what hangs on it and survives its recreation.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct FurniturePiece {
+    /// The schema.
+    pub schema: String,
+    /// `owner`, `grant`, `default privilege`, `comment`, `security label` or `publication`.
+    pub kind: String,
+    /// The piece, in words.
+    pub text: String,
+}
+
+impl fmt::Display for FurniturePiece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.text)
+    }
+}
+
+/// An extension that is moved out of a managed schema before anything is dropped.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ExtensionMove {
+    /// The extension.
+    pub extension: String,
+    /// The managed schema it lives in.
+    pub from: String,
+    /// Where it goes.
+    pub to: String,
+}
+
+impl fmt::Display for ExtensionMove {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "extension {} from {} to {}", self.extension, self.from, self.to)
+    }
+}
+
+/// How much was written to the target since the last operation.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Activity {
+    /// Since when the numbers count: the end of the last operation, or the last reset of the statistics.
+    pub since: Option<Timestamp>,
+    /// Transactions committed.
+    pub commits: i64,
+    /// Rows inserted, catalogs included.
+    pub inserted: i64,
+    /// Rows updated.
+    pub updated: i64,
+    /// Rows deleted.
+    pub deleted: i64,
 }
 
 #[cfg(test)]
@@ -33,11 +130,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_difference_names_what_came_and_what_went() {
-        let object =
-            |identity: &str| OutsideObject { kind: "view".to_owned(), identity: identity.to_owned() };
-        assert_eq!(difference(&[object("b.v")], &[object("b.v")]), None);
-        let text = difference(&[object("b.v")], &[object("b.w")]);
-        assert_eq!(text.as_deref(), Some("+ view b.w, - view b.v"));
+    fn the_difference_names_what_came_and_what_went_and_not_what_grew() {
+        let object = |identity: &str| OutsideObject::new("view", identity);
+        let grown = OutsideObject { estimated_rows: Some(7), ..object("a.v") };
+        assert_eq!(difference(&[object("a.v")], &[grown]), None);
+        assert_eq!(
+            difference(&[object("a.v"), object("a.w")], &[object("a.w"), object("a.x")]).as_deref(),
+            Some("+ view a.x, - view a.v")
+        );
     }
 }

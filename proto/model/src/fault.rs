@@ -139,6 +139,7 @@ reasons! {
     // Guards decided after the lock is held.
     PlanChanged "PLAN_CHANGED" FailedPrecondition REFUSED Error "The plan is not the one that was approved.";
     BlastRadius "BLAST_RADIUS" FailedPrecondition REFUSED Error "Objects outside the managed schemas would be lost.";
+    DataFuse "DATA_FUSE" FailedPrecondition REFUSED Error "More rows or bytes would be lost than the profile lets go unasked.";
     PreflightFailed "PREFLIGHT_FAILED" FailedPrecondition REFUSED Error "Something would have failed on the way.";
     NotTransactional "NOT_TRANSACTIONAL" FailedPrecondition REFUSED Error "A revision cannot run inside one transaction.";
     // Locks and windows.

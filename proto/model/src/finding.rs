@@ -64,6 +64,17 @@ impl Finding {
         Self::new(code, Severity::Warning, object, message, hint)
     }
 
+    /// A finding that is worth knowing.
+    #[must_use]
+    pub fn info(
+        code: &str,
+        object: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self::new(code, Severity::Info, object, message, hint)
+    }
+
     fn new(
         code: &str,
         severity: Severity,

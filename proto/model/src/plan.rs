@@ -2,19 +2,28 @@
 //!
 //! Pure: no clock, no database. What is observed comes in as [`Observation`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{
-    blast::OutsideObject,
-    chain::{Chain, ChainSet},
-    fault::{Fault, Reason},
-    finding::{Finding, Severity},
+    blast::{Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
+    chain::ChainSet,
+    fault::Reason,
+    finding::Finding,
     history::History,
     matrix::Matrix,
     operation::{Request, Verb},
     profile::Scope,
 };
+
+mod identity;
+mod locks;
+mod refusal;
+mod replay;
+
+pub use refusal::tell_moved;
+pub use replay::pairs;
 
 /// A managed schema as it is in the catalog.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -25,12 +34,16 @@ pub struct ObservedSchema {
     pub owner: Option<String>,
     /// Names of its tables (partitioned ones included).
     pub tables: Vec<String>,
-    /// All objects that a drop would take.
-    pub objects: u64,
+    /// How many objects of each kind a drop would take.
+    pub kinds: BTreeMap<String, u64>,
+    /// Those objects, by kind and identity.
+    pub identities: Vec<String>,
     /// Estimated rows, by the planner's statistics.
     pub estimated_rows: i64,
     /// Bytes on disk.
     pub bytes: i64,
+    /// Rows written to its tables since they were made, or since the statistics were reset.
+    pub written: i64,
     /// Rows of its `alembic_version`; `None` when it has no such table.
     pub versions: Option<Vec<String>>,
 }
@@ -49,6 +62,21 @@ impl ObservedSchema {
     }
 }
 
+/// The server's lock table, and how much of it a drop takes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LockTable {
+    /// `max_locks_per_transaction`.
+    pub per_transaction: u64,
+    /// `max_connections`.
+    pub connections: u64,
+    /// `max_prepared_transactions`.
+    pub prepared_transactions: u64,
+    /// Entries that other sessions hold now.
+    pub in_use: u64,
+    /// Entries that the drop takes: one for each object.
+    pub drop_entries: u64,
+}
+
 /// What was observed of a target under its lock.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Observation {
@@ -60,12 +88,32 @@ pub struct Observation {
     pub schemas: Vec<ObservedSchema>,
     /// What dropping the schemas to be reset would take outside the managed ones.
     pub outside: Vec<OutsideObject>,
-    /// What else preflight found.
-    pub findings: Vec<Finding>,
-    /// Sessions connected now (scope database).
+    /// What hangs on what goes and is not dropped with it.
+    pub hanging: Vec<Hanging>,
+    /// Rights on what is inside, which go with it.
+    pub grants: Vec<TableGrant>,
+    /// What hangs on the schemas to be reset and comes back.
+    pub furniture: Vec<FurniturePiece>,
+    /// Extensions that are moved out of managed schemas.
+    pub moves: Vec<ExtensionMove>,
+    /// Extensions that the chains require and that are created.
+    pub created_extensions: Vec<String>,
+    /// Roles that the chains create and that the cluster has.
+    pub existing_roles: Vec<String>,
+    /// Sessions connected now, the daemon's own left out.
     pub sessions: Vec<PlannedSession>,
     /// How long the previous database would be kept, in seconds (scope database).
     pub keep_previous_seconds: u64,
+    /// The server's lock table; `None` where nothing is changed in one transaction.
+    pub locks: Option<LockTable>,
+    /// More estimated rows than this go only with the plan's digest.
+    pub max_rows: Option<u64>,
+    /// More bytes than this go only with the plan's digest.
+    pub max_bytes: Option<u64>,
+    /// How much was written.
+    pub activity: Activity,
+    /// What else preflight found.
+    pub findings: Vec<Finding>,
 }
 
 impl Observation {
@@ -77,7 +125,7 @@ impl Observation {
 }
 
 /// A schema that would be dropped and recreated.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlannedSchema {
     /// Its name.
     pub schema: String,
@@ -89,10 +137,16 @@ pub struct PlannedSchema {
     pub tables: u64,
     /// All objects that go with it.
     pub objects: u64,
+    /// How many of each kind.
+    #[serde(default)]
+    pub kinds: BTreeMap<String, u64>,
     /// Estimated rows.
     pub estimated_rows: i64,
     /// Bytes on disk.
     pub bytes: i64,
+    /// Rows written to its tables since they were made, or since the statistics were reset.
+    #[serde(default)]
+    pub written: i64,
 }
 
 /// The revisions that would be applied in one schema.
@@ -110,8 +164,8 @@ pub struct PlannedChain {
     pub revisions: Vec<String>,
 }
 
-/// A session connected to a database that would be swapped away.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// A session connected to the target.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlannedSession {
     /// Its backend.
     pub pid: i32,
@@ -127,7 +181,7 @@ pub struct PlannedSession {
     pub query_age_seconds: i64,
     /// It has a transaction open.
     pub in_transaction: bool,
-    /// The operation would end it.
+    /// The operation would end it (scope database).
     pub would_end: bool,
 }
 
@@ -141,7 +195,7 @@ pub struct Refusal {
 }
 
 /// Exactly what an operation would do and lose.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Plan {
     /// `sha256:…` over the identities below, never over estimates.
     pub digest: String,
@@ -165,10 +219,33 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// Why a real run would be refused.
     pub would_refuse: Option<Refusal>,
-    /// Sessions connected now (scope database).
+    /// Sessions connected now, the daemon's own left out.
+    #[serde(default)]
     pub sessions: Vec<PlannedSession>,
     /// How long the previous database would be kept for undo, in seconds; 0: it could not be undone (scope database).
+    #[serde(default)]
     pub keep_previous_seconds: u64,
+    /// What hangs on what goes and is not dropped with it.
+    #[serde(default)]
+    pub hanging: Vec<Hanging>,
+    /// Rights on what is inside, which go with it.
+    #[serde(default)]
+    pub grants: Vec<TableGrant>,
+    /// What hangs on the schemas and is put back after their recreation.
+    #[serde(default)]
+    pub furniture: Vec<FurniturePiece>,
+    /// Extensions that are moved out of managed schemas before anything is dropped.
+    #[serde(default)]
+    pub extension_moves: Vec<ExtensionMove>,
+    /// Extensions that the chains require and that are created.
+    #[serde(default)]
+    pub created_extensions: Vec<String>,
+    /// How much was written since the last operation.
+    #[serde(default)]
+    pub activity: Activity,
+    /// More data than the profile lets go without the plan's digest: how much, in words.
+    #[serde(default)]
+    pub fuse: Option<String>,
 }
 
 impl Plan {
@@ -182,116 +259,58 @@ impl Plan {
         observed: &Observation,
     ) -> Self {
         let reset = schemas_to_reset(request, matrix);
-        let schemas = reset.iter().map(|name| planned_schema(name, observed)).collect();
-        let planned_chains = if request.verb.migrates() {
-            planned_chains(matrix, chains, observed, &reset)
-        } else {
-            Vec::new()
-        };
-        let created_schemas =
-            if request.verb.migrates() { missing(matrix, observed, &reset) } else { Vec::new() };
-        let mut findings = observed.findings.clone();
-        if request.verb.migrates() {
-            findings.extend(chain_findings(request, matrix, chains, observed, &reset, &planned_chains));
-        }
+        let in_place = request.scope != Some(Scope::Database);
+        let migrates = request.verb.migrates();
         let mut plan = Self {
-            digest: String::new(),
             target: request.target.clone(),
             database: database.to_owned(),
             database_oid: observed.database_oid,
             scope: if request.verb == Verb::Undo { Some(Scope::Database) } else { request.scope },
-            schemas,
-            outside: if request.verb.resets() { observed.outside.clone() } else { Vec::new() },
-            created_schemas,
-            chains: planned_chains,
-            findings,
-            would_refuse: None,
+            schemas: reset.iter().map(|name| planned_schema(name, observed)).collect(),
+            findings: observed.findings.clone(),
+            hanging: observed.hanging.clone(),
+            extension_moves: observed.moves.clone(),
+            activity: observed.activity.clone(),
             sessions: observed.sessions.clone(),
             keep_previous_seconds: observed.keep_previous_seconds,
+            ..Self::default()
         };
-        plan.digest = plan.identity_digest(chains, observed);
+        if request.verb.resets() {
+            plan.outside = observed.outside.clone();
+        }
+        if request.verb.resets() && in_place {
+            plan.grants = observed.grants.clone();
+            plan.furniture = observed.furniture.clone();
+        }
+        if migrates {
+            plan.created_schemas = missing(matrix, observed, &reset);
+            plan.created_extensions = observed.created_extensions.clone();
+            plan.chains = replay::planned(matrix, chains, observed, &reset);
+            plan.findings.extend(replay::findings(request, matrix, chains, observed, &reset, &plan.chains));
+        }
+        if !request.allow_phased {
+            plan.findings.extend(locks::finding(&plan, &chains.chains, observed));
+        }
+        plan.fuse = fuse(&plan, observed);
+        plan.digest = identity::digest(&plan.identity(chains, observed));
         plan.would_refuse = plan.refusal(None).map(|f| Refusal { reason: f.reason, text: f.message });
         plan
     }
+}
 
-    /// The reason to refuse this plan, if there is one. `approved` is the digest that the caller sends along: it must
-    /// match, and it lets the plan's outside objects go.
-    #[must_use]
-    pub fn refusal(&self, approved: Option<&str>) -> Option<Fault> {
-        if let Some(approved) = approved.filter(|d| *d != self.digest) {
-            return Some(
-                Fault::new(
-                    Reason::PlanChanged,
-                    format!(
-                        "the plan is {}, not the approved {approved}: the target or the chains changed",
-                        self.digest
-                    ),
-                )
-                .hint("read a new --dry-run and send its digest")
-                .with("approved", approved)
-                .with("digest", &self.digest),
-            );
-        }
-        let errors: Vec<&Finding> = self.findings.iter().filter(|f| f.severity == Severity::Error).collect();
-        if let Some(first) = errors.first() {
-            let all_not_transactional = errors.iter().all(|f| f.code == Reason::NotTransactional.name());
-            let reason =
-                if all_not_transactional { Reason::NotTransactional } else { Reason::PreflightFailed };
-            let lines: Vec<String> = errors.iter().map(|f| format!("{}: {}", f.object, f.message)).collect();
-            return Some(
-                Fault::new(
-                    reason,
-                    format!("preflight found {}: {}", count(errors.len(), "error"), lines.join("; ")),
-                )
-                .hint(first.hint.clone())
-                .with("findings", errors.len()),
-            );
-        }
-        if !self.outside.is_empty() && approved.is_none() && self.scope != Some(Scope::Database) {
-            let names: Vec<String> = self.outside.iter().take(5).map(ToString::to_string).collect();
-            let more = self.outside.len().saturating_sub(names.len());
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            return Some(
-                Fault::new(
-                    Reason::BlastRadius,
-                    format!(
-                        "{} outside the managed schemas would be lost: {}{more}",
-                        count(self.outside.len(), "object"),
-                        names.join(", ")
-                    ),
-                )
-                .hint(format!(
-                    "move or drop them first, or approve exactly this plan with --plan-digest {}",
-                    self.digest
-                ))
-                .with("objects", self.outside.len())
-                .with("digest", &self.digest),
-            );
-        }
-        None
+/// More rows or bytes would go than the profile lets go without a digest.
+fn fuse(plan: &Plan, observed: &Observation) -> Option<String> {
+    let rows: i64 = plan.schemas.iter().map(|s| s.estimated_rows.max(0)).sum();
+    let bytes: i64 = plan.schemas.iter().map(|s| s.bytes.max(0)).sum();
+    let over = |limit: Option<u64>, found: i64| limit.filter(|limit| found.unsigned_abs() > *limit);
+    let mut parts = Vec::new();
+    if let Some(limit) = over(observed.max_rows, rows) {
+        parts.push(format!("about {rows} rows, more than max_rows = {limit}"));
     }
-
-    fn identity_digest(&self, chains: &ChainSet, observed: &Observation) -> String {
-        let tables = |name: &str| observed.schema(name).map(|s| s.tables.clone());
-        let schemas: Vec<_> = self
-            .schemas
-            .iter()
-            .map(|s| (&s.schema, s.exists, &s.owner, tables(&s.schema), s.objects))
-            .collect();
-        let fingerprints: Vec<_> = chains.chains.iter().map(|c| (&c.name, c.fingerprint())).collect();
-        let identity = serde_json::json!([
-            self.target,
-            self.database,
-            self.database_oid,
-            self.scope,
-            schemas,
-            self.outside,
-            self.created_schemas,
-            self.chains,
-            fingerprints,
-        ]);
-        format!("sha256:{}", crate::hex(&Sha256::digest(identity.to_string())))
+    if let Some(limit) = over(observed.max_bytes, bytes) {
+        parts.push(format!("about {bytes} bytes, more than max_bytes = {limit}"));
     }
+    (!parts.is_empty()).then(|| parts.join(", and "))
 }
 
 /// `1 object`, `2 objects`.
@@ -317,9 +336,11 @@ fn planned_schema(name: &str, observed: &Observation) -> PlannedSchema {
         schema: name.to_owned(),
         exists: schema.exists(),
         tables: schema.tables.len() as u64,
-        objects: schema.objects,
+        objects: schema.kinds.values().sum(),
         estimated_rows: schema.estimated_rows,
         bytes: schema.bytes,
+        written: schema.written,
+        kinds: schema.kinds,
         owner: schema.owner,
     }
 }
@@ -328,81 +349,6 @@ fn missing(matrix: &Matrix, observed: &Observation, reset: &[String]) -> Vec<Str
     let absent =
         |s: &&str| !reset.iter().any(|r| r == s) && !observed.schema(s).is_some_and(ObservedSchema::exists);
     matrix.managed_schemas().into_iter().filter(absent).map(str::to_owned).collect()
-}
-
-/// Every (chain, schema) of the matrix, chain by chain, with the chain itself.
-pub fn pairs<'a>(matrix: &'a Matrix, chains: &'a ChainSet) -> impl Iterator<Item = (&'a Chain, &'a str)> {
-    matrix.chains.iter().flat_map(move |m| {
-        let chain = chains.chains.iter().find(|c| c.name == m.name);
-        chain.into_iter().flat_map(move |c| m.schemas.iter().map(move |s| (c, s.as_str())))
-    })
-}
-
-fn history_after_reset(schema: &str, observed: &Observation, reset: &[String]) -> History {
-    if reset.iter().any(|r| r == schema) {
-        return History { versions: Vec::new() };
-    }
-    observed.schema(schema).map(ObservedSchema::history).unwrap_or_else(|| History { versions: Vec::new() })
-}
-
-fn planned_chains(
-    matrix: &Matrix,
-    chains: &ChainSet,
-    observed: &Observation,
-    reset: &[String],
-) -> Vec<PlannedChain> {
-    pairs(matrix, chains)
-        .map(|(chain, schema)| {
-            let history = history_after_reset(schema, observed, reset);
-            PlannedChain {
-                schema: schema.to_owned(),
-                chain: chain.name.clone(),
-                from: history.head_of(chain).map(|r| r.id.clone()),
-                to: chain.head().id.clone(),
-                revisions: history.pending(chain).iter().map(|r| r.id.clone()).collect(),
-            }
-        })
-        .collect()
-}
-
-fn chain_findings(
-    request: &Request,
-    matrix: &Matrix,
-    chains: &ChainSet,
-    observed: &Observation,
-    reset: &[String],
-    planned: &[PlannedChain],
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for schema in matrix.managed_schemas() {
-        let here: Vec<&Chain> = pairs(matrix, chains).filter(|(_, s)| *s == schema).map(|(c, _)| c).collect();
-        for unknown in history_after_reset(schema, observed, reset).unknown(&here) {
-            findings.push(Finding::error(
-                "UNKNOWN_REVISION",
-                format!("{schema}.alembic_version"),
-                format!("holds revision {unknown}, which no chain of this schema knows"),
-                "reset the schema, or migrate with the chains that made it (--chains DIR)",
-            ));
-        }
-    }
-    if request.allow_phased || request.scope == Some(Scope::Database) {
-        return findings;
-    }
-    for chain in &chains.chains {
-        let pending: Vec<&String> =
-            planned.iter().filter(|p| p.chain == chain.name).flat_map(|p| &p.revisions).collect();
-        for obstacle in chain.transaction_obstacles() {
-            if pending.iter().any(|id| **id == obstacle.revision) {
-                findings.push(Finding::error(
-                    Reason::NotTransactional.name(),
-                    format!("{}:{}", obstacle.file, obstacle.line),
-                    obstacle.kind.to_string(),
-                    "scope database has no such limit; `migrate` alone may go revision by revision with --allow-phased",
-                ));
-            }
-        }
-    }
-    findings
 }
 
 #[cfg(test)]

@@ -127,6 +127,10 @@ pub struct Profile {
     pub client_chains: bool,
     /// How long DDL waits for locks in the target, in total.
     pub lock_patience: Duration,
+    /// More estimated rows than this go only with the plan's digest.
+    pub max_rows: Option<u64>,
+    /// More bytes than this go only with the plan's digest.
+    pub max_bytes: Option<u64>,
 }
 
 /// What kind of value a key has.
@@ -139,6 +143,8 @@ pub enum Kind {
         /// Whether `0s` is accepted.
         zero: bool,
     },
+    /// A whole number, or `none`.
+    Count,
     /// One of these words.
     Word(&'static [&'static str]),
     /// One or more of these words, each once, separated by commas.
@@ -181,6 +187,9 @@ pub enum SettingError {
     /// Not a duration.
     #[error(transparent)]
     Duration(#[from] crate::duration::DurationError),
+    /// Not a count.
+    #[error("{0:?} is neither none nor a whole number such as 1000000, 500k, 20M or 2G")]
+    Count(String),
     /// A duration of zero where something is needed.
     #[error("the duration may not be zero")]
     Zero,
@@ -269,6 +278,8 @@ impl Profile {
             protected: true,
             client_chains: false,
             lock_patience: Duration::ZERO,
+            max_rows: None,
+            max_bytes: None,
         }
     }
 }
@@ -288,6 +299,23 @@ fn yes_no(value: bool) -> String {
 fn some_time(text: &str) -> Result<Duration, SettingError> {
     let duration = parse_duration(text)?;
     if duration.is_zero() { Err(SettingError::Zero) } else { Ok(duration) }
+}
+
+/// `none`, or a whole number, in thousands (k), millions (M) or thousand millions (G).
+fn count_or_none(text: &str) -> Result<Option<u64>, SettingError> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let digits = text.trim_end_matches(['k', 'M', 'G']);
+    let unit = match &text[digits.len()..] {
+        "" => Some(1),
+        "k" => Some(1_000),
+        "M" => Some(1_000_000),
+        "G" => Some(1_000_000_000),
+        _ => None,
+    };
+    let count = digits.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
+    count.map(Some).ok_or_else(|| SettingError::Count(text.to_owned()))
 }
 
 fn scope_list(text: &str) -> Result<Vec<Scope>, SettingError> {

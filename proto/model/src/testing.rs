@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     chain::{Chain, ChainSet},
     matrix::{Matrix, MatrixChain},
-    operation::{Request, Verb, Wait},
+    operation::{Request, Verb},
     plan::{Observation, ObservedSchema},
     profile::{Profile, Scope},
 };
@@ -54,10 +54,11 @@ pub(crate) fn healthy() -> Observation {
         name: name.to_owned(),
         owner: Some("app".to_owned()),
         tables: matrix.tables_of(name).map(|(_, table)| table.to_owned()).collect(),
-        objects: 7,
+        kinds: BTreeMap::from([("table".to_owned(), 7)]),
         estimated_rows: 100,
         bytes: 8192,
         versions: (name != "shared").then(|| heads(&matrix, name)),
+        ..ObservedSchema::default()
     };
     Observation {
         database_oid: 16_384,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use jiff::Timestamp;
 use model::{
-    blast::OutsideObject,
+    blast::{ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
     fault::{Fault, Reason, Status},
     finding::Finding,
     operation::{Outcome, Verb},
@@ -19,7 +19,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// Keys whose value is a map with the caller's or the daemon's own keys.
-const MAPS: [&str; 3] = ["labels", "chains", "error_detail.metadata"];
+const MAPS: [&str; 4] = ["labels", "chains", "error_detail.metadata", "plan.schemas[].kinds"];
 
 fn finding() -> Finding {
     Finding::warning("CODE", "object", "message", "hint")
@@ -27,22 +27,9 @@ fn finding() -> Finding {
 
 fn plan() -> Plan {
     Plan {
-        digest: String::new(),
-        target: String::new(),
-        database: String::new(),
         database_oid: 1,
-        scope: None,
-        schemas: vec![PlannedSchema {
-            schema: String::new(),
-            exists: true,
-            owner: None,
-            tables: 1,
-            objects: 1,
-            estimated_rows: 1,
-            bytes: 1,
-        }],
-        outside: vec![OutsideObject { kind: String::new(), identity: String::new() }],
-        created_schemas: Vec::new(),
+        schemas: vec![PlannedSchema::default()],
+        outside: vec![OutsideObject::default()],
         chains: vec![PlannedChain {
             schema: String::new(),
             chain: String::new(),
@@ -52,17 +39,12 @@ fn plan() -> Plan {
         }],
         findings: vec![finding()],
         would_refuse: Some(Refusal { reason: Reason::BlastRadius, text: String::new() }),
-        sessions: vec![PlannedSession {
-            pid: 1,
-            user: String::new(),
-            application_name: String::new(),
-            address: String::new(),
-            state: String::new(),
-            query_age_seconds: 1,
-            in_transaction: true,
-            would_end: true,
-        }],
-        keep_previous_seconds: 1,
+        sessions: vec![PlannedSession::default()],
+        hanging: vec![Hanging::default()],
+        grants: vec![TableGrant::default()],
+        furniture: vec![FurniturePiece::default()],
+        extension_moves: vec![ExtensionMove::default()],
+        ..Plan::default()
     }
 }
 

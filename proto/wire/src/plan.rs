@@ -1,13 +1,16 @@
 //! Plans and findings.
 
 use model::{
-    blast::OutsideObject,
+    blast::{Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
     fault::Reason,
     finding::{Finding, Severity},
     plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal},
 };
 
-use crate::{operation::some, v1};
+use crate::{
+    operation::{decode_timestamp, some, timestamp},
+    v1,
+};
 
 pub(crate) fn encode_plan(plan: &Plan) -> v1::Plan {
     v1::Plan {
@@ -25,6 +28,13 @@ pub(crate) fn encode_plan(plan: &Plan) -> v1::Plan {
         created_schemas: plan.created_schemas.clone(),
         sessions: plan.sessions.iter().map(encode_session).collect(),
         keep_previous_seconds: plan.keep_previous_seconds,
+        hanging: plan.hanging.iter().map(encode_hanging).collect(),
+        grants: plan.grants.iter().map(encode_grant).collect(),
+        furniture: plan.furniture.iter().map(encode_furniture).collect(),
+        extension_moves: plan.extension_moves.iter().map(encode_move).collect(),
+        created_extensions: plan.created_extensions.clone(),
+        activity: Some(encode_activity(&plan.activity)),
+        fuse: plan.fuse.clone().unwrap_or_default(),
     }
 }
 
@@ -44,6 +54,13 @@ pub(crate) fn decode_plan(plan: v1::Plan) -> Plan {
         would_refuse: reason.map(|reason| Refusal { reason, text: plan.would_refuse_text }),
         sessions: plan.sessions.into_iter().map(decode_session).collect(),
         keep_previous_seconds: plan.keep_previous_seconds,
+        hanging: plan.hanging.into_iter().map(decode_hanging).collect(),
+        grants: plan.grants.into_iter().map(decode_grant).collect(),
+        furniture: plan.furniture.into_iter().map(decode_furniture).collect(),
+        extension_moves: plan.extension_moves.into_iter().map(decode_move).collect(),
+        created_extensions: plan.created_extensions,
+        activity: plan.activity.map(decode_activity).unwrap_or_default(),
+        fuse: some(plan.fuse),
     }
 }
 
@@ -56,6 +73,8 @@ fn encode_schema(it: &PlannedSchema) -> v1::PlannedSchema {
         objects: it.objects,
         estimated_rows: it.estimated_rows,
         bytes: it.bytes,
+        kinds: it.kinds.clone().into_iter().collect(),
+        written: it.written,
     }
 }
 
@@ -68,15 +87,84 @@ fn decode_schema(it: v1::PlannedSchema) -> PlannedSchema {
         objects: it.objects,
         estimated_rows: it.estimated_rows,
         bytes: it.bytes,
+        kinds: it.kinds.into_iter().collect(),
+        written: it.written,
     }
 }
 
 fn encode_outside(it: &OutsideObject) -> v1::OutsideObject {
-    v1::OutsideObject { kind: it.kind.clone(), identity: it.identity.clone() }
+    v1::OutsideObject {
+        kind: it.kind.clone(),
+        identity: it.identity.clone(),
+        owner: it.owner.clone().unwrap_or_default(),
+        estimated_rows: it.estimated_rows.unwrap_or(-1),
+    }
 }
 
 fn decode_outside(it: v1::OutsideObject) -> OutsideObject {
-    OutsideObject { kind: it.kind, identity: it.identity }
+    OutsideObject {
+        kind: it.kind,
+        identity: it.identity,
+        owner: some(it.owner),
+        estimated_rows: (it.estimated_rows >= 0).then_some(it.estimated_rows),
+    }
+}
+
+fn encode_hanging(it: &Hanging) -> v1::Hanging {
+    v1::Hanging { kind: it.kind.clone(), identity: it.identity.clone(), text: it.text.clone() }
+}
+
+fn decode_hanging(it: v1::Hanging) -> Hanging {
+    Hanging { kind: it.kind, identity: it.identity, text: it.text }
+}
+
+fn encode_grant(it: &TableGrant) -> v1::TableGrant {
+    v1::TableGrant {
+        schema: it.schema.clone(),
+        role: it.role.clone(),
+        privileges: it.privileges.clone(),
+        objects: it.objects.clone(),
+    }
+}
+
+fn decode_grant(it: v1::TableGrant) -> TableGrant {
+    TableGrant { schema: it.schema, role: it.role, privileges: it.privileges, objects: it.objects }
+}
+
+fn encode_furniture(it: &FurniturePiece) -> v1::FurniturePiece {
+    v1::FurniturePiece { schema: it.schema.clone(), kind: it.kind.clone(), text: it.text.clone() }
+}
+
+fn decode_furniture(it: v1::FurniturePiece) -> FurniturePiece {
+    FurniturePiece { schema: it.schema, kind: it.kind, text: it.text }
+}
+
+fn encode_move(it: &ExtensionMove) -> v1::ExtensionMove {
+    v1::ExtensionMove { extension: it.extension.clone(), from: it.from.clone(), to: it.to.clone() }
+}
+
+fn decode_move(it: v1::ExtensionMove) -> ExtensionMove {
+    ExtensionMove { extension: it.extension, from: it.from, to: it.to }
+}
+
+fn encode_activity(it: &Activity) -> v1::Activity {
+    v1::Activity {
+        since: it.since.map(timestamp),
+        commits: it.commits,
+        inserted: it.inserted,
+        updated: it.updated,
+        deleted: it.deleted,
+    }
+}
+
+fn decode_activity(it: v1::Activity) -> Activity {
+    Activity {
+        since: decode_timestamp(it.since),
+        commits: it.commits,
+        inserted: it.inserted,
+        updated: it.updated,
+        deleted: it.deleted,
+    }
 }
 
 fn encode_chain(it: &PlannedChain) -> v1::PlannedChain {

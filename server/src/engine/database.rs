@@ -25,6 +25,7 @@ use crate::{
         barrier,
         catalog::{self, Look},
         databases::{self, DatabaseRow},
+        extensions,
         lock::LockSession,
         operations, preflight,
         preserved::{self, Preserved},
@@ -50,14 +51,15 @@ impl Run {
         if row.is_some() && !lock.shared {
             self.guarded(barrier::pass(&self.target.url.connect_options(), lock)).await?;
         }
-        let (plan, preserved) = self.guarded(self.plan_database(lock, row.as_ref())).await?;
+        let (observed, plan, preserved) = self.guarded(self.plan_database(lock, row.as_ref())).await?;
+        self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
         if self.request.dry_run {
             let text = EventKind::Planned { plan: Box::new(plan) }.text();
             return Ok(Done::Read(format!("dry run, nothing changed; {text}")));
         }
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
-            return Err(refusal);
+            return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
         }
         let name = self.generated("new");
         let done = self.build_and_swap(lock, row.as_ref(), &plan, &preserved, &name).await;
@@ -94,7 +96,7 @@ impl Run {
         &self,
         lock: &LockSession,
         row: Option<&DatabaseRow>,
-    ) -> Result<(Plan, Preserved), Fault> {
+    ) -> Result<(Observation, Plan, Preserved), Fault> {
         let matrix = &self.target.matrix;
         let (mut observed, preserved) = match row {
             Some(_) => self.observe_database(lock).await?,
@@ -104,8 +106,9 @@ impl Run {
         if row.is_some() && self.target.profile.keep_previous.is_zero() {
             observed.findings.push(cannot_be_undone(self.target.database()));
         }
+        self.add_activity(&mut observed).await?;
         let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
-        Ok((plan, preserved))
+        Ok((observed, plan, preserved))
     }
 
     /// What a swap needs and meets: rights, sessions, what cannot follow.
@@ -144,7 +147,8 @@ impl Run {
             observed.outside = outside;
             observed.findings.extend(obstacles.into_iter().chain(told));
             if self.request.verb.migrates() {
-                observed.findings.extend(catalog::extensions(&mut work.connection, &self.chains).await?);
+                let required = extensions::required(&mut work.connection, matrix, &self.chains).await?;
+                observed.findings.extend(required);
             }
             Ok((observed, preserved))
         }
@@ -178,7 +182,7 @@ impl Run {
             summary.push(format!("{} applied", count(applied, "revision")));
             let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
             let valid = async {
-                reset::refuse_extensions_in(&mut work, &self.target.matrix.managed_schemas()).await?;
+                extensions::refuse_in(&mut work, &self.target.matrix.managed_schemas()).await?;
                 self.validate(&mut work, lock).await
             }
             .await;
@@ -196,7 +200,7 @@ impl Run {
         let schemas: Vec<String> = matrix.managed_schemas().into_iter().map(str::to_owned).collect();
         let extensions: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
         reset::create_missing(&mut work, &schemas).await?;
-        reset::create_extensions(&mut work, &extensions, &matrix.extensions_schema).await?;
+        extensions::create(&mut work, &extensions, &matrix.extensions_schema).await?;
         work.commit().await?;
         let jobs = match self.request.jobs as usize {
             0 => JOBS,

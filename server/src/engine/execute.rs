@@ -5,7 +5,7 @@ use model::{
     fault::{Fault, Reason},
     operation::Verb,
     plan::{Observation, Plan, count, schemas_to_reset},
-    profile::Scope,
+    profile::{Scope, SessionRule},
     validation::Validation,
 };
 
@@ -17,11 +17,11 @@ use super::{
 use crate::postgres::{
     barrier,
     catalog::{self, Look},
-    hold, journal,
+    extensions, hold, journal,
     lock::LockSession,
     operations,
     replay::{self, Place},
-    reset, targets,
+    reset, sessions, targets,
     work::Work,
 };
 
@@ -86,21 +86,22 @@ impl Run {
     /// Creates the extensions that the chains require.
     pub(super) async fn create_extensions(&self, work: &mut Work) -> Result<(), Fault> {
         let names: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
-        reset::create_extensions(work, &names, &self.target.matrix.extensions_schema).await
+        extensions::create(work, &names, &self.target.matrix.extensions_schema).await
     }
 
     async fn change(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
         if !self.request.dry_run {
             work.assign_transaction().await?;
         }
-        let (observed, plan) = self.plan(work).await?;
+        let (observed, plan) = self.plan(work, lock).await?;
+        self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
         if self.request.dry_run {
             let text = EventKind::Planned { plan: Box::new(plan) }.text();
             return Ok(Worked::Read(format!("dry run, nothing changed; {text}")));
         }
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
-            return Err(refusal);
+            return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
         }
         let mut summary = Vec::new();
         if self.request.verb.resets() {
@@ -112,19 +113,26 @@ impl Run {
             summary.push(format!("{} applied", count(applied, "revision")));
         }
         let managed = self.target.matrix.managed_schemas();
-        reset::refuse_extensions_in(work, &managed).await?;
+        extensions::refuse_in(work, &managed).await?;
         if self.request.verb.validates() {
             summary.push(self.validate(work, lock).await?);
         }
         Ok(Worked::Change(summary.join(", ")))
     }
 
-    pub(super) async fn plan(&self, work: &mut Work) -> Result<(Observation, Plan), Fault> {
+    pub(super) async fn plan(
+        &self,
+        work: &mut Work,
+        lock: &LockSession,
+    ) -> Result<(Observation, Plan), Fault> {
         let matrix = &self.target.matrix;
         let reset = schemas_to_reset(&self.request, matrix);
         let chains = self.request.verb.migrates().then_some(&self.chains);
         let look = Look { matrix, reset: &reset, chains, changes: true };
-        let observed = catalog::observe(&mut work.connection, &look).await?;
+        let mut observed = catalog::observe(&mut work.connection, &look).await?;
+        let (pool, own) = (&self.engine.control.pool, &lock.application_name);
+        observed.sessions = sessions::of(pool, observed.database_oid, SessionRule::Refuse, own).await?;
+        self.add_activity(&mut observed).await?;
         let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
         Ok((observed, plan))
     }
@@ -149,6 +157,9 @@ impl Run {
         plan: &Plan,
         observed: &Observation,
     ) -> Result<usize, Fault> {
+        if !self.request.verb.resets() {
+            extensions::move_out(work, &plan.extension_moves).await?;
+        }
         reset::create_missing(work, &plan.created_schemas).await?;
         self.create_extensions(work).await?;
         let total: usize = plan.chains.iter().map(|c| c.revisions.len()).sum();

@@ -7,6 +7,7 @@ mod ending;
 mod execute;
 mod janitor;
 mod live;
+mod planning;
 mod query;
 mod recover;
 mod run;

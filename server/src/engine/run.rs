@@ -70,6 +70,9 @@ impl Run {
         let result = self.hold(&mut lock).await;
         drop(cancels);
         let undecided = matches!(&result, Err(fault) if fault.reason == Reason::OutcomeUnknown);
+        if matches!(result, Ok(Done::Committed | Done::Finished)) {
+            self.set_baseline().await;
+        }
         // What is not known is not written: the next daemon asks again.
         let lock = if undecided { lock } else { self.write_end(lock, result).await };
         drop(leaves);

@@ -14,7 +14,7 @@ use super::run::{Done, Run};
 use crate::{
     config::DatabaseUrl,
     postgres::{
-        barrier,
+        barrier, extensions,
         lock::LockSession,
         replay::{self, Place},
         reset,
@@ -100,11 +100,13 @@ impl Run {
     ) -> Result<(model::plan::Observation, model::plan::Plan), Fault> {
         self.begin_work(work, lock).await?;
         work.assign_transaction().await?;
-        let (observed, plan) = self.plan(work).await?;
+        let (observed, plan) = self.plan(work, lock).await?;
+        self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
-            return Err(refusal);
+            return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
         }
+        extensions::move_out(work, &plan.extension_moves).await?;
         reset::create_missing(work, &plan.created_schemas).await?;
         self.create_extensions(work).await?;
         Ok((observed, plan))

@@ -68,8 +68,8 @@ pub(crate) async fn row(connection: &mut PgConnection, name: &str) -> Result<Opt
     .map_err(control_fault)?;
     let settings = sqlx::query_as(
         "SELECT CASE WHEN s.setrole <> 0 THEN pg_get_userbyid(s.setrole)::text END, c.config
-           FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) c(config)
-          WHERE s.setdatabase = $1::oid ORDER BY 1 NULLS FIRST, 2",
+           FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) WITH ORDINALITY c(config, place)
+          WHERE s.setdatabase = $1::oid ORDER BY 1 NULLS FIRST, c.place",
     )
     .bind(oid)
     .fetch_all(&mut *connection)
@@ -344,7 +344,7 @@ pub(crate) async fn lost_with_it(
         ))
     });
     let told = told.collect();
-    Ok((rows.into_iter().map(|(kind, identity, _)| OutsideObject { kind, identity }).collect(), told))
+    Ok((rows.into_iter().map(|(kind, identity, _)| OutsideObject::new(&kind, &identity)).collect(), told))
 }
 
 /// The oid of a database, by name.

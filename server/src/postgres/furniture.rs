@@ -1,25 +1,22 @@
-//! The furniture of a schema: owner, grants, comment and default privileges, taken down before a drop and put back.
+//! The furniture of a schema: owner, grants, comment, security labels, default privileges, and the publications that
+//! publish all of it; taken down before a drop, put back after it, and compared.
 
-use model::fault::{Fault, Reason};
+mod restore;
+mod right;
+
+use model::{
+    blast::{FurniturePiece, OutsideObject},
+    fault::Fault,
+};
 use sqlx::PgConnection;
 
-use super::{
-    error::work_fault,
-    ident::{Ident, Literal},
-    work::Work,
-};
+pub(crate) use restore::restore;
+use right::Right;
 
-/// One right on a schema, or by default on what will be made in it.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Right {
-    grantor: String,
-    /// `None`: PUBLIC.
-    grantee: Option<String>,
-    privilege: String,
-    grantable: bool,
-    /// `None` for the schema itself, else the kind of objects a default is for: `r S f T`.
-    objects: Option<String>,
-}
+use super::{error::work_fault, preflight::change};
+
+/// Since then a publication can publish whole schemas.
+pub(crate) const SCHEMA_PUBLICATIONS: i32 = 150_000;
 
 /// The furniture of one schema.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -30,10 +27,17 @@ pub(crate) struct Furniture {
     /// `None`: the schema never had an access list.
     rights: Option<Vec<Right>>,
     defaults: Vec<Right>,
+    /// Provider and label.
+    labels: Vec<(String, String)>,
+    /// Publications that publish all of it.
+    publications: Vec<String>,
+    /// Only a superuser can put a schema back into a publication.
+    restores_publications: bool,
 }
 
-type HeadRow = (String, String, Option<String>, bool);
+type HeadRow = (String, String, Option<String>, bool, bool);
 type RightRow = (String, String, Option<String>, String, bool, Option<String>);
+type ExtraRow = (String, String, String, String);
 
 /// Takes down the furniture of those schemas that exist.
 ///
@@ -46,8 +50,9 @@ pub(crate) async fn capture(
     let lost = |e: sqlx::Error| work_fault("reading grants and defaults of the schemas", &e);
     let heads: Vec<HeadRow> = sqlx::query_as(
         "SELECT n.nspname::text, pg_catalog.pg_get_userbyid(n.nspowner)::text,
-                pg_catalog.obj_description(n.oid, 'pg_namespace'), n.nspacl IS NOT NULL
-           FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY($1) ORDER BY 1",
+                pg_catalog.obj_description(n.oid, 'pg_namespace'), n.nspacl IS NOT NULL, r.rolsuper
+           FROM pg_catalog.pg_namespace n, pg_catalog.pg_roles r
+          WHERE n.nspname = ANY($1) AND r.rolname = session_user ORDER BY 1",
     )
     .bind(schemas)
     .fetch_all(&mut *connection)
@@ -66,27 +71,53 @@ pub(crate) async fn capture(
                    a.privilege_type, a.is_grantable, d.defaclobjtype::text
               FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_default_acl d ON d.defaclnamespace = n.oid
              CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) a WHERE n.nspname = ANY($1)
-         ) x ORDER BY 1, 2, 3, 4",
+         ) x ORDER BY 1, 6 NULLS FIRST, 2, 3, 4",
     )
     .bind(schemas)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .map_err(lost)?;
-    Ok(heads.into_iter().map(|head| assemble(head, &rights)).collect())
+    let extras = extras(connection, schemas).await?;
+    Ok(heads.into_iter().map(|head| assemble(head, &rights, &extras)).collect())
 }
 
-fn assemble((schema, owner, comment, has_acl): HeadRow, rows: &[RightRow]) -> Furniture {
-    let right = |row: &RightRow| Right {
-        grantor: row.1.clone(),
-        grantee: row.2.clone(),
-        privilege: row.3.clone(),
-        grantable: row.4,
-        objects: row.5.clone(),
-    };
-    let here = || rows.iter().filter(|row| row.0 == schema).map(right);
-    let rights = has_acl.then(|| here().filter(|r| r.objects.is_none()).collect());
-    let defaults = here().filter(|r| r.objects.is_some()).collect();
-    Furniture { schema, owner, comment, rights, defaults }
+/// Security labels and publications: schema, kind, name, text.
+async fn extras(connection: &mut PgConnection, schemas: &[String]) -> Result<Vec<ExtraRow>, Fault> {
+    let mut sql = "SELECT n.nspname::text, 'label', l.provider, l.label FROM pg_catalog.pg_seclabel l
+           JOIN pg_catalog.pg_namespace n ON l.classoid = 'pg_catalog.pg_namespace'::regclass AND l.objoid = n.oid
+          WHERE n.nspname = ANY($1)"
+        .to_owned();
+    if change::version(connection).await? >= SCHEMA_PUBLICATIONS {
+        sql.push_str(
+            " UNION ALL SELECT n.nspname::text, 'publication', p.pubname::text, ''
+                FROM pg_catalog.pg_publication_namespace x JOIN pg_catalog.pg_publication p ON p.oid = x.pnpubid
+                JOIN pg_catalog.pg_namespace n ON n.oid = x.pnnspid WHERE n.nspname = ANY($1)",
+        );
+    }
+    sql.push_str(" ORDER BY 1, 2, 3");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(schemas)
+        .fetch_all(connection)
+        .await
+        .map_err(|e| work_fault("reading labels and publications of the schemas", &e))
+}
+
+fn assemble(head: HeadRow, rows: &[RightRow], extras: &[ExtraRow]) -> Furniture {
+    let (schema, owner, comment, has_acl, restores_publications) = head;
+    let here = || rows.iter().filter(|row| row.0 == schema).map(Right::from);
+    let rights = has_acl.then(|| here().filter(Right::is_on_schema).collect());
+    let defaults = here().filter(|r| !r.is_on_schema()).collect();
+    let of = |kind: &'static str| extras.iter().filter(|e| e.0 == schema).filter(move |e| e.1 == kind);
+    let labels = of("label").map(|e| (e.2.clone(), e.3.clone())).collect();
+    let publications = of("publication").map(|e| e.2.clone()).collect();
+    Furniture { schema, owner, comment, rights, defaults, labels, publications, restores_publications }
+}
+
+/// Takes out of the blast radius what comes back as furniture.
+pub(crate) fn spare(furniture: &[Furniture], outside: &mut Vec<OutsideObject>) {
+    if furniture.iter().any(|f| f.restores_publications) {
+        outside.retain(|object| object.kind != "publication namespace");
+    }
 }
 
 impl Furniture {
@@ -100,132 +131,37 @@ impl Furniture {
         &self.owner
     }
 
-    /// Statements that put it back onto the recreated schema; each acts as the role that granted.
-    fn statements(&self) -> String {
-        let schema = Ident(&self.schema);
-        let mut sql = String::new();
-        if let Some(comment) = &self.comment {
-            sql.push_str(&format!("COMMENT ON SCHEMA {schema} IS {};\n", Literal(comment)));
+    /// Piece by piece, in words.
+    pub(crate) fn pieces(&self) -> Vec<FurniturePiece> {
+        let mut all = vec![("owner", self.owner.clone())];
+        all.extend(self.effective().iter().map(|right| ("grant", right.phrase())));
+        all.extend(self.defaults.iter().map(|right| ("default privilege", right.phrase())));
+        all.extend(self.comment.iter().map(|comment| ("comment", comment.clone())));
+        all.extend(self.labels.iter().map(|(by, label)| ("security label", format!("{by}: {label}"))));
+        if self.restores_publications {
+            all.extend(self.publications.iter().map(|name| ("publication", name.clone())));
         }
-        if let Some(rights) = &self.rights {
-            let owner = Ident(&self.owner);
-            sql.push_str(&format!("SET LOCAL ROLE {owner};\n"));
-            sql.push_str(&format!("REVOKE ALL ON SCHEMA {schema} FROM PUBLIC, {owner};\n"));
-            for right in in_dependency_order(&self.owner, rights) {
-                sql.push_str(&right.grant(&self.schema));
-            }
-        }
-        for right in &self.defaults {
-            sql.push_str(&right.alter_default(&self.schema));
-        }
-        sql.push_str("SET LOCAL ROLE NONE;\n");
-        sql
+        let piece = |(kind, text): (&str, String)| FurniturePiece {
+            schema: self.schema.clone(),
+            kind: kind.to_owned(),
+            text,
+        };
+        all.into_iter().map(piece).collect()
+    }
+
+    /// The access list; one that was never written means that the owner has every right.
+    fn effective(&self) -> Vec<Right> {
+        let mut rights = self.rights.clone().unwrap_or_else(|| Right::of_owner(&self.owner));
+        rights.sort();
+        rights
     }
 
     /// What is not as it was, in words.
     pub(crate) fn difference(&self, now: &Self) -> Option<String> {
-        let mut parts = Vec::new();
-        if self.owner != now.owner {
-            parts.push(format!("owner {} instead of {}", now.owner, self.owner));
-        }
-        if self.comment != now.comment {
-            parts.push("the comment".to_owned());
-        }
-        if sorted(self.rights.as_deref().unwrap_or_default())
-            != sorted(now.rights.as_deref().unwrap_or_default())
-        {
-            parts.push("the grants".to_owned());
-        }
-        if sorted(&self.defaults) != sorted(&now.defaults) {
-            parts.push("the default privileges".to_owned());
-        }
-        (!parts.is_empty()).then(|| parts.join(", "))
+        let (before, after) = (self.pieces(), now.pieces());
+        let lost = before.iter().filter(|p| !after.contains(p)).map(|p| format!("- {p}"));
+        let new = after.iter().filter(|p| !before.contains(p)).map(|p| format!("+ {p}"));
+        let all: Vec<String> = lost.chain(new).collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
-}
-
-fn sorted(rights: &[Right]) -> Vec<&Right> {
-    let mut sorted: Vec<&Right> = rights.iter().collect();
-    sorted.sort();
-    sorted
-}
-
-/// A right can only be granted by who holds it with the option to grant: the owner's come first, then theirs.
-fn in_dependency_order<'a>(owner: &str, rights: &'a [Right]) -> Vec<&'a Right> {
-    let mut waiting: Vec<&Right> = rights.iter().collect();
-    let mut ordered: Vec<&Right> = Vec::new();
-    loop {
-        let may = |right: &&Right| {
-            right.grantor == owner
-                || ordered.iter().any(|o| {
-                    o.grantable
-                        && o.privilege == right.privilege
-                        && o.grantee.as_deref() == Some(right.grantor.as_str())
-                })
-        };
-        let (now, later): (Vec<&Right>, Vec<&Right>) = waiting.into_iter().partition(may);
-        if now.is_empty() {
-            // What is left has no grantor that could have granted it; PostgreSQL says so when it is tried.
-            ordered.extend(later);
-            return ordered;
-        }
-        ordered.extend(now);
-        waiting = later;
-    }
-}
-
-impl Right {
-    fn to(&self) -> String {
-        self.grantee.as_deref().map_or_else(|| "PUBLIC".to_owned(), |g| Ident(g).to_string())
-    }
-
-    fn option(&self) -> &'static str {
-        if self.grantable { " WITH GRANT OPTION" } else { "" }
-    }
-
-    fn grant(&self, schema: &str) -> String {
-        format!(
-            "SET LOCAL ROLE {}; GRANT {} ON SCHEMA {} TO {}{};\n",
-            Ident(&self.grantor),
-            self.privilege,
-            Ident(schema),
-            self.to(),
-            self.option()
-        )
-    }
-
-    fn alter_default(&self, schema: &str) -> String {
-        let objects = match self.objects.as_deref() {
-            Some("S") => "SEQUENCES",
-            Some("f") => "FUNCTIONS",
-            Some("T") => "TYPES",
-            _ => "TABLES",
-        };
-        format!(
-            "SET LOCAL ROLE NONE; ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA {} GRANT {} ON {objects} TO {}{};\n",
-            Ident(&self.grantor),
-            Ident(schema),
-            self.privilege,
-            self.to(),
-            self.option()
-        )
-    }
-}
-
-/// Puts furniture back.
-///
-/// # Errors
-/// `FURNITURE_LOST` with what PostgreSQL said.
-pub(crate) async fn restore(work: &mut Work, furniture: &Furniture) -> Result<(), Fault> {
-    work.message(&furniture.statements()).await.map(|_| ()).map_err(|failed| {
-        Fault::new(
-            Reason::FurnitureLost,
-            format!(
-                "grants and defaults of schema {} cannot be put back: {}",
-                furniture.schema,
-                super::error::message(&failed.error)
-            ),
-        )
-        .hint("everything was rolled back; give the daemon's role the memberships it needs")
-        .with("schema", &furniture.schema)
-    })
 }

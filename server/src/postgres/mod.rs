@@ -10,7 +10,9 @@ pub(crate) mod contact;
 pub(crate) mod control;
 pub(crate) mod databases;
 mod error;
+pub(crate) mod extensions;
 mod furniture;
+mod hanging;
 pub(crate) mod hold;
 mod ident;
 pub(crate) mod instances;
@@ -20,6 +22,7 @@ pub(crate) mod kept;
 pub(crate) mod lock;
 pub(crate) mod operations;
 pub(crate) mod orphans;
+pub(crate) mod plans;
 pub(crate) mod preflight;
 pub(crate) mod preserved;
 pub(crate) mod probe;
@@ -31,7 +34,17 @@ pub(crate) mod swap;
 pub(crate) mod targets;
 mod time;
 pub(crate) mod wakeup;
+mod walk;
 pub(crate) mod work;
 
 /// A session of the daemon, as the engine hands it on without looking inside.
 pub(crate) type Connection = sqlx::PgConnection;
+
+/// Sends one statement of the daemon's own, taken back and tried again while others hold locks it needs.
+///
+/// # Errors
+/// `BLOCKED`, an interrupt, or what PostgreSQL said.
+async fn patient(work: &mut work::Work, label: &str, sql: &str) -> Result<(), model::fault::Fault> {
+    work.patiently(label, &[sql], &|_, failed| error::work_fault(label, &failed.error)).await?;
+    work.keep_step().await
+}

@@ -1,6 +1,10 @@
 //! What would stop a swap, found before anything starts: rights that are missing, each with the statement that grants it, and
 //! what cannot follow a database to another one.
 
+pub(crate) mod change;
+mod obstacles;
+mod roles;
+
 use model::{fault::Fault, finding::Finding};
 use sqlx::PgConnection;
 

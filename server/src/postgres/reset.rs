@@ -5,16 +5,17 @@ use model::{
     event::SchemaReset,
     fault::{Fault, Reason},
     finding::Finding,
-    plan::Plan,
+    plan::{Plan, count},
 };
-
 use sqlx::{Connection as _, postgres::PgConnectOptions};
 
 use super::{
-    catalog, connect,
+    connect,
     error::work_fault,
+    extensions,
     furniture::{self, Furniture},
     ident::{self, Ident},
+    patient, walk,
     work::Work,
 };
 
@@ -38,30 +39,48 @@ pub(crate) async fn managed_schemas(
     let existing: Vec<&str> = plan.schemas.iter().filter(|s| s.exists).map(|s| s.schema.as_str()).collect();
     let before = furniture::capture(&mut work.connection, &names).await?;
     lock_relations(work, &names).await?;
-    same_radius(plan, &catalog::radius(&mut work.connection, &names).await?)?;
+    let staying = extensions::oids(&mut work.connection, &plan.extension_moves).await?;
+    extensions::move_out(work, &plan.extension_moves).await?;
+    let mut radius = walk::radius(&mut work.connection, &names, &[]).await?;
+    furniture::spare(&before, &mut radius.outside);
+    same_radius(plan, &radius)?;
     if !existing.is_empty() {
         let drop = format!("DROP SCHEMA {} CASCADE", ident::list(existing.iter().copied()));
         patient(work, "the drop of the schemas", &drop).await?;
         // Another session still sees everything that was there when the drop took its locks: what came to depend on the
         // schemas while it waited was cascaded away, and must have been in the plan.
         let mut witness = connect::open(&connect::options(target, "resetd witness", &[])).await?;
-        let seen = catalog::radius(&mut witness, &names).await;
+        let seen = walk::radius(&mut witness, &names, &staying).await;
         if let Err(error) = witness.close().await {
             tracing::debug!(error = %super::error::message(&error), "closing the witness session");
         }
-        same_radius(plan, &seen?)?;
+        let mut seen = seen?;
+        furniture::spare(&before, &mut seen.outside);
+        same_radius(plan, &seen)?;
     }
     for name in &names {
         create(work, name, before.iter().find(|f| f.schema() == name)).await?;
     }
     let after = furniture::capture(&mut work.connection, &names).await?;
-    Ok(ResetDone {
-        schemas: plan.schemas.iter().map(reset_fact).collect(),
-        findings: differences(&before, &after),
+    let mut findings = differences(&before, &after);
+    findings.extend(lost(plan));
+    Ok(ResetDone { schemas: plan.schemas.iter().map(reset_fact).collect(), findings })
+}
+
+/// What went beside the schemas, once more by name: it was approved, and somebody may look for it.
+fn lost(plan: &Plan) -> Option<Finding> {
+    let names: Vec<String> = plan.outside.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| {
+        Finding::warning(
+            "OUTSIDE_LOST",
+            count(names.len(), "object"),
+            format!("went with the schemas, as approved: {}", names.join(", ")),
+            "make again what is still needed",
+        )
     })
 }
 
-fn same_radius(plan: &Plan, radius: &catalog::Radius) -> Result<(), Fault> {
+fn same_radius(plan: &Plan, radius: &walk::Radius) -> Result<(), Fault> {
     let Some(moved) = blast::difference(&plan.outside, &radius.outside) else { return Ok(()) };
     Err(Fault::new(
         Reason::PlanChanged,
@@ -123,44 +142,6 @@ pub(super) async fn create(work: &mut Work, name: &str, furniture: Option<&Furni
     }
 }
 
-/// Creates the extensions that chains require and that are not there, in the schema meant for them.
-///
-/// # Errors
-/// What PostgreSQL said.
-pub(crate) async fn create_extensions(work: &mut Work, names: &[&str], schema: &str) -> Result<(), Fault> {
-    if names.is_empty() {
-        return Ok(());
-    }
-    let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regnamespace($1) IS NOT NULL")
-        .bind(Ident(schema).to_string())
-        .fetch_one(&mut work.connection)
-        .await
-        .map_err(|e| work_fault("looking for the extensions' schema", &e))?;
-    if !there {
-        // Every role that replays a chain must reach what lives there.
-        let create = format!("CREATE SCHEMA {0}; GRANT USAGE ON SCHEMA {0} TO PUBLIC", Ident(schema));
-        patient(work, "the creation of the extensions' schema", &create).await?;
-    }
-    for name in names {
-        let create = format!("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {}", Ident(name), Ident(schema));
-        patient(work, &format!("the creation of extension {name}"), &create).await?;
-    }
-    Ok(())
-}
-
-/// No extension may end up in a managed schema: the next reset would take it, and everything that uses it.
-///
-/// # Errors
-/// `EXTENSION_MISPLACED`.
-pub(crate) async fn refuse_extensions_in(work: &mut Work, schemas: &[&str]) -> Result<(), Fault> {
-    let found = catalog::extensions_in(&mut work.connection, schemas).await?;
-    let Some((extension, schema)) = found.first() else { return Ok(()) };
-    Err(Fault::new(Reason::ExtensionMisplaced, format!("extension {extension} ended up in managed schema {schema}"))
-        .hint("name it in the revision's header: `-- requires-extension: NAME`; it is then created where it belongs")
-        .with("extension", extension)
-        .with("schema", schema))
-}
-
 /// Locks the tables of the schemas as their drop will, so that nothing new can come to depend on them. Left out are
 /// tables that only the schema's ownership lets the role drop, and views, whose lock would reach tables outside.
 async fn lock_relations(work: &mut Work, schemas: &[String]) -> Result<(), Fault> {
@@ -181,9 +162,4 @@ async fn lock_relations(work: &mut Work, schemas: &[String]) -> Result<(), Fault
     // ONLY, so that a partition or heir in another schema is not locked: it is the plan's business, not the lock's.
     let locks = format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", names.join(", ONLY "));
     patient(work, "the lock on the tables", &locks).await
-}
-
-async fn patient(work: &mut Work, label: &str, sql: &str) -> Result<(), Fault> {
-    work.patiently(label, &[sql], &|_, failed| work_fault(label, &failed.error)).await?;
-    work.keep_step().await
 }

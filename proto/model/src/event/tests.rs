@@ -224,8 +224,7 @@ fn a_plan_that_changes_nothing_and_one_that_is_refused_say_so() {
     let plan =
         Plan::compute(&testing::request(Verb::Validate), "butlers", &matrix, &testing::chains(), &observed);
     assert_eq!(EventKind::Planned { plan: Box::new(plan) }.text(), "plan: nothing to change");
-    observed.outside =
-        vec![crate::blast::OutsideObject { kind: "view".to_owned(), identity: "r.v".to_owned() }];
+    observed.outside = vec![crate::blast::OutsideObject::new("view", "r.v")];
     let refused = planned(&observed);
     let text = refused.text();
     assert!(text.contains("lose 1 object outside — refused: 1 object outside"), "{text}");

@@ -18,7 +18,7 @@ fn changed(change: impl FnOnce(&mut Observation)) -> Observation {
 }
 
 fn outside(identity: &str) -> OutsideObject {
-    OutsideObject { kind: "view".to_owned(), identity: identity.to_owned() }
+    OutsideObject::new("view", identity)
 }
 
 fn warning(code: &str, object: &str) -> Finding {
@@ -94,7 +94,10 @@ fn the_digest_moves_with_everything_that_would_be_lost_or_made() {
         ("schema gone", changed(|o| testing::schema(o, "general").owner = None)),
         ("table came", changed(|o| testing::schema(o, "health").tables.push("new".to_owned()))),
         ("table renamed", changed(|o| testing::schema(o, "health").tables[0] = "renamed".to_owned())),
-        ("object came", changed(|o| testing::schema(o, "shared").objects += 1)),
+        (
+            "object came",
+            changed(|o| testing::schema(o, "shared").identities.push("view shared.v".to_owned())),
+        ),
         ("outside", changed(|o| o.outside.push(outside("reporting.v")))),
         ("another outside", changed(|o| o.outside.push(outside("reporting.w")))),
         ("database", changed(|o| o.database_oid += 1)),

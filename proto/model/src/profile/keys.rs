@@ -127,7 +127,27 @@ pub const KEYS: &[Key] = &[
         some_time,
         shown
     ),
+    key!(
+        max_rows,
+        Kind::Count,
+        "more estimated rows than this go only with --plan-digest",
+        ["none"; 3],
+        count_or_none,
+        shown_count
+    ),
+    key!(
+        max_bytes,
+        Kind::Count,
+        "more bytes than this go only with --plan-digest",
+        ["none"; 3],
+        count_or_none,
+        shown_count
+    ),
 ];
+
+fn shown_count(count: &Option<u64>) -> String {
+    count.map_or_else(|| "none".to_owned(), |count| count.to_string())
+}
 
 fn shown(duration: &Duration) -> String {
     format_duration(*duration)

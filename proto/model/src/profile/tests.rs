@@ -16,6 +16,8 @@ const DESIGN: &str = "\
 | `protected` | no | no | no |
 | `client_chains` | yes | yes | no |
 | `lock_patience` | 1m | 1m | 1m |
+| `max_rows` | none | none | none |
+| `max_bytes` | none | none | none |
 ";
 
 #[test]
@@ -57,6 +59,7 @@ fn a_wrong_value_names_what_is_allowed_and_changes_nothing() {
         ("scopes", "database,database", "\"database\" is listed twice"),
         ("default_scope", "both", "\"both\" is not one of none, managed-schemas, database"),
         ("window", "off", "\"off\" is not one of optional, required"),
+        ("max_rows", "20x", "\"20x\" is neither none nor a whole number such as 1000000, 500k, 20M or 2G"),
         ("max_window", "0s", "the duration may not be zero"),
         ("max_window", "8", "\"8\" is not a duration such as 8h, 30d, 45m, 90s, 500ms or 1h30m"),
         ("sessions", "kill", "\"kill\" is not one of terminate, idle-only, refuse"),

@@ -1,7 +1,7 @@
 //! One value of everything that an event can carry, with every field set to something that is not its default.
 
 use model::{
-    blast::OutsideObject,
+    blast::{Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
     event::{
         Accepted, Blocker, ChainCompleted, DatabaseSwapped, EventKind, Finished, Progress, Queued,
         RevisionApplied, SchemaReset,
@@ -50,8 +50,31 @@ pub(crate) fn plan() -> Plan {
             objects: 40,
             estimated_rows: -1,
             bytes: 65_536,
+            kinds: [(text("table"), 8)].into(),
+            written: 12,
         }],
-        outside: vec![OutsideObject { kind: text("view"), identity: text("reporting.v") }],
+        outside: vec![OutsideObject {
+            kind: text("view"),
+            identity: text("reporting.v"),
+            owner: Some(text("reporter")),
+            estimated_rows: Some(0),
+        }],
+        hanging: vec![Hanging { kind: text("role"), identity: text("reader"), text: text("reads") }],
+        grants: vec![TableGrant {
+            schema: text("general"),
+            role: text("reader"),
+            privileges: vec![text("SELECT*")],
+            objects: vec![text("state")],
+        }],
+        furniture: vec![FurniturePiece { schema: text("general"), kind: text("owner"), text: text("app") }],
+        extension_moves: vec![ExtensionMove {
+            extension: text("hstore"),
+            from: text("general"),
+            to: text("extensions"),
+        }],
+        created_extensions: vec![text("vector")],
+        activity: Activity { since: Some(at(3)), commits: 1, inserted: 2, updated: 3, deleted: 4 },
+        fuse: Some(text("about 9 rows")),
         created_schemas: vec![text("shared")],
         chains: vec![PlannedChain {
             schema: text("general"),

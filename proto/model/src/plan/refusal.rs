@@ -1,0 +1,101 @@
+//! Why a plan may not be executed: guards that are decided when the lock is held and the catalog was read.
+
+use crate::{
+    fault::{Fault, Reason},
+    finding::{Finding, Severity},
+    profile::Scope,
+};
+
+use super::{Plan, count, identity};
+
+/// How many names one line has.
+const NAMED: usize = 5;
+
+impl Plan {
+    /// The reason to refuse this plan, if there is one. `approved` is the digest that the caller sends along: it must
+    /// match, and it lets the plan's outside objects go.
+    #[must_use]
+    pub fn refusal(&self, approved: Option<&str>) -> Option<Fault> {
+        if let Some(approved) = approved.filter(|d| *d != self.digest) {
+            return Some(self.changed(approved));
+        }
+        self.preflight().or_else(|| approved.is_none().then(|| self.unapproved()).flatten())
+    }
+
+    fn changed(&self, approved: &str) -> Fault {
+        Fault::new(
+            Reason::PlanChanged,
+            format!(
+                "the plan is {}, not the approved {approved}: the target or the chains changed",
+                self.digest
+            ),
+        )
+        .hint("read a new --dry-run and send its digest")
+        .with("approved", approved)
+        .with("digest", &self.digest)
+    }
+
+    fn preflight(&self) -> Option<Fault> {
+        let errors: Vec<&Finding> = self.findings.iter().filter(|f| f.severity == Severity::Error).collect();
+        let first = errors.first()?;
+        let all_not_transactional = errors.iter().all(|f| f.code == Reason::NotTransactional.name());
+        let reason = if all_not_transactional { Reason::NotTransactional } else { Reason::PreflightFailed };
+        let lines: Vec<String> = errors.iter().map(|f| format!("{}: {}", f.object, f.message)).collect();
+        Some(
+            Fault::new(
+                reason,
+                format!("preflight found {}: {}", count(errors.len(), "error"), lines.join("; ")),
+            )
+            .hint(first.hint.clone())
+            .with("findings", errors.len()),
+        )
+    }
+
+    /// What only goes with the plan's digest.
+    fn unapproved(&self) -> Option<Fault> {
+        let approve = format!(
+            "move or drop them first, or approve exactly this plan with --plan-digest {}",
+            self.digest
+        );
+        if !self.outside.is_empty() && self.scope != Some(Scope::Database) {
+            let names: Vec<String> = self.outside.iter().map(ToString::to_string).collect();
+            let text = format!(
+                "{} outside the managed schemas would be lost: {}",
+                count(self.outside.len(), "object"),
+                some_of(&names)
+            );
+            let also = self.fuse.as_ref().map(|fuse| format!("; and {fuse}")).unwrap_or_default();
+            return Some(
+                Fault::new(Reason::BlastRadius, format!("{text}{also}"))
+                    .hint(approve)
+                    .with("objects", self.outside.len())
+                    .with("digest", &self.digest),
+            );
+        }
+        let fuse = self.fuse.as_ref()?;
+        Some(
+            Fault::new(Reason::DataFuse, format!("more would be lost than goes unasked: {fuse}"))
+                .hint(format!("read the plan, and approve exactly it with --plan-digest {}", self.digest))
+                .with("digest", &self.digest),
+        )
+    }
+}
+
+/// Says in a `PLAN_CHANGED` what moved between the approved plan and this one, by their identities.
+#[must_use]
+pub fn tell_moved(mut fault: Fault, approved: &[String], now: &[String]) -> Fault {
+    let (added, gone) = identity::difference(approved, now);
+    let moved = format!("added: {}; gone: {}", some_of(&added), some_of(&gone));
+    fault.message = format!("{}; {moved}", fault.message);
+    fault.with("moved", moved)
+}
+
+/// The first few names, and how many more.
+fn some_of(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names[..names.len().min(NAMED)].join(", "))
+}

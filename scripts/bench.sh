@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Measures resetd against the floor: the same statements in one `psql -1 -f`. Prints medians of RUNS runs, and their ratio to that
+# floor. Needs built binaries (RESETD_BIN, RESETCTL_BIN) and PostgreSQL's client tools; leaves nothing running.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+resetd=$(realpath "${RESETD_BIN:-target/release/resetd}")
+resetctl=$(realpath "${RESETCTL_BIN:-target/release/resetctl}")
+runs=${RUNS:-7}
+url=${BENCH_URL:?"BENCH_URL names a database to connect to as a superuser; the databases bench, bench_floor and bench_control are made beside it"}
+unset RESETCTL_SERVER RESETCTL_TARGET RESETCTL_TOKEN_FILE BUTLERS_DATABASE_URL
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/resetd-bench.XXXXXX")
+daemon=
+hammers=()
+admin() { PGOPTIONS="-c client_min_messages=warning" psql --no-psqlrc -qAt -v ON_ERROR_STOP=1 "$url" "$@"; }
+clean() {
+    [[ ${#hammers[@]} -eq 0 ]] || kill "${hammers[@]}" 2>/dev/null || true
+    [[ -z "$daemon" ]] || { kill -TERM "$daemon" && wait "$daemon"; } 2>/dev/null || true
+    # What the benchmark's own daemon still keeps goes with it.
+    { psql --no-psqlrc -qAt -c "SELECT d.datname FROM resetd.kept_database JOIN pg_database d USING (oid)" "$(of bench_control)" 2>/dev/null
+        printf '%s\n' bench bench_floor bench_control; } |
+        while read -r name; do admin -c "DROP DATABASE IF EXISTS $name WITH (FORCE)" 2>/dev/null || true; done
+    rm -rf "$work"
+}
+trap clean EXIT
+base=${url%%\?*}
+options=${url#"$base"}
+of() { echo "${base%/*}/$1$options"; }
+
+# 5 schemas with 32 tables, 4 with 23: per table a CREATE TABLE and five more statements on it.
+mkdir -p "$work/migrations/core" "$work/migrations/memory"
+chain() { # chain first-table tables
+    local chain=$1 known=$2 count=$3 t
+    echo "-- revision: ${chain}_001"
+    echo "-- revises: none"
+    echo "-- summary: made by the benchmark"
+    for t in $known $(seq 1 "$count" | sed "s/^/${chain}_/"); do
+        cat <<SQL
+CREATE TABLE $t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, body jsonb, made timestamptz DEFAULT now());
+CREATE INDEX ${t}_name ON $t (name);
+CREATE INDEX ${t}_made ON $t (made);
+ALTER TABLE $t ADD CONSTRAINT ${t}_named CHECK (name <> '');
+COMMENT ON TABLE $t IS 'table $t';
+INSERT INTO $t (name) VALUES ('one');
+SQL
+    done
+}
+chain core "state scheduled_tasks sessions route_inbox" 28 >"$work/migrations/core/core_001.sql"
+chain mem "episodes facts rules memory_links" 22 >"$work/migrations/memory/mem_001.sql"
+
+floor="$work/floor.sql"
+statements=0
+schemas() { case $1 in core) echo general health messenger relationship switchboard ;; mem) echo general health relationship switchboard ;; esac; }
+{
+    for schema in shared general health messenger relationship switchboard; do
+        echo "DROP SCHEMA IF EXISTS $schema CASCADE; CREATE SCHEMA $schema;"
+    done
+    for file in core/core_001 memory/mem_001; do
+        name=${file##*/}
+        for schema in $(schemas "${name%_001}"); do
+            echo "SET search_path TO $schema, shared, public;"
+            cat "$work/migrations/$file.sql"
+        done
+    done
+} >"$floor"
+statements=$(grep -c ';$' "$floor")
+
+for name in bench bench_floor; do admin -c "DROP DATABASE IF EXISTS $name WITH (FORCE)" -c "CREATE DATABASE $name TEMPLATE template0"; done
+cat >"$work/resetd.toml" <<TOML
+[control]
+database = "bench_control"
+[target.bench]
+database_url_env = "BENCH"
+profile = "local"
+[profile.local]
+keep_previous = "0s"
+TOML
+BENCH=$(of bench) "$resetd" serve --config "$work/resetd.toml" --listen "unix:$work/socket" --migrations "$work/migrations" \
+    --port-file "$work/port" 2>"$work/log" &
+daemon=$!
+while [[ ! -e "$work/port" ]]; do
+    kill -0 "$daemon" 2>/dev/null || { cat "$work/log" >&2; exit 1; }
+done
+
+now() { date +%s%N; }
+median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+measure() { # name of the floor's command or a command; prints milliseconds
+    local n begun
+    for n in $(seq "$runs"); do
+        begun=$(now)
+        "$@" >"$work/out" 2>&1 || { cat "$work/out" "$work/log" >&2; exit 1; }
+        echo $((($(now) - begun) / 1000))
+    done | median | awk '{ printf "%.1f\n", $1 / 1000 }'
+}
+ctl() { (cd "$work" && RESETCTL_SERVER="unix:$work/socket" "$resetctl" --target bench "$@"); }
+run() { ctl run --scope "$1" --confirm-destructive-reset RESET --report-path "$work/report.json" --progress quiet; }
+floor() { psql --no-psqlrc -q -1 -v ON_ERROR_STOP=1 -c 'SET client_min_messages = warning' -f "$floor" "$(of bench_floor)"; }
+validate() { ctl validate --report-path "$work/validate.json" --progress quiet; }
+row() { awk -v name="$1" -v ms="$2" -v floor="$3" 'BEGIN { printf "%-52s %9.1f ms   %5.2f x floor\n", name, ms, ms / floor }'; }
+
+floor_ms=$(measure floor)
+echo "$statements statements, medians of $runs runs, $(nproc) processors, PostgreSQL $(admin -c 'SHOW server_version')"
+row "psql -1 -f (the floor)" "$floor_ms" "$floor_ms"
+row "run, scope managed-schemas" "$(measure run managed-schemas)" "$floor_ms"
+row "run, scope database" "$(measure run database)" "$floor_ms"
+row "validate" "$(measure validate)" "$floor_ms"
+
+# Clients that connect and ask, again and again, while the database is replaced.
+for _ in 1 2 3 4; do
+    (while :; do psql --no-psqlrc -qAt -c 'SELECT count(*) FROM general.state' -c 'SELECT pg_sleep(0.01)' "$(of bench)" >"$work/null" 2>&1 || true; done) &
+    hammers+=($!)
+done
+away=$(for _ in $(seq "$runs"); do
+    run database >"$work/out" 2>&1 || { cat "$work/out" >&2; exit 1; }
+    sed -n 's/.*"unavailable_ms": \([0-9.]*\).*/\1/p' "$work/report.json"
+done | median)
+row "unavailable_ms while clients hammer" "$away" "$floor_ms"

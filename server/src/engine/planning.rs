@@ -1,0 +1,62 @@
+//! What plans are compared with: plans that were shown before, and what was written since the last operation.
+
+use model::{
+    fault::{Fault, Reason},
+    plan::{self, Observation, Plan},
+};
+
+use super::run::Run;
+use crate::postgres::{lock::LockSession, plans};
+
+impl Run {
+    /// Keeps a plan under its digest, so that whoever sends the digest later can be told what moved.
+    pub(super) async fn keep_plan(
+        &self,
+        lock: &LockSession,
+        plan: &Plan,
+        observed: &Observation,
+    ) -> Result<(), Fault> {
+        let identity = plan.identity(&self.chains, observed);
+        let keep = self.target.profile.keep_operations;
+        plans::keep(&mut *lock.connection().await, self.owner.operation, plan, &identity, keep).await
+    }
+
+    /// Adds to a `PLAN_CHANGED` what moved since the approved plan was shown.
+    pub(super) async fn tell_moved(
+        &self,
+        lock: &LockSession,
+        refusal: Fault,
+        plan: &Plan,
+        observed: &Observation,
+    ) -> Fault {
+        let Some(approved) =
+            self.request.plan_digest.as_deref().filter(|_| refusal.reason == Reason::PlanChanged)
+        else {
+            return refusal;
+        };
+        match plans::identity(&mut *lock.connection().await, approved).await {
+            Ok(Some(known)) => plan::tell_moved(refusal, &known, &plan.identity(&self.chains, observed)),
+            Ok(None) => refusal.with("moved", "not known: that plan is not kept here"),
+            Err(fault) => {
+                tracing::warn!(%fault, "the approved plan cannot be read");
+                refusal
+            }
+        }
+    }
+
+    /// How much was written to the target since its last operation, and how much may go unasked.
+    pub(super) async fn add_activity(&self, observed: &mut Observation) -> Result<(), Fault> {
+        let pool = &self.engine.control.pool;
+        observed.activity = plans::activity(pool, self.target.database()).await?;
+        observed.max_rows = self.target.profile.max_rows;
+        observed.max_bytes = self.target.profile.max_bytes;
+        Ok(())
+    }
+
+    /// From here on, what is written counts for the next plan.
+    pub(super) async fn set_baseline(&self) {
+        if let Err(fault) = plans::set_baseline(&self.engine.control.pool, self.target.database()).await {
+            tracing::warn!(%fault, "how much was written so far is not remembered");
+        }
+    }
+}
