@@ -65,6 +65,17 @@ impl Cell {
         if self.fault.by_proxy() && lane.proxy.struck() == struck_before {
             wrong.push("not struck: nothing came by the proxy".to_owned());
         }
+        if let (Some(asked), Some(stored)) = (lane.cancel.take(), &stored) {
+            let again = super::fault::cancel(lane.second.api().await, stored.id.clone()).await;
+            let asked = asked.await.expect("a cancel is answered");
+            let right = match stored.outcome == "cancelled" {
+                true => asked.is_ok() && again.is_ok(),
+                false => asked == Err("NOT_CANCELLABLE".to_owned()) && again == asked,
+            };
+            if !right {
+                wrong.push(format!("cancel: {asked:?}, then {again:?}, and it ended with {}", stored.outcome));
+            }
+        }
         if successor.1 != "PLAN_CHANGED" {
             wrong.push(format!("successor: it ended with {successor:?}"));
         }
