@@ -49,7 +49,7 @@ impl Run {
     pub(super) async fn replace_database(&self, lock: &LockSession) -> Result<Done, Fault> {
         let row = databases::row(&mut *lock.connection().await, self.target.database()).await?;
         if row.is_some() && !lock.shared {
-            self.guarded(barrier::pass(&self.target.url.connect_options(), &lock.application_name)).await?;
+            self.guarded(barrier::pass(&self.target.url.connect_options(), lock)).await?;
         }
         let (observed, plan, preserved) = self.guarded(self.plan_database(lock, row.as_ref())).await?;
         self.keep_plan(lock, &plan, &observed).await?;

@@ -48,7 +48,7 @@ impl Run {
         }
         let target = self.target.url.connect_options();
         if !lock.shared {
-            self.guarded(barrier::pass(&target, &lock.application_name)).await?;
+            self.guarded(barrier::pass(&target, lock)).await?;
         }
         let mut work = self.guarded(Work::begin(&target, lock, self.work_context())).await?;
         match self.guarded(self.work(&mut work, lock)).await {

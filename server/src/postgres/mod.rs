@@ -27,6 +27,8 @@ pub(crate) mod plans;
 pub(crate) mod preflight;
 pub(crate) mod preserved;
 pub(crate) mod probe;
+#[cfg(feature = "test-hooks")]
+pub mod race;
 pub(crate) mod replay;
 pub(crate) mod reset;
 pub(crate) mod sessions;

@@ -19,6 +19,7 @@ use super::{
     blockers, connect,
     contact::{Backends, Contact, lost_error},
     error::{sqlstate, work_fault},
+    hold,
     interrupt::Interrupt,
     lock::{LockSession, pg_locks_row},
     operations::end_backend,
@@ -321,6 +322,20 @@ impl Work {
     }
 }
 
+/// The condition that backend `$6` holds the target's lock `$2, $3` and the operation's `$4, $5` in database `$1`.
+macro_rules! holds_both {
+    () => {
+        concat!(
+            "EXISTS (SELECT FROM pg_catalog.pg_locks t JOIN pg_catalog.pg_locks o USING (pid) WHERE ",
+            pg_locks_row!("t", "$1", "$2", "$3"),
+            " AND ",
+            pg_locks_row!("o", "$1", "$4", "$5"),
+            " AND t.granted AND o.granted AND pid = $6)"
+        )
+    };
+}
+pub(super) use holds_both;
+
 /// Begins a transaction, takes the target's key first of all, and looks whether the lock is still held.
 async fn take_key(
     connection: &mut PgConnection,
@@ -334,32 +349,31 @@ async fn take_key(
         .execute(&mut *connection)
         .await
         .map_err(opening)?;
-    if lock_is_held(connection, lock).await.map_err(opening)? {
+    if hold::unchecked() || lock_is_held(connection, lock).await.map_err(opening)? {
         return Ok(());
     }
-    Err(Fault::new(Reason::LockLost, "the operation's lock is gone; the work session did not begin")
-        .hint("nothing was changed; run it again"))
+    Err(lock_is_gone())
+}
+
+/// A session found that it may not begin any more.
+pub(super) fn lock_is_gone() -> Fault {
+    Fault::new(Reason::LockLost, "the operation's lock is gone; the work session did not begin")
+        .hint("nothing was changed; run it again")
 }
 
 /// Whether the lock session of the operation holds the target's lock and the operation's: asked in the target, since
 /// `pg_locks` shows the whole cluster.
 async fn lock_is_held(connection: &mut PgConnection, lock: &LockSession) -> sqlx::Result<bool> {
     let (target, operation) = (lock.key.halves(), lock.operation_key.halves());
-    sqlx::query_scalar(concat!(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks t JOIN pg_catalog.pg_locks o USING (pid) WHERE ",
-        pg_locks_row!("t", "$1", "$2", "$3"),
-        " AND ",
-        pg_locks_row!("o", "$1", "$4", "$5"),
-        " AND t.granted AND o.granted AND pid = $6)"
-    ))
-    .bind(i64::from(lock.database_oid))
-    .bind(target.0)
-    .bind(target.1)
-    .bind(operation.0)
-    .bind(operation.1)
-    .bind(lock.pid)
-    .fetch_one(connection)
-    .await
+    sqlx::query_scalar(concat!("SELECT ", holds_both!(),))
+        .bind(i64::from(lock.database_oid))
+        .bind(target.0)
+        .bind(target.1)
+        .bind(operation.0)
+        .bind(operation.1)
+        .bind(lock.pid)
+        .fetch_one(connection)
+        .await
 }
 
 async fn cancel_backend(control: &PgPool, pid: i32) {
