@@ -12,5 +12,8 @@ mod engine;
 mod grpc;
 mod postgres;
 
+#[cfg(feature = "test-hooks")]
+pub use postgres::race;
+
 /// This version of the daemon.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,7 +1,7 @@
 //! `resetd`: the command line of the daemon.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
 };
@@ -86,7 +86,12 @@ async fn main() -> ExitCode {
         .ok()
         .filter(|f| f.max_level_hint().is_some_and(|l| l != tracing_subscriber::filter::LevelFilter::OFF))
         .unwrap_or_else(|| tracing_subscriber::EnvFilter::new("resetd=info,warn,sqlx::postgres::notice=off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
     match command {
         Command::Serve(options) => serve(options.into()).await,
         Command::Check(options) => checked(options.into()).await,

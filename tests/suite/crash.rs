@@ -27,6 +27,7 @@ fn sample() -> Vec<(Kind, &'static str, Fault)> {
         (Kind::RunDatabase, "DATABASE_SWAPPED", Fault::Stop),
         (Kind::RunDatabase, "ended", Fault::Kill),
         (Kind::Undo, "DATABASE_SWAPPED", Fault::LockBackend),
+        (Kind::Run, "COMMIT_PREPARED", Fault::Cancel),
         (Kind::Run, "prepared", Fault::RestartImmediate),
     ]
 }

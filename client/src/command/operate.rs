@@ -158,12 +158,17 @@ fn not_to_be_asked(plan: &Plan, approved: Option<&str>) -> Option<Fault> {
         );
         return Some(Fault::new(Reason::PlanChanged, text).hint("read the plan above, and send its digest"));
     }
-    let refusal =
-        plan.would_refuse.as_ref().filter(|r| !matches!(r.reason, Reason::BlastRadius | Reason::DataFuse))?;
-    Some(
-        Fault::new(refusal.reason, refusal.text.clone())
-            .hint("the findings of the plan above say what to do"),
-    )
+    let refusal = plan.would_refuse.as_ref()?;
+    // Typing a word does not approve a loss that the plan would be refused for; sending the plan's digest does.
+    let by_digest = matches!(refusal.reason, Reason::BlastRadius | Reason::DataFuse);
+    if by_digest && approved.is_some() {
+        return None;
+    }
+    let hint = match by_digest {
+        true => format!("to approve exactly this plan, send its digest along: --plan-digest {}", plan.digest),
+        false => "the findings of the plan above say what to do".to_owned(),
+    };
+    Some(Fault::new(refusal.reason, refusal.text.clone()).hint(hint))
 }
 
 #[cfg(test)]
@@ -186,7 +191,8 @@ mod tests {
         let reason = |plan: &Plan, approved| not_to_be_asked(plan, approved).map(|f| f.reason);
         assert_eq!(reason(&plan(None), None), None);
         assert_eq!(reason(&plan(None), Some("sha256:shown")), None);
-        assert_eq!(reason(&plan(Some(Reason::BlastRadius)), None), None);
+        assert_eq!(reason(&plan(Some(Reason::BlastRadius)), None), Some(Reason::BlastRadius));
+        assert_eq!(reason(&plan(Some(Reason::BlastRadius)), Some("sha256:shown")), None);
         assert_eq!(reason(&plan(None), Some("sha256:older")), Some(Reason::PlanChanged));
         assert_eq!(reason(&plan(Some(Reason::PreflightFailed)), None), Some(Reason::PreflightFailed));
     }

@@ -49,7 +49,7 @@ impl Run {
     pub(super) async fn replace_database(&self, lock: &LockSession) -> Result<Done, Fault> {
         let row = databases::row(&mut *lock.connection().await, self.target.database()).await?;
         if row.is_some() && !lock.shared {
-            self.guarded(barrier::pass(&self.target.url.connect_options(), &lock.application_name)).await?;
+            self.guarded(barrier::pass(&self.target.url.connect_options(), lock)).await?;
         }
         let (observed, plan, preserved) = self.guarded(self.plan_database(lock, row.as_ref())).await?;
         self.keep_plan(lock, &plan, &observed).await?;
@@ -60,6 +60,9 @@ impl Run {
         }
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
             return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
+        }
+        for session in plan.sessions.iter().filter(|s| s.would_end) {
+            self.emit(lock, EventKind::FindingReported { finding: ends(session) }).await?;
         }
         let name = self.generated("new");
         let done = self.build_and_swap(lock, row.as_ref(), &plan, &preserved, &name).await;
@@ -293,6 +296,15 @@ fn in_the_way(session: &PlannedSession, rule: SessionRule) -> Finding {
         format!("session {} of {} ({})", session.pid, session.user, session.application_name),
         format!("is {} and the profile's `sessions = \"{rule}\"` does not end it", session.state),
         hint,
+    )
+}
+
+fn ends(session: &PlannedSession) -> Finding {
+    Finding::warning(
+        "SESSION_ENDS",
+        format!("session {} of {} ({})", session.pid, session.user, session.application_name),
+        format!("is {} and is ended by the swap", session.state),
+        "its client connects again and meets the new database",
     )
 }
 

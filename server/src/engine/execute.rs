@@ -48,7 +48,7 @@ impl Run {
         }
         let target = self.target.url.connect_options();
         if !lock.shared {
-            self.guarded(barrier::pass(&target, &lock.application_name)).await?;
+            self.guarded(barrier::pass(&target, lock)).await?;
         }
         let mut work = self.guarded(Work::begin(&target, lock, self.work_context())).await?;
         match self.guarded(self.work(&mut work, lock)).await {
@@ -217,7 +217,7 @@ impl Run {
             Reason::ValidationDifferences,
             format!("the target is not what its matrix says{after}: {}", validation.differences(NAMED)),
         )
-        .hint("the report's details.validation.missing has all of it; `run` or `migrate` brings the target there"))
+        .hint("the report's details.validation.missing has all of it; `run` brings the target there; `migrate` only what is pending"))
     }
 
     /// Stores the end that the commit will have, sends COMMIT, and learns whether it happened.

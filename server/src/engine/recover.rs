@@ -118,7 +118,7 @@ async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSessio
             Some(target) => target.url.connect_options(),
             None => engine.control.options_of(&orphan.database),
         };
-        barrier::pass(&options, &lock.application_name).await?;
+        barrier::pass(&options, lock).await?;
     }
     // What the old daemon built ended with its lock session, whose statements made it: nothing appears any more.
     let mut connection = lock.connection().await;

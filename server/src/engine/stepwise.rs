@@ -70,7 +70,7 @@ impl Run {
     /// `migrate --allow-phased`: what was applied stays, also when a later revision fails.
     pub(super) async fn migrate_phased(&self, lock: &LockSession) -> Result<Done, Fault> {
         let options = self.target.url.connect_options();
-        self.guarded(barrier::pass(&options, &lock.application_name)).await?;
+        self.guarded(barrier::pass(&options, lock)).await?;
         let mut work = self.guarded(Work::begin(&options, lock, self.work_context())).await?;
         let prepared = self.guarded(self.prepare_phased(&mut work, lock)).await;
         let (observed, plan) = match prepared {

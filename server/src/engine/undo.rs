@@ -21,7 +21,7 @@ impl Run {
         let database = self.target.database();
         let row = databases::row(&mut *lock.connection().await, database).await?;
         if row.is_some() && !lock.shared {
-            self.guarded(barrier::pass(&self.target.url.connect_options(), &lock.application_name)).await?;
+            self.guarded(barrier::pass(&self.target.url.connect_options(), lock)).await?;
         }
         let plan = self.plan_undo(lock, row.as_ref()).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;

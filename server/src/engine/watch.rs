@@ -18,6 +18,8 @@ use crate::postgres::{journal, operations};
 const LOOK: Duration = Duration::from_secs(2);
 /// How often a quiet stream says that the operation goes on.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long a watcher may take for what is left when the daemon ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Events read at a time.
 const BATCH: i64 = 200;
 /// How long a watcher may take no event before its stream is closed; it can attach again where it was.
@@ -58,13 +60,19 @@ struct Watcher {
 impl Watcher {
     async fn follow(mut self) {
         let end = self.engine.ended().clone();
-        tokio::select! {
-            () = end.cancelled() => {}
-            failed = self.send_all() => {
-                if let Some(fault) = failed {
-                    // Sending fails only when the watcher is gone.
-                    let _gone = self.sender.send(Err(fault)).await;
-                }
+        let failed = tokio::select! {
+            () = end.cancelled() => None,
+            failed = self.send_all() => Some(failed),
+        };
+        match failed {
+            Some(Some(fault)) => {
+                // Sending fails only when the watcher is gone.
+                let _gone = self.sender.send(Err(fault)).await;
+            }
+            Some(None) => {}
+            // The daemon ends; an operation that ended with it is still told, if the watcher keeps up.
+            None => {
+                let _late = tokio::time::timeout(LAST_WORDS, self.catch_up()).await;
             }
         }
     }

@@ -8,27 +8,35 @@ use model::{
 };
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
-use super::{connect, contact::lost_error, error::work_fault, lock::pg_locks_row};
+use super::{
+    connect,
+    contact::lost_error,
+    error::work_fault,
+    lock::{LockSession, pg_locks_row},
+    work::{holds_both, lock_is_gone},
+};
 
 /// How long the sessions of an old owner may take to end.
 const LIMIT: Duration = Duration::from_secs(20);
 /// How long an answer of the target may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Ends whoever still holds the target's key in the target, and waits until nobody does.
+/// Ends whoever still holds the target's key in the target, and waits until nobody does. Only the lock's holder may: one
+/// that lost it would end the sessions of the next.
 ///
 /// # Errors
-/// `ZOMBIE_BACKEND` with the pid, or the target cannot be reached.
-pub(crate) async fn pass(target: &PgConnectOptions, application_name: &str) -> Result<(), Fault> {
-    let options = connect::options(target, application_name, &[("lock_timeout", "0")]);
+/// `ZOMBIE_BACKEND` with the pid, `LOCK_LOST`, or the target cannot be reached.
+pub(crate) async fn pass(target: &PgConnectOptions, lock: &LockSession) -> Result<(), Fault> {
+    let options = connect::options(target, &lock.application_name, &[("lock_timeout", "0")]);
     let mut connection = connect::open(&options).await?;
     let key = LockKey::target(options.get_database().unwrap_or_default());
     let until = tokio::time::Instant::now() + LIMIT;
     let passed = loop {
-        match answered(attempt(&mut connection, key)).await? {
-            None => break Ok(()),
-            Some(zombies) if tokio::time::Instant::now() >= until => break Err(zombie(&zombies)),
-            Some(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        match answered(attempt(&mut connection, key, lock)).await? {
+            Attempt::Passed => break Ok(()),
+            Attempt::LockLost => break Err(lock_is_gone()),
+            Attempt::Held(zombies) if tokio::time::Instant::now() >= until => break Err(zombie(&zombies)),
+            Attempt::Held(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     };
     // Closing the session gives the key back.
@@ -38,16 +46,36 @@ pub(crate) async fn pass(target: &PgConnectOptions, application_name: &str) -> R
     passed
 }
 
-/// Takes the key; where somebody has it, ends them and says who they are.
-async fn attempt(connection: &mut PgConnection, key: LockKey) -> sqlx::Result<Option<Vec<i32>>> {
-    let taken: bool = sqlx::query_scalar("SELECT pg_catalog.pg_try_advisory_lock($1)")
-        .bind(key.0)
-        .fetch_one(&mut *connection)
-        .await?;
-    match taken {
-        true => Ok(None),
-        false => terminate_holders(connection, key).await.map(Some),
-    }
+/// What one attempt found.
+enum Attempt {
+    Passed,
+    LockLost,
+    /// By these, who were told to end.
+    Held(Vec<i32>),
+}
+
+/// Takes the key; where somebody has it, ends them.
+async fn attempt(connection: &mut PgConnection, key: LockKey, lock: &LockSession) -> sqlx::Result<Attempt> {
+    let (target, operation) = (lock.key.halves(), lock.operation_key.halves());
+    let taken: Option<bool> = sqlx::query_scalar(concat!(
+        "SELECT CASE WHEN ",
+        holds_both!(),
+        " THEN pg_catalog.pg_try_advisory_lock($7) END"
+    ))
+    .bind(i64::from(lock.database_oid))
+    .bind(target.0)
+    .bind(target.1)
+    .bind(operation.0)
+    .bind(operation.1)
+    .bind(lock.pid)
+    .bind(key.0)
+    .fetch_one(&mut *connection)
+    .await?;
+    Ok(match taken {
+        None => Attempt::LockLost,
+        Some(true) => Attempt::Passed,
+        Some(false) => Attempt::Held(terminate_holders(connection, key, lock).await?),
+    })
 }
 
 /// A target whose connection was cut says nothing at all.
@@ -62,20 +90,33 @@ fn barrier_fault(error: sqlx::Error) -> Fault {
     work_fault("passing the barrier", &error)
 }
 
-async fn terminate_holders(connection: &mut PgConnection, key: LockKey) -> sqlx::Result<Vec<i32>> {
-    let (high, low) = key.halves();
+/// Ends the holders of the key, as seen in one look that also shows the lock held: whoever came with the next owner is not
+/// among them.
+async fn terminate_holders(
+    connection: &mut PgConnection,
+    key: LockKey,
+    lock: &LockSession,
+) -> sqlx::Result<Vec<i32>> {
+    let ((high, low), mine) = (key.halves(), lock.key.halves());
     let rows: Vec<(i32, bool)> = sqlx::query_as(concat!(
-        "SELECT l.pid, pg_catalog.pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks l WHERE ",
+        "WITH seen AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted)
+         SELECT l.pid, pg_catalog.pg_terminate_backend(l.pid) FROM seen l WHERE ",
         pg_locks_row!(
             "l",
             "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())::pg_catalog.int8",
             "$1",
             "$2"
         ),
-        " AND l.granted AND l.pid <> pg_catalog.pg_backend_pid()"
+        " AND l.pid <> pg_catalog.pg_backend_pid() AND EXISTS (SELECT FROM seen m WHERE ",
+        pg_locks_row!("m", "$3", "$4", "$5"),
+        " AND m.pid = $6)"
     ))
     .bind(high)
     .bind(low)
+    .bind(i64::from(lock.database_oid))
+    .bind(mine.0)
+    .bind(mine.1)
+    .bind(lock.pid)
     .fetch_all(connection)
     .await?;
     Ok(rows.into_iter().map(|(pid, _)| pid).collect())

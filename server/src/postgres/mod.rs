@@ -3,6 +3,7 @@
 //! It must not know gRPC, and it decides nothing: what to do comes from the engine and the model.
 
 pub(crate) mod barrier;
+mod blockers;
 pub(crate) mod catalog;
 pub(crate) mod cleaning;
 mod connect;
@@ -26,6 +27,8 @@ pub(crate) mod plans;
 pub(crate) mod preflight;
 pub(crate) mod preserved;
 pub(crate) mod probe;
+#[cfg(feature = "test-hooks")]
+pub mod race;
 pub(crate) mod replay;
 pub(crate) mod reset;
 pub(crate) mod sessions;

@@ -9,20 +9,20 @@ use std::{
 };
 
 use model::{
-    event::{Blocker, EventKind},
+    event::EventKind,
     fault::{Fault, Reason},
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio_stream::StreamExt as _;
 
 use super::{
-    connect,
+    blockers, connect,
     contact::{Backends, Contact, lost_error},
-    error::{control_fault, sqlstate, work_fault},
+    error::{sqlstate, work_fault},
+    hold,
     interrupt::Interrupt,
     lock::{LockSession, pg_locks_row},
     operations::end_backend,
-    time,
 };
 
 /// How long one lock may be waited for before the statement is taken back and tried again.
@@ -32,7 +32,7 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// How long a COMMIT may take before its truth is asked for elsewhere.
 const COMMIT_LIMIT: Duration = Duration::from_secs(60);
 /// How long a look or a cancel through the control database may take.
-const LOOK_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// How often a running statement is looked at from outside.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -173,7 +173,7 @@ impl Work {
                     }
                     _ = look.tick() => match cancelled {
                         true => cancel_backend(&context.control, pid).await,
-                        false => tell_blockers(&context, pid).await,
+                        false => blockers::tell(&context, pid).await,
                     },
                 }
             }
@@ -322,6 +322,20 @@ impl Work {
     }
 }
 
+/// The condition that backend `$6` holds the target's lock `$2, $3` and the operation's `$4, $5` in database `$1`.
+macro_rules! holds_both {
+    () => {
+        concat!(
+            "EXISTS (SELECT FROM pg_catalog.pg_locks t JOIN pg_catalog.pg_locks o USING (pid) WHERE ",
+            pg_locks_row!("t", "$1", "$2", "$3"),
+            " AND ",
+            pg_locks_row!("o", "$1", "$4", "$5"),
+            " AND t.granted AND o.granted AND pid = $6)"
+        )
+    };
+}
+pub(super) use holds_both;
+
 /// Begins a transaction, takes the target's key first of all, and looks whether the lock is still held.
 async fn take_key(
     connection: &mut PgConnection,
@@ -335,32 +349,31 @@ async fn take_key(
         .execute(&mut *connection)
         .await
         .map_err(opening)?;
-    if lock_is_held(connection, lock).await.map_err(opening)? {
+    if hold::unchecked() || lock_is_held(connection, lock).await.map_err(opening)? {
         return Ok(());
     }
-    Err(Fault::new(Reason::LockLost, "the operation's lock is gone; the work session did not begin")
-        .hint("nothing was changed; run it again"))
+    Err(lock_is_gone())
+}
+
+/// A session found that it may not begin any more.
+pub(super) fn lock_is_gone() -> Fault {
+    Fault::new(Reason::LockLost, "the operation's lock is gone; the work session did not begin")
+        .hint("nothing was changed; run it again")
 }
 
 /// Whether the lock session of the operation holds the target's lock and the operation's: asked in the target, since
 /// `pg_locks` shows the whole cluster.
 async fn lock_is_held(connection: &mut PgConnection, lock: &LockSession) -> sqlx::Result<bool> {
     let (target, operation) = (lock.key.halves(), lock.operation_key.halves());
-    sqlx::query_scalar(concat!(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks t JOIN pg_catalog.pg_locks o USING (pid) WHERE ",
-        pg_locks_row!("t", "$1", "$2", "$3"),
-        " AND ",
-        pg_locks_row!("o", "$1", "$4", "$5"),
-        " AND t.granted AND o.granted AND pid = $6)"
-    ))
-    .bind(i64::from(lock.database_oid))
-    .bind(target.0)
-    .bind(target.1)
-    .bind(operation.0)
-    .bind(operation.1)
-    .bind(lock.pid)
-    .fetch_one(connection)
-    .await
+    sqlx::query_scalar(concat!("SELECT ", holds_both!(),))
+        .bind(i64::from(lock.database_oid))
+        .bind(target.0)
+        .bind(target.1)
+        .bind(operation.0)
+        .bind(operation.1)
+        .bind(lock.pid)
+        .fetch_one(connection)
+        .await
 }
 
 async fn cancel_backend(control: &PgPool, pid: i32) {
@@ -368,39 +381,4 @@ async fn cancel_backend(control: &PgPool, pid: i32) {
     if let Ok(Err(error)) = tokio::time::timeout(LOOK_LIMIT, sent).await {
         tracing::warn!(pid, error = %super::error::message(&error), "the cancel could not be sent; it is tried again");
     }
-}
-
-async fn tell_blockers(context: &WorkContext, pid: i32) {
-    let Ok(looked) = tokio::time::timeout(LOOK_LIMIT, blockers(&context.control, pid)).await else { return };
-    match looked {
-        Ok(blockers) if blockers.is_empty() => {}
-        Ok(blockers) => (context.tell)(EventKind::Blocked { waiting: format!("backend {pid}"), blockers }),
-        Err(fault) => tracing::debug!(%fault, "blockers could not be looked up"),
-    }
-}
-
-type BlockerRow = (i32, String, String, String, String, Option<i64>);
-
-async fn blockers(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
-    let rows: Vec<BlockerRow> = sqlx::query_as(concat!(
-        "SELECT b.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, 'prepared transaction'),
-                coalesce(left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120), ''), ",
-        time::micros!("a.xact_start"),
-        " FROM unnest(pg_blocking_pids($1)) b(pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid ORDER BY 6, 1"
-    ))
-    .bind(pid)
-    .fetch_all(control)
-    .await
-    .map_err(control_fault)?;
-    Ok(rows
-        .into_iter()
-        .map(|(pid, user, application_name, state, query, since)| Blocker {
-            pid,
-            user,
-            application_name,
-            state,
-            query,
-            since: since.map(time::from_micros),
-        })
-        .collect())
 }

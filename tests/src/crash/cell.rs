@@ -59,10 +59,23 @@ impl Cell {
         let successor = self.go_on(lane, &label).await;
         let output = client.finish().await;
         let mut wrong = Vec::new();
-        let stored = Stored::of(lane, &label).await;
+        // A client that was killed has sent its request, and the daemon is at it.
+        let stored = Stored::of(lane, &label, self.fault == Fault::Client).await;
         let successor = successor.await.expect("the successor is followed to its end");
         if self.fault.by_proxy() && lane.proxy.struck() == struck_before {
             wrong.push("not struck: nothing came by the proxy".to_owned());
+        }
+        if let (Some(asked), Some(stored)) = (lane.cancel.take(), &stored) {
+            let again = super::fault::cancel(lane.second.api().await, stored.id.clone()).await;
+            let asked = asked.await.expect("a cancel is answered");
+            let right = match stored.outcome == "cancelled" {
+                true => asked.is_ok() && again.is_ok(),
+                false => asked == Err("NOT_CANCELLABLE".to_owned()) && again == asked,
+            };
+            if !right {
+                wrong
+                    .push(format!("cancel: {asked:?}, then {again:?}, and it ended with {}", stored.outcome));
+            }
         }
         if successor.1 != "PLAN_CHANGED" {
             wrong.push(format!("successor: it ended with {successor:?}"));
@@ -103,7 +116,7 @@ impl Cell {
             }
             Fault::Stop => {
                 // The other daemon ends the operation; only then the old owner wakes up.
-                Stored::of(lane, label).await;
+                Stored::of(lane, label, false).await;
                 true
             }
             // Sometimes the old owner goes on only after the new one is done.

@@ -76,16 +76,22 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// The operation that carries the cell's label, once it has ended; `None` when there is none.
-    pub(crate) async fn of(lane: &Lane, label: &str) -> Option<Self> {
+    /// The operation that carries the cell's label, once it has ended; `None` when there is none. Where it is `certain` that
+    /// one comes, it is waited for.
+    pub(crate) async fn of(lane: &Lane, label: &str, certain: bool) -> Option<Self> {
         let sql = format!(
             "SELECT id, state, coalesce(outcome, ''), coalesce(reason, ''), coalesce(summary, ''), last_sequence,
                     coalesce(report, '') FROM resetd.operation WHERE labels->>'cell' = '{label}'"
         );
-        let rows = async || lane.target.control_rows(&sql).await;
-        eventually("the operation ends", || async { rows().await.iter().all(|row| row[1] == "finished") })
-            .await;
-        let mut found = rows().await;
+        let found = tokio::sync::Mutex::new(Vec::new());
+        eventually("the operation ends", || async {
+            let rows = lane.target.control_rows(&sql).await;
+            let ended = rows.iter().all(|row| row[1] == "finished") && !(certain && rows.is_empty());
+            *found.lock().await = rows;
+            ended
+        })
+        .await;
+        let mut found = found.into_inner();
         assert!(found.len() <= 1, "one request made {} operations", found.len());
         let [id, _, outcome, reason, summary, last_sequence, report] =
             <[String; 7]>::try_from(found.pop()?).expect("seven columns");
@@ -221,7 +227,8 @@ fn read_log(path: &Path, from: u64) -> Vec<Line> {
 }
 
 /// What a session may say before it knows whether its lock is held, and when it is not.
-const HARMLESS: [&str; 5] = [
+const HARMLESS: [&str; 6] = [
+    "SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_locks t",
     "SELECT pg_catalog.pg_backend_pid()",
     "BEGIN",
     "SELECT pg_catalog.pg_advisory_xact_lock_shared",

@@ -36,11 +36,13 @@ pub enum Fault {
     RestartImmediate,
     /// `kill -9` of the client.
     Client,
+    /// A cancel, through the other daemon.
+    Cancel,
 }
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Kill,
         Self::Stop,
         Self::LockBackend,
@@ -51,6 +53,7 @@ impl Fault {
         Self::RestartFast,
         Self::RestartImmediate,
         Self::Client,
+        Self::Cancel,
     ];
 
     /// A name for tables.
@@ -67,6 +70,7 @@ impl Fault {
             Self::RestartFast => "restart fast",
             Self::RestartImmediate => "restart immediate",
             Self::Client => "kill client",
+            Self::Cancel => "cancel",
         }
     }
 
@@ -86,6 +90,16 @@ impl Fault {
 pub(crate) const WORKERS: &str = "SELECT pid FROM pg_stat_activity
     WHERE application_name LIKE 'resetd % op=%' AND backend_type = 'client backend'
       AND datname NOT LIKE 'crash_control%' AND application_name LIKE 'resetd TARGET op=%'";
+
+/// Asks for a cancel: the reason of the refusal, if it was refused.
+pub(crate) async fn cancel(mut api: crate::Api, id: String) -> Result<(), String> {
+    let request = wire::v1::CancelOperationRequest { operation: id, reason: "a test".to_owned() };
+    let refused = match api.operations.cancel_operation(request).await {
+        Ok(_) => return Ok(()),
+        Err(status) => status,
+    };
+    Err(wire::decode_status(&refused).map_or_else(|| refused.to_string(), |fault| fault.reason.to_string()))
+}
 
 impl Lane {
     pub(crate) async fn workers(&self) -> Vec<i32> {
@@ -150,6 +164,12 @@ impl Lane {
             Fault::RestartImmediate => self.site.restart(StopMode::Immediate).await,
             Fault::Client => {
                 client.signal(Signal::SIGKILL);
+                true
+            }
+            Fault::Cancel => {
+                let id = std::fs::read_to_string(self.hold("held")).expect("it was held");
+                // It may have to wait for the transaction that stores the event.
+                self.cancel = Some(tokio::spawn(cancel(self.second.api().await, id)));
                 true
             }
         }

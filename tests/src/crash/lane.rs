@@ -102,6 +102,8 @@ pub struct Lane {
     pub(crate) folder: TempDir,
     pub(crate) first: Option<Daemon>,
     pub(crate) second: Daemon,
+    /// A cancel that is under way.
+    pub(crate) cancel: Option<tokio::task::JoinHandle<Result<(), String>>>,
 }
 
 impl Lane {
@@ -120,7 +122,7 @@ impl Lane {
             .listen(&format!("unix:{}", folder.path().join("second.sock").display()))
             .spawn()
             .await;
-        Self { site: Arc::clone(site), target, proxy, folder, first: None, second }
+        Self { site: Arc::clone(site), target, proxy, folder, first: None, second, cancel: None }
     }
 
     /// Where the first daemon stops, and is let go.

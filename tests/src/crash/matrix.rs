@@ -97,6 +97,8 @@ impl Point {
     pub fn cells(&self, kind: Kind) -> Vec<Cell> {
         let there = |fault: &Fault| match fault {
             Fault::WorkBackend => self.works,
+            // Before it is recorded, nobody knows of it.
+            Fault::Cancel => !["1", "2"].contains(&self.name.as_str()),
             fault if fault.by_proxy() => self.traffic,
             _ => true,
         };
