@@ -18,8 +18,8 @@ async fn pgbouncer(folder: &Path, postgres: &Postgres, more: &str) -> (Child, u1
     let file = folder.join("pgbouncer.ini");
     fs::write(&file, text).unwrap();
     let mut command = Command::new("pgbouncer");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:/usr/sbin", path.to_string_lossy())).arg("-q");
+    let path = resetd::config::process_env("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin")).arg("-q");
     if nix::unistd::geteuid().is_root() {
         command.args(["-u", "nobody"]);
     }
