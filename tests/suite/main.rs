@@ -22,4 +22,5 @@ mod pooler;
 mod reset;
 mod runbook;
 mod stream;
+mod tidy;
 mod validate;

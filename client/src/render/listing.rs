@@ -1,7 +1,10 @@
 //! Operations, targets and the daemon as tables and lines. Pure.
 
 use jiff::Timestamp;
-use model::operation::{Operation, State};
+use model::{
+    chain::set_fingerprint,
+    operation::{Operation, State},
+};
 
 use super::{
     table::{self, left, right},
@@ -104,6 +107,12 @@ pub(crate) fn status(daemon: &Daemon, targets: &[Target]) -> Vec<String> {
             fault => format!("FAULTY: {fault}"),
         };
         lines.push(format!("chain      {}: {}", clean(&chain.name), clean(&what)));
+    }
+    if daemon.chains.iter().all(|c| c.fault.is_empty()) && !daemon.chains.is_empty() {
+        lines.push(format!(
+            "chains     {} (all of them, for --expect-chains)",
+            set_fingerprint(daemon.fingerprints())
+        ));
     }
     for target in targets {
         lines.push(String::new());

@@ -102,6 +102,14 @@ impl Chain {
     }
 }
 
+/// The fingerprint of a set of chains, from the names and fingerprints of its chains.
+pub fn set_fingerprint(chains: impl IntoIterator<Item = (String, String)>) -> String {
+    let mut lines: Vec<String> =
+        chains.into_iter().map(|(name, print)| format!("{name} {print}\n")).collect();
+    lines.sort();
+    format!("sha256:{}", hex_sha256(lines.concat().as_bytes()))
+}
+
 /// The chains of one migrations folder.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ChainSet {
@@ -117,10 +125,7 @@ impl ChainSet {
 
     /// `sha256:…` over names and fingerprints; the order of the chains does not matter.
     pub fn fingerprint(&self) -> String {
-        let mut lines: Vec<String> =
-            self.chains.iter().map(|chain| format!("{} {}\n", chain.name, chain.fingerprint())).collect();
-        lines.sort();
-        format!("sha256:{}", hex_sha256(lines.concat().as_bytes()))
+        set_fingerprint(self.chains.iter().map(|chain| (chain.name.clone(), chain.fingerprint())))
     }
 
     /// Two chains replayed in one schema share its `alembic_version`, so an id may be in one chain only.

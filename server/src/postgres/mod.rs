@@ -3,6 +3,7 @@
 //! It must not know gRPC, and it decides nothing: what to do comes from the engine and the model.
 
 pub(crate) mod barrier;
+mod blockers;
 pub(crate) mod catalog;
 pub(crate) mod cleaning;
 mod connect;

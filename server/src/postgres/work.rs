@@ -9,21 +9,20 @@ use std::{
 };
 
 use model::{
-    event::{Blocker, EventKind},
+    event::EventKind,
     fault::{Fault, Reason},
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio_stream::StreamExt as _;
 
 use super::{
-    connect,
+    blockers, connect,
     contact::{Backends, Contact, lost_error},
-    error::{control_fault, sqlstate, work_fault},
+    error::{sqlstate, work_fault},
     hold,
     interrupt::Interrupt,
     lock::{LockSession, pg_locks_row},
     operations::end_backend,
-    time,
 };
 
 /// How long one lock may be waited for before the statement is taken back and tried again.
@@ -33,7 +32,7 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// How long a COMMIT may take before its truth is asked for elsewhere.
 const COMMIT_LIMIT: Duration = Duration::from_secs(60);
 /// How long a look or a cancel through the control database may take.
-const LOOK_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// How often a running statement is looked at from outside.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -174,7 +173,7 @@ impl Work {
                     }
                     _ = look.tick() => match cancelled {
                         true => cancel_backend(&context.control, pid).await,
-                        false => tell_blockers(&context, pid).await,
+                        false => blockers::tell(&context, pid).await,
                     },
                 }
             }
@@ -382,39 +381,4 @@ async fn cancel_backend(control: &PgPool, pid: i32) {
     if let Ok(Err(error)) = tokio::time::timeout(LOOK_LIMIT, sent).await {
         tracing::warn!(pid, error = %super::error::message(&error), "the cancel could not be sent; it is tried again");
     }
-}
-
-async fn tell_blockers(context: &WorkContext, pid: i32) {
-    let Ok(looked) = tokio::time::timeout(LOOK_LIMIT, blockers(&context.control, pid)).await else { return };
-    match looked {
-        Ok(blockers) if blockers.is_empty() => {}
-        Ok(blockers) => (context.tell)(EventKind::Blocked { waiting: format!("backend {pid}"), blockers }),
-        Err(fault) => tracing::debug!(%fault, "blockers could not be looked up"),
-    }
-}
-
-type BlockerRow = (i32, String, String, String, String, Option<i64>);
-
-async fn blockers(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
-    let rows: Vec<BlockerRow> = sqlx::query_as(concat!(
-        "SELECT b.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, 'prepared transaction'),
-                coalesce(left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120), ''), ",
-        time::micros!("a.xact_start"),
-        " FROM unnest(pg_blocking_pids($1)) b(pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid ORDER BY 6, 1"
-    ))
-    .bind(pid)
-    .fetch_all(control)
-    .await
-    .map_err(control_fault)?;
-    Ok(rows
-        .into_iter()
-        .map(|(pid, user, application_name, state, query, since)| Blocker {
-            pid,
-            user,
-            application_name,
-            state,
-            query,
-            since: since.map(time::from_micros),
-        })
-        .collect())
 }
