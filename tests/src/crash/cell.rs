@@ -73,7 +73,8 @@ impl Cell {
                 false => asked == Err("NOT_CANCELLABLE".to_owned()) && again == asked,
             };
             if !right {
-                wrong.push(format!("cancel: {asked:?}, then {again:?}, and it ended with {}", stored.outcome));
+                wrong
+                    .push(format!("cancel: {asked:?}, then {again:?}, and it ended with {}", stored.outcome));
             }
         }
         if successor.1 != "PLAN_CHANGED" {
