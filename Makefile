@@ -19,16 +19,21 @@ setup: ## check the machine: Rust, a C compiler, PostgreSQL's server; install wh
 setup-tests: ## setup, and Alembic for the tests (into target/)
 	@scripts/setup.sh --tests
 
+# By name: the tests' own package would bring the daemon's test hooks along.
 build: ## build the daemon and the client into target/debug
-	$(CARGO) build --workspace --bins --locked
+	$(CARGO) build -p resetd -p resetctl --bins --locked
 
 test: setup-tests ## run every test on a private PostgreSQL; leaves nothing running
 	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test --workspace --locked
 
 bench: ## measure run and validate against `psql -1 -f` in the cluster of BENCH_URL (release build)
-	$(CARGO) build --workspace --bins --release --locked
+	$(CARGO) build -p resetd -p resetctl --bins --release --locked
 	@scripts/bench.sh
+
+crash-matrix: setup-tests ## every fault at every event of every operation, and a thousand races (about 20 minutes)
+	$(CARGO) build --workspace --bins --locked
+	$(CARGO) test -p resetd-tests --test suite --locked -- --ignored --nocapture --test-threads=1 crash
 
 demo: setup build ## start a private daemon and walk through precheck, reset, migrate, validate and run
 	@scripts/demo.sh
@@ -36,6 +41,7 @@ demo: setup build ## start a private daemon and walk through precheck, reset, mi
 lint: ## formatting, clippy, documentation, dependencies (licences, bans, sources)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy -p resetd --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --workspace --locked
 	@PATH="$(abspath $(TOOLS)):$$PATH"; command -v cargo-deny >/dev/null || { \
 	  echo "lint: cargo-deny is missing. It checks the dependencies' licences. Install it:" >&2; \
