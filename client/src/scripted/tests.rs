@@ -159,7 +159,7 @@ fn preview(refusal: Option<Reason>) -> Vec<Act> {
 
 #[tokio::test]
 async fn at_a_terminal_the_plan_is_shown_and_exactly_it_is_executed() {
-    let streams = vec![preview(Some(Reason::BlastRadius)), vec![accepted(), finished(2, None)]];
+    let streams = vec![preview(None), vec![accepted(), finished(2, None)]];
     let end = run(streams, "run", Some("RESET\n")).await;
     assert_eq!(end.code, 0, "{}", end.err);
     assert!(
@@ -184,10 +184,20 @@ async fn anything_but_the_word_starts_nothing() {
 
 #[tokio::test]
 async fn what_a_confirmation_would_not_let_through_is_not_asked_about() {
-    let end = run(vec![preview(Some(Reason::PreflightFailed))], "run", Some("RESET\n")).await;
-    assert_eq!((end.code, end.asked.len()), (4, 1), "{}", end.err);
-    assert!(!end.err.contains("Type RESET"), "{}", end.err);
-    assert_eq!(end.stand_in().error_detail.expect("a detail").reason, "PREFLIGHT_FAILED");
+    for reason in [Reason::PreflightFailed, Reason::BlastRadius] {
+        let end = run(vec![preview(Some(reason))], "run", Some("RESET\n")).await;
+        assert_eq!((end.code, end.asked.len()), (4, 1), "{}", end.err);
+        assert!(!end.err.contains("Type RESET"), "{}", end.err);
+        assert_eq!(end.stand_in().error_detail.expect("a detail").reason, reason.name());
+    }
+}
+
+#[tokio::test]
+async fn a_digest_that_was_sent_along_lets_what_it_shows_be_confirmed() {
+    let streams = vec![preview(Some(Reason::BlastRadius)), vec![accepted(), finished(2, None)]];
+    let end = run(streams, "run --plan-digest sha256:shown", Some("RESET\n")).await;
+    assert_eq!(end.code, 0, "{}", end.err);
+    assert!(end.err.contains("Type RESET to run staging: "), "{}", end.err);
 }
 
 #[tokio::test]
