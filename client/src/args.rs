@@ -186,7 +186,7 @@ pub struct OperationArgs {
     /// Refuse unless the daemon's chains are those in DIR, or have this fingerprint (sha256:…).
     #[arg(long, value_name = "DIR|FINGERPRINT")]
     pub expect_chains: Option<String>,
-    /// Use the chains in DIR instead of the daemon's: DIR/<chain>/*.sql.
+    /// Use the chains in DIR instead of the daemon's: DIR/CHAIN/*.sql.
     #[arg(long, value_name = "DIR")]
     pub chains: Option<PathBuf>,
     /// How it is followed.

@@ -8,7 +8,7 @@
 //! its watchdog when the process ends, however it ends. [`Postgres::private`] is one of your own, to be killed or restarted.
 //!
 //! # Targets
-//! ```ignore
+//! ```text
 //! let target = TestTarget::migrated().await;              // six schemas at their heads, with a few rows; superuser
 //! let target = TestTarget::empty().await;                 // a new database
 //! let target = TestTarget::make(Make { named: Some("x_prod"), restricted: true, ..Make::migrated() }).await;
@@ -27,7 +27,7 @@
 //! ```
 //!
 //! # Daemons
-//! ```ignore
+//! ```text
 //! let daemon = Setup::of(&target).start().await;          // in this process: fast
 //! let daemon = Setup::of(&target).spawn().await;          // target/debug/resetd (`make test` builds it first)
 //! Setup::of(&target).plain()                              // no file: only BUTLERS_DATABASE_URL and ./migrations
@@ -45,7 +45,7 @@
 //! `.revision("core/core_002.sql", "core_002", "core_001", "CREATE TABLE …")`, `.remove(…)`, `.read(…)`, `.path()`.
 //!
 //! # Clients
-//! ```ignore
+//! ```text
 //! let out = daemon.ctl("run --confirm-destructive-reset RESET").await;    // words are split at spaces
 //! let out = daemon.ctl_args(&["run", "--label", "note=two words"]).await;
 //! out.code; out.stdout; out.stderr; out.report();         // Value; verbs of operations get --report-path by themselves
@@ -59,7 +59,7 @@
 //! ```
 //!
 //! # Holding a daemon still
-//! ```ignore
+//! ```text
 //! let gate = Gate::before(&target, "REVISION_APPLIED").await;             // the daemon runs already
 //! gate.reached().await; …; gate.open().await;
 //! ```
