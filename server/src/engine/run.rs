@@ -76,6 +76,8 @@ impl Run {
         // What is not known is not written: the next daemon asks again.
         let lock = if undecided { lock } else { self.write_end(lock, result).await };
         drop(leaves);
+        // What was built aside and could not be dropped on the lock's connection is dropped now.
+        self.engine.janitor.notify_one();
         if let Some(lock) = lock {
             lock.release().await;
         }

@@ -53,7 +53,10 @@ mod with_hooks {
         if wanted != name || fs::rename(folder.join("at"), folder.join("taken")).is_err() {
             return;
         }
-        if let Err(error) = fs::write(folder.join("held"), operation.to_string()) {
+        // Whoever sees it may read it at once.
+        let told = fs::write(folder.join("telling"), operation.to_string())
+            .and_then(|()| fs::rename(folder.join("telling"), folder.join("held")));
+        if let Err(error) = told {
             tracing::warn!(%error, "a test's hold cannot be told");
         }
         while !folder.join(format!("go-{name}")).exists() {
