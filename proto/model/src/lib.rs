@@ -2,6 +2,7 @@
 //!
 //! Pure: no clock, no environment, no network, no database. Everything comes in as a value and goes out as a value.
 
+pub mod audit;
 pub mod blast;
 pub mod chain;
 pub mod duration;

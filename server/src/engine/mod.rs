@@ -2,6 +2,7 @@
 //!
 //! It must not know the wire, gRPC or the driver: requests come in as the model's types, work is done by `postgres`.
 
+mod audit;
 mod database;
 mod ending;
 mod execute;

@@ -11,8 +11,8 @@ pub(super) struct Admin(pub(super) Door);
 
 impl Admin {
     /// Permission first, then that it is not offered.
-    fn refuse<T>(&self, method: &str, call: &Request<T>, what: &str) -> Status {
-        match self.0.authorize(method, call, About::Nothing, None) {
+    async fn refuse<T: Sync>(&self, method: &str, call: &Request<T>, what: &str) -> Status {
+        match self.0.authorize(method, call, About::Nothing, None).await {
             Ok(_) => not_implemented(what),
             Err(denied) => denied,
         }
@@ -25,34 +25,34 @@ impl AdminService for Admin {
         &self,
         call: Request<v1::CreateTokenRequest>,
     ) -> Result<Response<v1::CreateTokenResponse>, Status> {
-        Err(self.refuse("AdminService/CreateToken", &call, "bearer tokens"))
+        Err(self.refuse("AdminService/CreateToken", &call, "bearer tokens").await)
     }
 
     async fn list_tokens(
         &self,
         call: Request<v1::ListTokensRequest>,
     ) -> Result<Response<v1::ListTokensResponse>, Status> {
-        Err(self.refuse("AdminService/ListTokens", &call, "bearer tokens"))
+        Err(self.refuse("AdminService/ListTokens", &call, "bearer tokens").await)
     }
 
     async fn revoke_token(
         &self,
         call: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
-        Err(self.refuse("AdminService/RevokeToken", &call, "bearer tokens"))
+        Err(self.refuse("AdminService/RevokeToken", &call, "bearer tokens").await)
     }
 
     async fn list_audit_records(
         &self,
         call: Request<v1::ListAuditRecordsRequest>,
     ) -> Result<Response<v1::ListAuditRecordsResponse>, Status> {
-        Err(self.refuse("AdminService/ListAuditRecords", &call, "the audit record"))
+        Err(self.refuse("AdminService/ListAuditRecords", &call, "the audit record").await)
     }
 
     async fn verify_audit(
         &self,
         call: Request<v1::VerifyAuditRequest>,
     ) -> Result<Response<v1::VerifyAuditResponse>, Status> {
-        Err(self.refuse("AdminService/VerifyAudit", &call, "the audit record"))
+        Err(self.refuse("AdminService/VerifyAudit", &call, "the audit record").await)
     }
 }

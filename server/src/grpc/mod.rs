@@ -14,8 +14,9 @@ mod windows;
 use std::sync::Arc;
 
 use model::{
+    audit::Decision,
     fault::Fault,
-    permit::{Permit, Role, Subject},
+    permit::{Permit, Principal, Role, Subject},
 };
 use tonic::{Request, Status};
 
@@ -45,15 +46,32 @@ impl Door {
         Self { engine }
     }
 
-    /// Proves who asks and decides whether they may. Every method passes here first.
-    fn authorize<T>(
+    /// Proves who asks and decides whether they may. Every method passes here first, and every decision is on record
+    /// before anything else happens.
+    async fn authorize<T: Sync>(
         &self,
         method: &str,
         request: &Request<T>,
         about: About<'_>,
         lesser: Option<Role>,
     ) -> Result<Permit, Status> {
-        let principal = identity::of(request).map_err(status)?;
+        let decided = |decision: &Result<Permit, Fault>, principal: Option<&Principal>, target| Decision {
+            principal: principal.cloned(),
+            peer: identity::peer(request),
+            method: format!("resetd.v1.{method}"),
+            target,
+            allowed: decision.is_ok(),
+            reason: decision.as_ref().err().map(|fault| fault.reason),
+            ..Decision::default()
+        };
+        let principal = match identity::of(request) {
+            Ok(principal) => principal,
+            Err(fault) => {
+                let decision = Err(fault);
+                self.engine.record(decided(&decision, None, None)).await.map_err(status)?;
+                return decision.map_err(status);
+            }
+        };
         let subjects = self.engine.subjects();
         let subject = match about {
             About::Nothing => None,
@@ -63,12 +81,14 @@ impl Door {
             }
             About::Known(name) => Some(self.subject(name, &subjects)),
         };
-        let method = format!("resetd.v1.{method}");
-        let decision = self.engine.policy.authorize(&method, &principal, subject.as_ref(), &subjects, lesser);
+        let full = format!("resetd.v1.{method}");
+        let decision = self.engine.policy.authorize(&full, &principal, subject.as_ref(), &subjects, lesser);
         match &decision {
             Ok(_) => tracing::debug!(%principal, method, "allowed"),
             Err(fault) => tracing::info!(%principal, method, reason = %fault.reason, "denied"),
         }
+        let target = subject.map(|s| s.target).filter(|t| !t.is_empty());
+        self.engine.record(decided(&decision, Some(&principal), target)).await.map_err(status)?;
         decision.map_err(status)
     }
 
