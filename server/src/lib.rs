@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod embedded;
 mod engine;
 mod grpc;
+mod notify;
 mod postgres;
 
 #[cfg(feature = "test-hooks")]

@@ -21,6 +21,7 @@ mod plan_world;
 mod pooler;
 mod reset;
 mod runbook;
+mod security;
 mod stream;
 mod tidy;
 mod validate;

@@ -20,6 +20,7 @@ pub mod profile;
 pub mod report;
 pub mod revision;
 pub mod sql;
+pub mod stakes;
 #[cfg(test)]
 mod testing;
 pub mod validation;

@@ -1,29 +1,38 @@
-//! The door: gRPC calls come in, are told who asks, are authorized, and become calls of the engine.
+//! The door: connections come in, are told who calls, pass the gate, are authorized, and become calls of the engine.
 //!
 //! Nothing is decided here but who may pass; wire types do not go further in.
 
+mod accept;
 mod admin;
+mod body;
+mod certificate;
+mod connection;
+mod gate;
 mod identity;
+mod limits;
 mod listen;
 mod operations;
 mod serve;
 mod system;
 mod targets;
+mod tls;
 mod windows;
 
 use std::sync::Arc;
 
 use model::{
     audit::Decision,
-    fault::Fault,
-    permit::{Permit, Principal, Role, Subject},
+    fault::{Fault, Reason},
+    permit::{Permit, Role, Subject},
 };
 use tonic::{Request, Status};
 
 use crate::engine::Engine;
+use identity::Caller;
 
-pub(crate) use listen::{Bound, bind};
+pub(crate) use listen::{Bound, bind_all};
 pub(crate) use serve::serve;
+pub(crate) use tls::{Certificates, keep_fresh};
 
 /// What every service holds.
 #[derive(Clone)]
@@ -46,8 +55,8 @@ impl Door {
         Self { engine }
     }
 
-    /// Proves who asks and decides whether they may. Every method passes here first, and every decision is on record
-    /// before anything else happens.
+    /// Decides whether the caller that the gate proved may do this. Every method passes here first, and every decision is on
+    /// record before anything else happens.
     async fn authorize<T: Sync>(
         &self,
         method: &str,
@@ -55,23 +64,19 @@ impl Door {
         about: About<'_>,
         lesser: Option<Role>,
     ) -> Result<Permit, Status> {
-        let decided = |decision: &Result<Permit, Fault>, principal: Option<&Principal>, target| Decision {
-            principal: principal.cloned(),
-            peer: identity::peer(request),
-            method: format!("resetd.v1.{method}"),
-            target,
-            allowed: decision.is_ok(),
-            reason: decision.as_ref().err().map(|fault| fault.reason),
-            ..Decision::default()
-        };
-        let principal = match identity::of(request) {
-            Ok(principal) => principal,
-            Err(fault) => {
-                let decision = Err(fault);
-                self.engine.record(decided(&decision, None, None)).await.map_err(status)?;
-                return decision.map_err(status);
-            }
-        };
+        self.decide(method, caller(request)?, about, lesser, |_| Ok(())).await.map_err(status)
+    }
+
+    /// The same with one more thing that must hold of the permit.
+    async fn decide(
+        &self,
+        method: &str,
+        caller: Caller,
+        about: About<'_>,
+        lesser: Option<Role>,
+        also: impl Fn(&Permit) -> Result<(), Fault>,
+    ) -> Result<Permit, Fault> {
+        let Caller { principal, peer } = caller;
         let subjects = self.engine.subjects();
         let subject = match about {
             About::Nothing => None,
@@ -81,15 +86,34 @@ impl Door {
             }
             About::Known(name) => Some(self.subject(name, &subjects)),
         };
-        let full = format!("resetd.v1.{method}");
-        let decision = self.engine.policy.authorize(&full, &principal, subject.as_ref(), &subjects, lesser);
+        let method = format!("resetd.v1.{method}");
+        let decision = self
+            .engine
+            .policy
+            .authorize(&method, &principal, subject.as_ref(), &subjects, lesser)
+            .and_then(|permit| also(&permit).map(|()| permit));
         match &decision {
             Ok(_) => tracing::debug!(%principal, method, "allowed"),
             Err(fault) => tracing::info!(%principal, method, reason = %fault.reason, "denied"),
         }
-        let target = subject.map(|s| s.target).filter(|t| !t.is_empty());
-        self.engine.record(decided(&decision, Some(&principal), target)).await.map_err(status)?;
-        decision.map_err(status)
+        let recorded = self.engine.record(Decision {
+            principal: Some(principal),
+            peer,
+            method,
+            target: subject.map(|s| s.target).filter(|t| !t.is_empty()),
+            allowed: decision.is_ok(),
+            reason: decision.as_ref().err().map(|fault| fault.reason),
+            ..Decision::default()
+        });
+        match (recorded.await, decision) {
+            // A refusal stands, whether or not it can be written down.
+            (Err(error), Err(fault)) => {
+                tracing::warn!(%error, "a refusal is not on the audit record");
+                Err(fault)
+            }
+            (Err(error), Ok(_)) => Err(error),
+            (Ok(()), decision) => decision,
+        }
     }
 
     /// The target of a name as far as permission goes. One that does not exist is judged like the others, so that the
@@ -109,6 +133,15 @@ impl Door {
     }
 }
 
+/// Who the gate proved to call.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    request
+        .extensions()
+        .get::<Caller>()
+        .cloned()
+        .ok_or_else(|| status(Fault::new(Reason::Unauthenticated, "the call did not come through the gate")))
+}
+
 /// A fault as the end of a call.
 fn status(fault: impl Into<Fault>) -> Status {
     wire::encode_fault(&fault.into())
@@ -117,7 +150,7 @@ fn status(fault: impl Into<Fault>) -> Status {
 /// What a later version offers.
 fn not_implemented(what: &str) -> Status {
     status(
-        Fault::new(model::fault::Reason::NotImplemented, format!("this version does not offer {what}"))
+        Fault::new(Reason::NotImplemented, format!("this version does not offer {what}"))
             .hint("nothing was changed; look at the changelog for the version that does")
             .with("feature", what),
     )

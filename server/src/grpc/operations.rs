@@ -4,14 +4,15 @@ use std::pin::Pin;
 
 use model::{
     fault::{Fault, Reason},
-    permit::Role,
+    permit::{Permit, Role},
+    stakes,
 };
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 use wire::v1::{self, operation_service_server::OperationService};
 
-use super::{About, Door, status};
+use super::{About, Door, caller, status};
 
 /// The service.
 #[derive(Clone)]
@@ -45,11 +46,13 @@ impl Operations {
         };
         let call = Request::from_parts(metadata, extensions, ());
         let lesser = request.reads_only().then_some(Role::Operator);
-        let permit = self.0.authorize(method, &call, About::Target(&request.target), lesser).await?;
-        if !request.client_chains.is_empty() && !request.reads_only() {
-            // Who sends revisions says what is executed, as a reset does at least.
-            self.0.authorize("OperationService/Run", &call, About::Target(&request.target), None).await?;
-        }
+        let stakes = |permit: &Permit| match self.0.engine.target(&request.target) {
+            Ok(target) => stakes::check(&request, &target.profile, permit.role()),
+            // That it does not exist is told to whoever may know.
+            Err(_) => Ok(()),
+        };
+        let about = About::Target(&request.target);
+        let permit = self.0.decide(method, caller(&call)?, about, lesser, stakes).await.map_err(status)?;
         request.target = self.0.engine.target(&request.target).map_err(status)?.name.clone();
         let id = self.0.engine.submit(request, &permit).await.map_err(status)?;
         Ok(self.follow(id, 1, wrap))
@@ -76,7 +79,7 @@ impl Operations {
         method: &str,
         call: &Request<T>,
         id: &str,
-    ) -> Result<(model::permit::Permit, Uuid), Status> {
+    ) -> Result<(Permit, Uuid), Status> {
         let known = match wire::parse_operation_id(id) {
             Ok(id) => self.0.engine.operation(id).await,
             Err(error) => Err(Fault::from(error)),
