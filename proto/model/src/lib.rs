@@ -19,9 +19,11 @@ pub mod plan;
 pub mod profile;
 pub mod report;
 pub mod revision;
+pub mod secret;
 pub mod sql;
 #[cfg(test)]
 mod testing;
+pub mod token;
 pub mod validation;
 
 /// Bytes as lower-case hex.
