@@ -4,9 +4,14 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
-use crate::secret::{REDACTED, Secret};
+use crate::{
+    fault::{Fault, Reason},
+    secret::{REDACTED, Secret},
+};
 
 /// How long a token is good for when nothing is said.
 pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -31,6 +36,64 @@ const LONGEST_NAME: usize = 63;
 pub struct Token {
     id: String,
     secret: Secret<String>,
+}
+
+/// What a token is asked with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct New {
+    /// Made by the client: the same id makes the token once.
+    pub request_id: Uuid,
+    /// The principal will be `token:NAME`.
+    pub name: String,
+    /// How long it is good for.
+    pub lifetime: Duration,
+}
+
+impl New {
+    /// Whether name and lifetime are within bounds.
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST`, with what is wrong.
+    pub fn check(&self) -> Result<(), Fault> {
+        check_name(&self.name)
+            .and_then(|()| check_lifetime(self.lifetime))
+            .map_err(|what| Fault::new(Reason::InvalidRequest, what))
+    }
+}
+
+/// A token as it is kept and shown, without its secret.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Entry {
+    /// The public id.
+    pub id: String,
+    /// The principal it proves is `token:NAME`.
+    pub name: String,
+    /// Who made it.
+    pub created_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// It has ended, by the control database's clock.
+    pub expired: bool,
+    /// When it was used last, to the minute.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// By whom.
+    pub revoked_by: String,
+}
+
+impl Entry {
+    /// `valid`, `expired` or `revoked`.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match (&self.revoked_at, self.expired) {
+            (Some(_), _) => "revoked",
+            (None, true) => "expired",
+            (None, false) => "valid",
+        }
+    }
 }
 
 /// Why a text is not a token. Holds no part of the text.

@@ -21,6 +21,12 @@ pub(super) fn of<T>(request: &Request<T>) -> Result<Principal, Fault> {
     }
 }
 
+/// The bearer token of a call, where it brings one over the socket.
+pub(super) fn bearer<T>(request: &Request<T>) -> Option<&str> {
+    request.extensions().get::<UdsConnectInfo>()?;
+    request.metadata().get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
 /// From where a call comes, for the audit record.
 pub(super) fn peer<T>(request: &Request<T>) -> String {
     if let Some(info) = request.extensions().get::<UdsConnectInfo>() {

@@ -19,6 +19,9 @@ pub enum Wrong {
 }
 
 impl Wrong {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Changed, Self::Removed, Self::Reordered, Self::Inserted];
+
     /// The word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
