@@ -154,6 +154,7 @@ reasons! {
     NothingToUndo "NOTHING_TO_UNDO" NotFound NOT_FOUND Error "No previous database is kept that could come back.";
     ReportNotReady "REPORT_NOT_READY" NotFound NOT_FOUND Error "The operation has no report yet.";
     WindowNotFound "WINDOW_NOT_FOUND" NotFound NOT_FOUND Error "There is no such window.";
+    TokenNotFound "TOKEN_NOT_FOUND" NotFound NOT_FOUND Error "There is no such token.";
     // The operation failed; everything was rolled back.
     ValidationDifferences "VALIDATION_DIFFERENCES" FailedPrecondition DIFFERENCES Failed "The target is not what its matrix says.";
     RevisionFailed "REVISION_FAILED" Aborted FAILED Error "A statement of a revision failed.";
@@ -179,6 +180,7 @@ reasons! {
     // Made by the client.
     DaemonUnreachable "DAEMON_UNREACHABLE" Unavailable UNREACHABLE Error "The daemon cannot be reached.";
     ContactLost "CONTACT_LOST" Unknown CONTACT_LOST Error "Contact with the daemon was lost; the outcome is not known.";
+    AuditBroken "AUDIT_BROKEN" FailedPrecondition FAILED Error "The audit record is not what was written.";
     ReportUnwritable "REPORT_UNWRITABLE" FailedPrecondition FAILED Error "The report cannot be written where it should be.";
 }
 

@@ -13,7 +13,7 @@ use super::{Config, Target, TargetSource, Tls};
 pub(super) fn effective(config: &Config) -> String {
     let mut parts = vec![top(config)];
     parts.extend(config.tls.iter().map(tls));
-    parts.push(control(config));
+    parts.extend([control(config), audit(config)]);
     parts.extend(config.targets.iter().map(target));
     parts.extend(
         unique(&config.targets, |target| &target.profile.name).map(|target| profile(&target.profile)),
@@ -62,6 +62,14 @@ fn tls(tls: &Tls) -> String {
 fn control(config: &Config) -> String {
     let text = "[control]\n".to_owned() + &line("database", quoted(&config.control.database));
     text + &config.control.url.iter().map(|url| format!("# at {url}\n")).collect::<String>()
+}
+
+fn audit(config: &Config) -> String {
+    let mut text = "[audit]\n".to_owned();
+    if let Some(file) = &config.audit.file {
+        text.push_str(&line("file", quoted(file.display())));
+    }
+    text + &line("stderr", config.audit.stderr)
 }
 
 fn target(target: &Target) -> String {

@@ -145,11 +145,7 @@ impl Reception {
         };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let named = shown.map(|certificate| certificate::read(certificate));
-        let text = match named.as_ref().and_then(|named| named.name.as_ref().ok()) {
-            Some(name) => format!("{address} (certificate {name})"),
-            None => address.to_string(),
-        };
-        let peer = Peer::new(text, origin_of_address(address.ip()), Proof::Tls(named));
+        let peer = Peer::new(address.to_string(), origin_of_address(address.ip()), Proof::Tls(named));
         Some(Connection::new(Stream::Tls(Box::new(stream)), peer, counted))
     }
 }

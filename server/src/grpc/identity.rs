@@ -23,6 +23,13 @@ pub(super) struct Caller {
     pub(super) peer: String,
 }
 
+/// Who the gate proved to call.
+pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, tonic::Status> {
+    request.extensions().get::<Caller>().cloned().ok_or_else(|| {
+        super::status(unauthenticated("the call did not come through the gate", "call the daemon's address"))
+    })
+}
+
 /// The principal of a call.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use model::{
     audit::Decision,
-    fault::{Fault, Reason},
+    fault::Fault,
     permit::{Permit, Role, Subject},
 };
 use tonic::{Request, Status};
@@ -55,8 +55,8 @@ impl Door {
         Self { engine }
     }
 
-    /// Decides whether the caller that the gate proved may do this. Every method passes here first, and every decision is on
-    /// record before anything else happens.
+    /// Decides whether the caller that the gate proved may do this. Every method passes here first, and every decision is on record
+    /// before anything else happens.
     async fn authorize<T: Sync>(
         &self,
         method: &str,
@@ -64,19 +64,22 @@ impl Door {
         about: About<'_>,
         lesser: Option<Role>,
     ) -> Result<Permit, Status> {
-        self.decide(method, caller(request)?, about, lesser, |_| Ok(())).await.map_err(status)
+        let (permit, asked) = self.decide(method, request, about, lesser).await?;
+        self.engine.record(asked).await.map_err(status)?;
+        Ok(permit)
     }
 
-    /// The same with one more thing that must hold of the permit.
-    async fn decide(
+    /// As [`Door::authorize`], for who has more to say on the record: a denial is recorded here, what was allowed is the
+    /// caller's to record before it does anything.
+    async fn decide<T: Sync>(
         &self,
         method: &str,
-        caller: Caller,
+        request: &Request<T>,
         about: About<'_>,
         lesser: Option<Role>,
-        also: impl Fn(&Permit) -> Result<(), Fault>,
-    ) -> Result<Permit, Fault> {
-        let Caller { principal, peer } = caller;
+    ) -> Result<(Permit, Decision), Status> {
+        let Caller { principal, peer } = identity::caller(request)?;
+        let asked = Decision { peer, method: format!("resetd.v1.{method}"), ..Decision::default() };
         let subjects = self.engine.subjects();
         let subject = match about {
             About::Nothing => None,
@@ -86,34 +89,21 @@ impl Door {
             }
             About::Known(name) => Some(self.subject(name, &subjects)),
         };
-        let method = format!("resetd.v1.{method}");
-        let decision = self
-            .engine
-            .policy
-            .authorize(&method, &principal, subject.as_ref(), &subjects, lesser)
-            .and_then(|permit| also(&permit).map(|()| permit));
-        match &decision {
-            Ok(_) => tracing::debug!(%principal, method, "allowed"),
-            Err(fault) => tracing::info!(%principal, method, reason = %fault.reason, "denied"),
+        let decision =
+            self.engine.policy.authorize(&asked.method, &principal, subject.as_ref(), &subjects, lesser);
+        let target = subject.map(|s| s.target).filter(|t| !t.is_empty());
+        let asked = Decision { principal: Some(principal), target, ..asked };
+        match decision {
+            Ok(permit) => Ok((permit, Decision { allowed: true, ..asked })),
+            Err(fault) => self.deny(asked, fault).await,
         }
-        let recorded = self.engine.record(Decision {
-            principal: Some(principal),
-            peer,
-            method,
-            target: subject.map(|s| s.target).filter(|t| !t.is_empty()),
-            allowed: decision.is_ok(),
-            reason: decision.as_ref().err().map(|fault| fault.reason),
-            ..Decision::default()
-        });
-        match (recorded.await, decision) {
-            // A refusal stands, whether or not it can be written down.
-            (Err(error), Err(fault)) => {
-                tracing::warn!(%error, "a refusal is not on the audit record");
-                Err(fault)
-            }
-            (Err(error), Ok(_)) => Err(error),
-            (Ok(()), decision) => decision,
-        }
+    }
+
+    async fn deny<T>(&self, asked: Decision, fault: Fault) -> Result<T, Status> {
+        tracing::info!(peer = asked.peer, method = asked.method, reason = %fault.reason, "denied");
+        let reason = Some(fault.reason);
+        self.engine.record(Decision { allowed: false, reason, ..asked }).await.map_err(status)?;
+        Err(status(fault))
     }
 
     /// The target of a name as far as permission goes. One that does not exist is judged like the others, so that the
@@ -133,15 +123,6 @@ impl Door {
     }
 }
 
-/// Who the gate proved to call.
-fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    request
-        .extensions()
-        .get::<Caller>()
-        .cloned()
-        .ok_or_else(|| status(Fault::new(Reason::Unauthenticated, "the call did not come through the gate")))
-}
-
 /// A fault as the end of a call.
 fn status(fault: impl Into<Fault>) -> Status {
     wire::encode_fault(&fault.into())
@@ -150,7 +131,7 @@ fn status(fault: impl Into<Fault>) -> Status {
 /// What a later version offers.
 fn not_implemented(what: &str) -> Status {
     status(
-        Fault::new(Reason::NotImplemented, format!("this version does not offer {what}"))
+        Fault::new(model::fault::Reason::NotImplemented, format!("this version does not offer {what}"))
             .hint("nothing was changed; look at the changelog for the version that does")
             .with("feature", what),
     )

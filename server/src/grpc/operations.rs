@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use model::{
+    audit::Decision,
     fault::{Fault, Reason},
     permit::{Permit, Role},
     stakes,
@@ -12,7 +13,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 use wire::v1::{self, operation_service_server::OperationService};
 
-use super::{About, Door, caller, status};
+use super::{About, Door, status};
 
 /// The service.
 #[derive(Clone)]
@@ -40,21 +41,23 @@ impl Operations {
             Err(error) => {
                 // Who may not call it is not told what is wrong with the request.
                 let call = Request::from_parts(metadata, extensions, ());
-                self.0.authorize(method, &call, About::Target(""), Some(Role::Operator)).await?;
-                return Err(status(error));
+                let (_, asked) =
+                    self.0.decide(method, &call, About::Target(""), Some(Role::Operator)).await?;
+                return self.0.deny(asked, error.into()).await;
             }
         };
         let call = Request::from_parts(metadata, extensions, ());
         let lesser = request.reads_only().then_some(Role::Operator);
-        let stakes = |permit: &Permit| match self.0.engine.target(&request.target) {
-            Ok(target) => stakes::check(&request, &target.profile, permit.role()),
-            // That it does not exist is told to whoever may know.
-            Err(_) => Ok(()),
+        let (permit, asked) = self.0.decide(method, &call, About::Target(&request.target), lesser).await?;
+        let target = match self.0.engine.target(&request.target) {
+            Ok(target) => target,
+            Err(fault) => return self.0.deny(asked, fault).await,
         };
-        let about = About::Target(&request.target);
-        let permit = self.0.decide(method, caller(&call)?, about, lesser, stakes).await.map_err(status)?;
-        request.target = self.0.engine.target(&request.target).map_err(status)?.name.clone();
-        let id = self.0.engine.submit(request, &permit).await.map_err(status)?;
+        if let Err(fault) = stakes::check(&request, &target.profile, permit.role()) {
+            return self.0.deny(asked, fault).await;
+        }
+        request.target.clone_from(&target.name);
+        let id = self.0.engine.submit(request, &permit, asked).await.map_err(status)?;
         Ok(self.follow(id, 1, wrap))
     }
 
@@ -85,7 +88,9 @@ impl Operations {
             Err(error) => Err(Fault::from(error)),
         };
         let target = known.as_ref().map(|o| o.target.clone()).unwrap_or_default();
-        let permit = self.0.authorize(method, call, About::Known(&target), None).await?;
+        let (permit, asked) = self.0.decide(method, call, About::Known(&target), None).await?;
+        let operation = known.as_ref().ok().map(|o| o.id);
+        self.0.engine.record(Decision { operation, ..asked }).await.map_err(status)?;
         let operation = known.map_err(status)?;
         Ok((permit, operation.id))
     }
