@@ -85,6 +85,7 @@ mod migrations;
 mod papers;
 mod postgres;
 mod process;
+pub mod raw;
 mod snapshot;
 mod sql;
 mod target;
