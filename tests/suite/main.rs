@@ -22,6 +22,7 @@ mod pooler;
 mod reset;
 mod runbook;
 mod security;
+mod security_enrol;
 mod security_limits;
 mod security_listen;
 mod security_table;

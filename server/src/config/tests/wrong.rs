@@ -23,13 +23,14 @@ fn at_the_top_level() {
         ("listen = [\"unix:x\", \"unix:x\"]", "listen address \"unix:x\" is given twice"),
         (
             "listen = [\"127.0.0.1:0\"]",
-            "listen address \"127.0.0.1:0\" is plain TCP, and TLS is not there yet; \
-             allow it with insecure_loopback = true (--insecure-loopback), or use unix:PATH",
+            "listen address \"127.0.0.1:0\" is TCP, and there is no certificate for TLS; \
+             add [tls] with certificate_file and key_file, or use unix:PATH; \
+             plaintext on loopback takes insecure_loopback = true (--insecure-loopback)",
         ),
         (
             "listen = [\"0.0.0.0:1\"]",
-            "listen address \"0.0.0.0:1\" is not on loopback, and TLS is not there yet; \
-             listen on unix:PATH, or on loopback behind a tunnel such as ssh -L",
+            "listen address \"0.0.0.0:1\" is not on loopback, and there is no certificate for TLS; \
+             add [tls] with certificate_file and key_file, or use unix:PATH",
         ),
         ("migrations = 1", "key \"migrations\" in the top level must be a string, not an integer"),
         ("migrations = \"\"", "key \"migrations\" in the top level is empty"),
