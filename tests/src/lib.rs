@@ -86,7 +86,7 @@ pub use daemon::{Daemon, Setup};
 pub use gate::Gate;
 pub use migrations::Migrations;
 pub use nix::sys::signal::Signal;
-pub use postgres::Postgres;
+pub use postgres::{Newer, Postgres};
 pub use process::binary;
 pub use snapshot::{Relation, State};
 pub use sql::Session;

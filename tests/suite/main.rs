@@ -13,6 +13,7 @@ mod database_undo;
 mod faults;
 mod guards;
 mod migrate;
+mod newer;
 mod operations;
 mod plan;
 mod plan_preflight;

@@ -169,8 +169,7 @@ async fn compare(connection: &mut PgConnection, seed: u64, outcome: &mut Outcome
         .fetch_all(&mut *connection)
         .await
         .unwrap();
-    let finer: Vec<(i64, i64, String)> =
-        sqlx::query_as(FINER).fetch_all(&mut *connection).await.unwrap();
+    let finer: Vec<(i64, i64, String)> = sqlx::query_as(FINER).fetch_all(&mut *connection).await.unwrap();
     let finer: BTreeMap<(i64, i64), String> = finer.into_iter().map(|(c, o, kind)| ((c, o), kind)).collect();
     // Extensions drop things when they are created.
     run(connection, "DELETE FROM capture.dropped").await.unwrap();
