@@ -143,6 +143,7 @@ impl Run {
                 targets::enroll(&self.engine.control, self.target.database(), &identity, &by).await?;
             }
             let mut observed = catalog::observe(&mut work.connection, &look).await?;
+            catalog::count_inside(&mut work.connection, &mut observed).await?;
             let managed = matrix.managed_schemas();
             let named = &self.target.profile.preserve_extensions;
             let (preserved, obstacles) = preserved::observe(&mut work.connection, named, &managed).await?;

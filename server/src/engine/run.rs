@@ -139,14 +139,18 @@ impl Run {
 
     async fn append_by_pool(&self, kind: EventKind) -> Result<(), Fault> {
         let mut connection = self.engine.control.connection().await?;
-        journal::append(&mut connection, self.owner, kind).await.map(|_| ())
+        let event = journal::append(&mut connection, self.owner, kind).await?;
+        self.live.stored(event.sequence);
+        Ok(())
     }
 
     /// Stores a milestone, on the connection that holds the lock: who lost it writes nothing.
     pub(super) async fn emit(&self, lock: &LockSession, kind: EventKind) -> Result<(), Fault> {
         self.live.interrupt.check()?;
         let mut connection = lock.connection().await;
-        journal::append(&mut connection, self.owner, kind).await.map(|_| ())
+        let event = journal::append(&mut connection, self.owner, kind).await?;
+        self.live.stored(event.sequence);
+        Ok(())
     }
 
     pub(super) fn work_context(&self) -> WorkContext {

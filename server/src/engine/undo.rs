@@ -3,7 +3,7 @@
 use model::{
     event::EventKind,
     fault::{Fault, Reason},
-    plan::{Observation, Plan},
+    plan::{Observation, Plan, Returning},
 };
 
 use super::run::{Done, Run};
@@ -26,9 +26,7 @@ impl Run {
         let plan = self.plan_undo(lock, row.as_ref()).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
         if self.request.dry_run {
-            let kept = kept::of(pool, database).await?;
-            let newest = kept.iter().find(|k| self.request.undoes.is_none_or(|id| id == k.operation));
-            return Ok(Done::Read(match newest {
+            return Ok(Done::Read(match &plan.brings_back {
                 Some(kept) => format!("dry run, nothing changed; {} would come back", kept.name),
                 None => "dry run, nothing changed; no previous database is kept".to_owned(),
             }));
@@ -36,7 +34,9 @@ impl Run {
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
             return Err(refusal);
         }
-        let kept = kept::claim(pool, database, self.request.undoes, self.owner.operation).await?;
+        // The one that the plan names, or, where it named none, none.
+        let undoes = plan.brings_back.as_ref().map(|r| r.operation).or(self.request.undoes);
+        let kept = kept::claim(pool, database, undoes, self.owner.operation).await?;
         let summary = format!("the database of before operation {} is back", kept.operation);
         let done = self.swap(lock, (&kept.name, kept.oid), true, &summary).await;
         if let Err(fault) = &done
@@ -51,6 +51,15 @@ impl Run {
     async fn plan_undo(&self, lock: &LockSession, row: Option<&DatabaseRow>) -> Result<Plan, Fault> {
         let mut observed = Observation { database_oid: row.map_or(0, |r| r.oid), ..Observation::default() };
         self.observe_swap(lock, row, &mut observed).await?;
+        let kept = kept::of(&self.engine.control.pool, self.target.database()).await?;
+        let newest = kept.into_iter().find(|k| self.request.undoes.is_none_or(|id| id == k.operation));
+        observed.brings_back = newest.map(|kept| Returning {
+            name: kept.name,
+            oid: kept.oid,
+            operation: kept.operation,
+            kept_since: kept.kept_at,
+            kept_until: kept.expires_at,
+        });
         Ok(Plan::compute(&self.request, self.target.database(), &self.target.matrix, &self.chains, &observed))
     }
 }

@@ -17,22 +17,26 @@ pub(crate) struct Kept {
     pub(crate) name: String,
     /// The operation that swapped it away.
     pub(crate) operation: Uuid,
+    pub(crate) kept_at: Timestamp,
     pub(crate) expires_at: Timestamp,
 }
 
-type KeptRow = (i64, String, Uuid, i64);
+type KeptRow = (i64, String, Uuid, i64, i64);
 
 const SELECT: &str = concat!(
     "SELECT oid::int8, name, operation, ",
+    time::micros!("kept_at"),
+    ", ",
     time::micros!("expires_at"),
     " FROM resetd.kept_database "
 );
 
-fn decode((oid, name, operation, expires_at): KeptRow) -> Kept {
+fn decode((oid, name, operation, kept_at, expires_at): KeptRow) -> Kept {
     Kept {
         oid: u32::try_from(oid).unwrap_or_default(),
         name,
         operation,
+        kept_at: time::from_micros(kept_at),
         expires_at: time::from_micros(expires_at),
     }
 }
@@ -87,6 +91,8 @@ pub(crate) async fn claim(
                AND ($2::uuid IS NULL OR operation = $2)
              ORDER BY kept_at DESC LIMIT 1 FOR UPDATE SKIP LOCKED)
          RETURNING k.oid::int8, k.name, k.operation, ",
+        time::micros!("kept_at"),
+        ", ",
         time::micros!("expires_at")
     ))
     .bind(database)
