@@ -2,7 +2,7 @@
 
 use model::{
     event::EventKind,
-    fault::{Fault, Reason},
+    fault::Fault,
     plan::{Observation, Plan},
 };
 
@@ -36,16 +36,10 @@ impl Run {
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
             return Err(refusal);
         }
-        let kept = kept::claim(pool, database, self.request.undoes, self.owner.operation).await?;
+        let (wanted, by) = (self.request.undoes, self.owner.operation);
+        let kept = kept::claim(&mut *lock.connection().await, database, wanted, by).await?;
         let summary = format!("the database of before operation {} is back", kept.operation);
-        let done = self.swap(lock, (&kept.name, kept.oid), true, &summary).await;
-        if let Err(fault) = &done
-            && fault.reason != Reason::OutcomeUnknown
-        {
-            kept::give_back(pool, self.owner.operation).await?;
-        }
-        self.engine.janitor.notify_one();
-        done
+        self.swap(lock, (&kept.name, kept.oid), true, &summary).await
     }
 
     async fn plan_undo(&self, lock: &LockSession, row: Option<&DatabaseRow>) -> Result<Plan, Fault> {

@@ -68,12 +68,12 @@ pub(crate) async fn enter(
 }
 
 /// Claims the database that an undo brings back: the one that an operation swapped away, or the newest. While it is
-/// claimed, the janitor leaves it alone.
+/// claimed, the janitor leaves it alone. On the connection that holds the lock: who lost it claims nothing.
 ///
 /// # Errors
 /// `NOTHING_TO_UNDO`.
 pub(crate) async fn claim(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     database: &str,
     operation: Option<Uuid>,
     by: Uuid,
@@ -92,7 +92,7 @@ pub(crate) async fn claim(
     .bind(database)
     .bind(operation)
     .bind(by)
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await
     .map_err(control_fault)?;
     row.map(decode).ok_or_else(|| {
@@ -103,14 +103,15 @@ pub(crate) async fn claim(
     })
 }
 
-/// Gives a claimed database back to the keepers.
+/// Gives back what an operation claimed and did not bring back, inside the transaction that writes its end: an operation
+/// that has ended holds no claim.
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn give_back(pool: &PgPool, by: Uuid) -> Result<(), Fault> {
+pub(super) async fn give_back(connection: &mut PgConnection, by: Uuid) -> Result<(), Fault> {
     sqlx::query("UPDATE resetd.kept_database SET state = 'kept', used_by = NULL WHERE used_by = $1")
         .bind(by)
-        .execute(pool)
+        .execute(connection)
         .await
         .map(|_| ())
         .map_err(control_fault)
