@@ -71,7 +71,6 @@ impl Run {
         {
             self.sweep(lock, &name).await;
         }
-        self.engine.janitor.notify_one();
         done
     }
 
@@ -264,7 +263,7 @@ impl Run {
             let lives = operations::backend_lives(pool, pid).await;
             match (operations::get(pool, self.owner.operation).await, lives) {
                 (Ok(Some(operation)), _) if operation.end.is_some() => return Ok(Done::Finished),
-                (Ok(_), Ok(false)) => return Err(Fault { reason: Reason::CommitFailed, ..failed }),
+                (Ok(_), Ok(false)) => return Err(Fault { reason: Reason::LockLost, ..failed }),
                 (Ok(_), Ok(true)) => operations::end_backend(pool, pid).await,
                 _ => tracing::warn!("whether the swap happened cannot be asked now"),
             }

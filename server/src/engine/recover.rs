@@ -13,7 +13,6 @@ use crate::postgres::{
     barrier, databases,
     instances::{self, Presence},
     journal::{self, Owner},
-    kept,
     lock::{Attempt, LockRequest, LockSession},
     operations,
     orphans::{self, Orphan},
@@ -125,7 +124,6 @@ async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSessio
     if let Some(built) = &orphan.build_database {
         databases::drop_generated(&mut connection, built).await?;
     }
-    kept::give_back(&engine.control.pool, orphan.owner.operation).await?;
     end(engine, &mut connection, orphan, true).await
 }
 
@@ -163,11 +161,14 @@ async fn end(
 
 fn abandoned(orphan: &Orphan) -> Fault {
     let (what, hint) = match (orphan.waiting, orphan.reads_only) {
-        (true, _) => ("while the operation waited", "nothing had begun; run it again"),
-        (_, true) => ("while the operation read", "nothing was to be changed; run it again"),
-        _ => ("before the commit", "everything was rolled back; run it again"),
+        (true, _) => ("while it waited", "nothing had begun; run it again"),
+        (_, true) => ("while it read", "nothing was to be changed; run it again"),
+        _ => ("before its commit", "everything was rolled back; run it again"),
     };
-    Fault::new(Reason::Abandoned, format!("the daemon that ran it ended {what}"))
-        .hint(hint)
-        .with("instance", orphan.owner.instance)
+    Fault::new(
+        Reason::Abandoned,
+        format!("nobody runs it any more: its daemon ended, or lost its sessions, {what}"),
+    )
+    .hint(hint)
+    .with("instance", orphan.owner.instance)
 }

@@ -14,7 +14,7 @@ use super::run::{Done, Run};
 use crate::{
     config::DatabaseUrl,
     postgres::{
-        barrier, extensions,
+        barrier, extensions, hold,
         lock::LockSession,
         replay::{self, Place},
         reset,
@@ -53,11 +53,11 @@ impl Run {
                     took
                 }
             };
-            self.emit(lock, revision_applied(planned, revision, took)).await?;
+            self.tell_done(lock, revision_applied(planned, revision, took)).await?;
             before = Some(&revision.id);
         }
         work.commit().await?;
-        self.emit(lock, chain_completed(planned)).await?;
+        self.tell_done(lock, chain_completed(planned)).await?;
         Ok(pending.len())
     }
 
@@ -76,6 +76,7 @@ impl Run {
         let (observed, plan) = match prepared {
             Ok(prepared) => {
                 work.commit().await?;
+                hold::point(self.owner.operation, "begun").await;
                 prepared
             }
             Err(fault) => {

@@ -99,9 +99,9 @@ pub(crate) fn plan() -> Plan {
         brings_back: Some(model::plan::Returning {
             name: "resetd_kept_1".into(),
             oid: 77,
-            operation: uuid::Uuid::from_u128(4),
-            kept_since: at(),
-            kept_until: at(),
+            operation: Uuid::from_u128(4),
+            kept_since: at(5),
+            kept_until: at(6),
         }),
     }
 }
