@@ -80,7 +80,8 @@ impl Newer {
         );
         let programs = there.join("bin");
         let library = library.display().to_string();
-        let cluster = start(&[("shared_preload_libraries", &library)], Some(&programs)).await;
+        let options = EmbeddedOptions { bin_dir: Some(programs.clone()), ..EmbeddedOptions::default() };
+        let cluster = start(&[("shared_preload_libraries", &library)], options).await;
         let postgres = Postgres { programs: Some(programs), ..Postgres::of(&cluster) };
         make_template(&postgres).await;
         Self { postgres, library, _cluster: cluster, _files: files }
@@ -124,9 +125,21 @@ impl Postgres {
         Self::private_with(&[]).await
     }
 
+    /// The same with its data in a folder, and a log that stays small.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub async fn private_in(folder: &Path) -> (Cluster, Self) {
+        let place = EmbeddedOptions { data_dir: Some(folder.to_owned()), ..EmbeddedOptions::default() };
+        let cluster = start(&[("min_wal_size", "32MB"), ("max_wal_size", "32MB")], place).await;
+        let postgres = Self::of(&cluster);
+        make_template(&postgres).await;
+        (cluster, postgres)
+    }
+
     /// The same with more settings.
     pub(crate) async fn private_with(more: &[(&str, &str)]) -> (Cluster, Self) {
-        let cluster = start(more, None).await;
+        let cluster = start(more, EmbeddedOptions::default()).await;
         let postgres = Self::of(&cluster);
         make_template(&postgres).await;
         (cluster, postgres)
@@ -166,11 +179,10 @@ impl Postgres {
     }
 }
 
-async fn start(more: &[(&str, &str)], programs: Option<&Path>) -> Cluster {
+async fn start(more: &[(&str, &str)], place: EmbeddedOptions) -> Cluster {
     let settings = SETTINGS.iter().chain(more);
     let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let bin_dir = programs.map(Path::to_owned);
-    let options = EmbeddedOptions { settings, tcp: true, bin_dir, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions { settings, tcp: true, ..place };
     match Cluster::start(options).await {
         Ok(cluster) => cluster,
         Err(error) => {
@@ -187,7 +199,7 @@ async fn start_shared() -> Postgres {
         .name("postgres".to_owned())
         .spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime for the server's thread");
-            let cluster = runtime.block_on(start(&[], None));
+            let cluster = runtime.block_on(start(&[], EmbeddedOptions::default()));
             tell.send(Postgres::of(&cluster)).expect("the first test waits for its server");
             loop {
                 std::thread::park();

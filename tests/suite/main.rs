@@ -8,6 +8,7 @@ mod crash;
 mod crash_race;
 mod database;
 mod database_crash;
+mod database_room;
 mod database_sessions;
 mod database_undo;
 mod faults;

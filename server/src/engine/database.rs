@@ -105,6 +105,11 @@ impl Run {
             None => (nothing_there(matrix), Preserved::default()),
         };
         self.observe_swap(lock, row, &mut observed).await?;
+        if let Some(row) = row {
+            observed
+                .findings
+                .extend(preflight::room::findings(&mut *lock.connection().await, row.oid).await?);
+        }
         if row.is_some() && self.target.profile.keep_previous.is_zero() {
             observed.findings.push(cannot_be_undone(self.target.database()));
         }

@@ -4,6 +4,7 @@
 pub(crate) mod change;
 mod obstacles;
 mod roles;
+pub(crate) mod room;
 
 use model::{fault::Fault, finding::Finding};
 use sqlx::PgConnection;
