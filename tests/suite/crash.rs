@@ -76,7 +76,8 @@ async fn a_sample_of_the_crash_matrix() {
 /// How many cells each operation had under each fault.
 fn table(outcomes: &[&Outcome]) -> String {
     let count = |kind: Option<Kind>, fault: Option<Fault>| {
-        let mine = |o: &&&Outcome| kind.is_none_or(|k| o.cell.kind == k) && fault.is_none_or(|f| o.cell.fault == f);
+        let mine =
+            |o: &&&Outcome| kind.is_none_or(|k| o.cell.kind == k) && fault.is_none_or(|f| o.cell.fault == f);
         outcomes.iter().filter(mine).count()
     };
     let mut text = String::from("| |");

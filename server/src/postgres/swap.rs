@@ -74,7 +74,10 @@ pub(crate) async fn swap(
 /// The server's refusal is an answer; a lost connection leaves open what happened.
 fn commit_fault(error: &sqlx::Error) -> Fault {
     let (reason, told) = match is_disconnect(error) {
-        true => (Reason::OutcomeUnknown, "the connection that holds the lock was lost while the swap was committed"),
+        true => (
+            Reason::OutcomeUnknown,
+            "the connection that holds the lock was lost while the swap was committed",
+        ),
         false => (Reason::CommitFailed, "PostgreSQL refused the swap's commit"),
     };
     Fault::new(reason, format!("{told}: {}", message(error))).hint("nothing was changed; run it again")

@@ -154,7 +154,9 @@ fn steps(
         return;
     };
     let report: serde_json::Value = serde_json::from_str(&stored.report).unwrap_or_default();
-    let listed = report["revisions"].as_array().map_or(0, |all| all.iter().filter(|r| r["status"] == "applied").count());
+    let listed = report["revisions"]
+        .as_array()
+        .map_or(0, |all| all.iter().filter(|r| r["status"] == "applied").count());
     // The first step makes the schemas, each further one a revision.
     if listed > 0 && step < listed + 1 {
         wrong.push(format!("truth: {listed} revisions are listed, and the target is at step {step}"));
