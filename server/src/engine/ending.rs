@@ -51,3 +51,66 @@ pub(super) fn make(events: &[Event], at: Timestamp, result: Result<&str, &Fault>
     };
     Ending { finished, report: text }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{event::Accepted, plan::Plan};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn story(phased: bool, kinds: Vec<EventKind>) -> Vec<Event> {
+        let accepted = EventKind::Accepted(Accepted {
+            verb: Verb::Migrate,
+            target: "staging".into(),
+            database: "butlers".into(),
+            scope: None,
+            dry_run: false,
+            principal: "unix:alice".into(),
+            proof: "peer credentials".into(),
+            labels: Default::default(),
+            instance: Uuid::nil(),
+            version: "0".into(),
+            chains: Default::default(),
+            client_chains: false,
+            phased,
+        });
+        let kinds = [accepted].into_iter().chain(kinds).zip(1..);
+        kinds
+            .map(|(kind, sequence)| Event {
+                sequence,
+                operation: Uuid::nil(),
+                at: Timestamp::UNIX_EPOCH,
+                kind,
+            })
+            .collect()
+    }
+
+    fn planned() -> EventKind {
+        EventKind::Planned { plan: Box::new(Plan::default()) }
+    }
+
+    #[test]
+    fn what_stays_step_by_step_is_not_said_to_be_rolled_back() {
+        let told = |phased, kinds, reason| {
+            let fault = Fault::new(reason, "x").hint("everything was rolled back");
+            let end = make(&story(phased, kinds), Timestamp::UNIX_EPOCH, Err(&fault)).finished;
+            end.error.and_then(|e| e.hint).unwrap_or_default().contains("stays")
+        };
+        assert!(told(true, vec![planned()], Reason::RevisionFailed));
+        assert!(told(true, vec![planned()], Reason::Abandoned));
+        assert!(!told(true, vec![planned()], Reason::PlanChanged), "refused before the first step");
+        assert!(!told(true, vec![], Reason::LockLost), "nothing had begun");
+        assert!(!told(false, vec![planned()], Reason::RevisionFailed));
+    }
+
+    #[test]
+    fn a_cancel_that_was_accepted_is_no_success_and_hides_no_failure() {
+        let asked = || EventKind::CancelRequested { principal: "unix:bob".into(), reason: String::new() };
+        let end = |kinds, result| make(&story(false, kinds), Timestamp::UNIX_EPOCH, result).finished;
+        assert_eq!(end(vec![asked()], Ok("valid")).outcome, Outcome::Cancelled);
+        assert_eq!(end(vec![], Ok("valid")).outcome, Outcome::Succeeded);
+        let failed = Fault::new(Reason::LockLost, "x");
+        assert_eq!(end(vec![asked()], Err(&failed)).error.map(|e| e.reason), Some(Reason::LockLost));
+    }
+}

@@ -241,6 +241,7 @@ impl Run {
     async fn prepare(&self, work: &mut Work, lock: &LockSession, summary: &str) -> Result<String, Fault> {
         self.live.interrupt.check()?;
         let transaction = work.assigned().to_owned();
+        let _rest = self.backends.rest();
         let mut connection = lock.connection().await;
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
         journal::prepare_commit(&mut connection, self.owner, &transaction, &make).await?;

@@ -21,6 +21,10 @@ use crate::postgres::{
 /// How often it is looked for operations whose daemon is gone.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How long a look may take, and how long the recovery of one operation, which may drop what was built; both are tried
+/// again.
+const LIMITS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+
 /// How old an operation of this daemon must be to count as left behind when nothing here runs it.
 const SETTLED: f64 = 15.0;
 
@@ -43,13 +47,13 @@ pub(super) async fn keep_recovering(engine: Arc<Engine>) {
 }
 
 async fn sweep(engine: &Arc<Engine>) {
-    match orphans(engine).await {
-        Ok(orphans) => {
-            for orphan in orphans {
-                recover_one(engine, orphan).await;
-            }
+    match tokio::time::timeout(LIMITS.0, orphans(engine)).await {
+        // One that is in the way of its target keeps no other target's waiting.
+        Ok(Ok(orphans)) => {
+            futures_util::future::join_all(orphans.into_iter().map(|o| recover_one(engine, o))).await;
         }
-        Err(fault) => tracing::debug!(%fault, "operations cannot be looked at now"),
+        Ok(Err(fault)) => tracing::debug!(%fault, "operations cannot be looked at now"),
+        Err(_) => tracing::warn!("the control database says nothing; operations cannot be looked at now"),
     }
 }
 
@@ -75,7 +79,8 @@ async fn orphans(engine: &Engine) -> Result<Vec<Orphan>, Fault> {
 
 async fn recover_one(engine: &Arc<Engine>, orphan: Orphan) {
     let id = orphan.owner.operation;
-    match recover(engine, &orphan).await {
+    let recovered = tokio::time::timeout(LIMITS.1, recover(engine, &orphan)).await;
+    match recovered.unwrap_or_else(|_| Err(silent())) {
         Ok(true) => {
             tracing::info!(operation = %id, "took up an operation that nobody ran any more, and ended it")
         }
@@ -84,6 +89,10 @@ async fn recover_one(engine: &Arc<Engine>, orphan: Orphan) {
             tracing::warn!(operation = %id, %fault, "an operation that nobody runs is not recovered yet")
         }
     }
+}
+
+fn silent() -> Fault {
+    Fault::new(Reason::ControlUnavailable, "PostgreSQL says nothing")
 }
 
 /// `false`: not yet, or somebody else's.

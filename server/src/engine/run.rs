@@ -33,7 +33,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// How long work may take to end by itself after an interrupt, and after its backends were ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long after an interrupt whatever still goes on is given up: it waits for a connection that says nothing.
+/// How long after an interrupt whatever still goes on is given up, and how long an end may take to be written: whoever takes
+/// longer waits for a connection that says nothing.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// The SQLSTATE of a statement that was cancelled.
@@ -52,7 +53,7 @@ pub(super) struct Run {
     pub(super) live: LiveOperation,
     pub(super) lock_request: LockRequest,
     /// The backends that work for the operation.
-    pub(super) backends: Backends,
+    pub(super) backends: Arc<Backends>,
 }
 
 /// What the work in the target came to.
@@ -180,6 +181,7 @@ impl Run {
 
     /// The same for what is done and stays, interrupted or not.
     pub(super) async fn tell_done(&self, lock: &LockSession, kind: EventKind) -> Result<(), Fault> {
+        let _rest = self.backends.rest();
         let mut connection = lock.connection().await;
         let event = journal::append(&mut connection, self.owner, kind).await?;
         self.live.stored(event.sequence);
@@ -202,8 +204,7 @@ impl Run {
         let given_up = async {
             let why = self.live.interrupt.raised().await;
             tokio::time::sleep(PATIENCE).await;
-            let backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            for pid in backends {
+            for pid in self.backends.pids() {
                 operations::end_backend(&self.engine.control.pool, pid).await;
             }
             tokio::time::sleep(PATIENCE).await;
@@ -231,11 +232,8 @@ impl Run {
         }
         let mut pause = PAUSES.0;
         loop {
-            let written = match self.engine.control.connection().await {
-                Ok(mut connection) => self.write_end_on(&mut connection, &result).await,
-                Err(fault) => Err(fault),
-            };
-            match written {
+            let written = tokio::time::timeout(GIVE_UP, self.write_end_elsewhere(&result)).await;
+            match written.unwrap_or_else(|_| Err(Fault::new(Reason::ControlUnavailable, "no answer"))) {
                 Ok(()) => return None,
                 Err(fault) if fault.reason == Reason::LockLost => {
                     tracing::warn!(operation = %self.owner.operation, "another daemon wrote the end of this operation");
@@ -251,6 +249,11 @@ impl Run {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
+    }
+
+    async fn write_end_elsewhere(&self, result: &Result<Done, Fault>) -> Result<(), Fault> {
+        let mut connection = self.engine.control.connection().await?;
+        self.write_end_on(&mut connection, result).await
     }
 
     async fn write_end_on(
@@ -287,7 +290,9 @@ async fn deadline(limit: Duration, interrupt: Interrupt) {
 async fn heed_cancels(engine: Arc<Engine>, live: LiveOperation) {
     let mut news = engine.wakeups.subscribe(live.id);
     loop {
-        match operations::cancel_requested(&engine.control.pool, live.id).await {
+        let asked = operations::cancel_requested(&engine.control.pool, live.id);
+        let Ok(asked) = tokio::time::timeout(WRITE_LIMIT, asked).await else { continue };
+        match asked {
             Ok(true) => {
                 live.interrupt.raise(ending::cancelled());
                 return;

@@ -1,6 +1,8 @@
 //! Revision by revision, each in a transaction of its own: in a database that is built aside, where nothing can be lost,
 //! and in a target where the caller allows it because one transaction cannot hold what is pending.
 
+use std::time::Duration;
+
 use model::{
     chain::Chain,
     event::{ChainCompleted, EventKind, RevisionApplied},
@@ -8,7 +10,7 @@ use model::{
     plan::{PlannedChain, count},
     revision::Revision,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::run::{Done, Run};
 use crate::{
@@ -44,7 +46,7 @@ impl Run {
             self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
             let took = match refuses_transaction(chain, revision) {
                 true => {
-                    let _turn = alone.lock().await;
+                    let _turn = self.turn(alone).await;
                     replay::apply_bare(&mut work, lock, &place, before, revision).await?
                 }
                 false => {
@@ -59,6 +61,12 @@ impl Run {
         work.commit().await?;
         self.tell_done(lock, chain_completed(planned)).await?;
         Ok(pending.len())
+    }
+
+    /// Waits for its turn, which may take as long as another schema's index.
+    async fn turn<'a>(&self, alone: &'a Mutex<()>) -> MutexGuard<'a, ()> {
+        let _rest = self.backends.rest();
+        alone.lock().await
     }
 
     /// The chain that a plan names.
@@ -120,11 +128,7 @@ fn refuses_transaction(chain: &Chain, revision: &Revision) -> bool {
 }
 
 /// One revision, applied in one schema.
-pub(super) fn revision_applied(
-    planned: &PlannedChain,
-    revision: &Revision,
-    took: std::time::Duration,
-) -> EventKind {
+pub(super) fn revision_applied(planned: &PlannedChain, revision: &Revision, took: Duration) -> EventKind {
     EventKind::RevisionApplied(RevisionApplied {
         schema: planned.schema.clone(),
         chain: planned.chain.clone(),

@@ -22,6 +22,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Events read at a time.
 const BATCH: i64 = 200;
+/// How long the journal may take to answer.
+const READ_LIMIT: Duration = Duration::from_secs(30);
 /// How long a watcher may take no event before its stream is closed; it can attach again where it was.
 const STALL_LIMIT: Duration = Duration::from_secs(20);
 /// Events that wait for a slow watcher; the rest waits in the journal.
@@ -97,9 +99,8 @@ impl Watcher {
 
     /// Sends everything stored since the cursor; `true` when the stream is over.
     async fn catch_up(&mut self) -> Result<bool, Fault> {
-        let pool = &self.engine.control.pool;
         loop {
-            let events = journal::read(pool, self.operation, self.cursor, BATCH).await?;
+            let events = self.read().await?;
             if events.is_empty() {
                 return self.over().await;
             }
@@ -115,6 +116,14 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// A control database that says nothing ends the stream; its watcher can attach again where it was.
+    async fn read(&self) -> Result<Vec<Event>, Fault> {
+        let read = journal::read(&self.engine.control.pool, self.operation, self.cursor, BATCH);
+        tokio::time::timeout(READ_LIMIT, read).await.unwrap_or_else(|_| {
+            Err(Fault::new(Reason::ControlUnavailable, "the control database says nothing"))
+        })
     }
 
     /// Nothing is stored from the cursor on: either it comes yet, or the cursor is beyond the end.

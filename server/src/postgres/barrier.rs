@@ -29,10 +29,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) async fn pass(target: &PgConnectOptions, lock: &LockSession) -> Result<(), Fault> {
     let options = connect::options(target, &lock.application_name, &[("lock_timeout", "0")]);
     let mut connection = connect::open(&options).await?;
-    // A key that a pooler's session holds would outlive this connection.
-    let database = options.get_database().unwrap_or_default();
-    connect::refuse_pooler(&mut connection, &format!("database {database}")).await?;
-    let key = LockKey::target(database);
+    let key = LockKey::target(options.get_database().unwrap_or_default());
     let until = tokio::time::Instant::now() + LIMIT;
     let passed = loop {
         match answered(attempt(&mut connection, key, lock)).await? {

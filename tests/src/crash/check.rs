@@ -188,6 +188,17 @@ pub(crate) async fn events(lane: &Lane, stored: &Stored, wrong: &mut Vec<String>
     }
 }
 
+/// Where the lock's session was not struck, nobody else got the lock before the end was written.
+pub(crate) async fn end_before_grant(lane: &Lane, old: &str, successor: &str, wrong: &mut Vec<String>) {
+    let sql = format!(
+        "SELECT f.at <= g.at FROM resetd.event f, resetd.event g WHERE f.operation = '{old}' AND f.terminal
+            AND g.operation = '{successor}' AND g.code = 'LOCK_ACQUIRED'"
+    );
+    if lane.target.control_rows(&sql).await != [["t"]] {
+        wrong.push("lock: somebody else had it before the end was written".to_owned());
+    }
+}
+
 /// Nothing is left: no lock, no session, no database but those that are kept.
 pub(crate) async fn leftovers(lane: &Lane, ids: &[&str], wrong: &mut Vec<String>) {
     let tags: Vec<String> =
