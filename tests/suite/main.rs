@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod alembic;
+mod audit;
+mod audit_tamper;
 mod chains;
 mod cli;
 mod crash;
@@ -21,6 +23,8 @@ mod plan_world;
 mod pooler;
 mod reset;
 mod runbook;
+mod secrets;
 mod stream;
 mod tidy;
+mod token;
 mod validate;
