@@ -8,7 +8,11 @@ use serde_json::Value;
 use uuid::Uuid;
 use wire::v1;
 
-use crate::{migrate::RUN, token::with};
+use crate::{
+    migrate::RUN,
+    operations::{asleep, sleeping},
+    token::with,
+};
 
 /// The records, oldest first.
 async fn records(target: &TestTarget) -> Vec<Value> {
@@ -65,15 +69,13 @@ async fn every_decision_is_on_record_with_who_what_and_why() {
 
 #[tokio::test]
 async fn a_refusal_at_the_lock_and_a_cancel_name_their_operation() {
-    let target = TestTarget::migrated().await;
-    let daemon = socket(&target).await;
-    let gate = harness::Gate::before(&target, "PLANNED").await;
+    let (target, chains) = (TestTarget::migrated().await, sleeping());
+    let daemon = Setup::of(&target).migrations(&chains).listen("unix:socket").start().await;
     let running = daemon.ctl_spawn(RUN);
-    gate.reached().await;
+    asleep(&target).await;
     daemon.ctl(RUN).await.refused("TARGET_LOCKED");
     let id = target.control_rows("SELECT id FROM resetd.operation").await[0][0].clone();
     daemon.ctl(&format!("operations cancel {id}")).await.expect(0);
-    gate.open().await;
     running.finish().await.expect(8);
     let all = records(&target).await;
     let reasons: Vec<&Value> = of(&all, "/Run").iter().map(|r| &r["reason"]).collect();

@@ -1,6 +1,6 @@
 //! Each way of tampering with the audit record is found, and named: with the real record, the real daemon and client.
 
-use harness::{Daemon, Output, Setup, Session, TestTarget};
+use harness::{Daemon, Output, Session, Setup, TestTarget};
 use model::audit::Head;
 
 /// A daemon whose record has some decisions, and a copy of the record as it was written.
@@ -83,8 +83,12 @@ async fn each_kind_of_tampering_is_found() {
 
     // Changed: the text, the time, the hash; and the text with its hash made anew, which shows in the record behind it.
     record.broken(&forge(3), 3, "changed").await;
-    record.broken("UPDATE resetd.audit_record SET at = at - interval '1 hour' WHERE sequence = 3", 3, "changed").await;
-    record.broken("UPDATE resetd.audit_record SET hash = repeat('0', 64) WHERE sequence = 3", 3, "changed").await;
+    record
+        .broken("UPDATE resetd.audit_record SET at = at - interval '1 hour' WHERE sequence = 3", 3, "changed")
+        .await;
+    record
+        .broken("UPDATE resetd.audit_record SET hash = repeat('0', 64) WHERE sequence = 3", 3, "changed")
+        .await;
     let rehashed = format!("{}; {REHASH} WHERE sequence = 3", forge(3));
     record.broken(&rehashed, 4, "changed").await;
     let rehashed = format!("{}; {REHASH} WHERE sequence = {last}", forge(last));

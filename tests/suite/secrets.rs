@@ -111,14 +111,18 @@ async fn no_secret_is_in_anything_that_is_written() {
         format!("token revoke {shown}"),
         format!("--target {shown} run --confirm-destructive-reset RESET"),
         format!("run --confirm-destructive-reset {shown}"),
+        format!("run --confirm-destructive-reset RESET --label token={shown}"),
+        format!("operations show {shown}"),
     ] {
         let out = daemon.ctl(&line).await;
         assert_ne!(out.code, 0, "{out}");
-        // The line that was typed names it, and so does the answer to a target's name: see below.
+        written.0.push(("the answer to a misplaced token".to_owned(), out.stdout + &out.stderr));
     }
 
     // Success, refusal, a broken revision, a denied token, a target that is gone.
-    for line in [RUN, "reset", "validate", "status --json", "token list --json", "audit list --json", "audit verify"] {
+    for line in
+        [RUN, "reset", "validate", "status --json", "token list --json", "audit list --json", "audit verify"]
+    {
         written.said(&daemon.ctl(line).await);
     }
     chains.revision("core/core_009.sql", "core_009", "core_001", "SELECT 1/0;");

@@ -105,10 +105,9 @@ async fn what_is_expired_wrong_or_no_token_proves_nobody() {
     let parts: Vec<&str> = token.split('_').collect();
     let foreign = model::token::Token::mint([1; model::token::NUMBERS]);
     refused(whoami(&mut api, foreign.text().expose()).await, "not known");
-    target.control_sql(
-        &format!("UPDATE resetd.token SET id = '{}' WHERE name = 'other'", foreign.id()),
-    )
-    .await;
+    target
+        .control_sql(&format!("UPDATE resetd.token SET id = '{}' WHERE name = 'other'", foreign.id()))
+        .await;
     refused(whoami(&mut api, foreign.text().expose()).await, "not known");
     refused(whoami(&mut api, &other).await, "not known");
     for wrong in [
