@@ -12,8 +12,8 @@ use model::{
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use wire::v1::{
-    operation_service_client::OperationServiceClient, system_service_client::SystemServiceClient,
-    target_service_client::TargetServiceClient,
+    admin_service_client::AdminServiceClient, operation_service_client::OperationServiceClient,
+    system_service_client::SystemServiceClient, target_service_client::TargetServiceClient,
 };
 
 use crate::address::{self, Address};
@@ -106,6 +106,11 @@ pub(crate) fn operations(channel: Channel) -> OperationServiceClient<Channel> {
 /// Targets over a channel.
 pub(crate) fn targets(channel: Channel) -> TargetServiceClient<Channel> {
     TargetServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
+}
+
+/// Administration over a channel.
+pub(crate) fn admin(channel: Channel) -> AdminServiceClient<Channel> {
+    AdminServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
 }
 
 /// The daemon itself over a channel.

@@ -12,6 +12,7 @@ use model::{
     fault::{Fault, Reason},
     operation::{Request, Verb, Wait, limits},
     profile::Scope,
+    token,
 };
 use uuid::Uuid;
 
@@ -86,7 +87,9 @@ impl Destination {
             Some(text) => text.parse()?,
             None => address::default_address(environment),
         };
-        Ok(Self { address, target: target.or(context.target).unwrap_or_default() })
+        let target = target.or(context.target).unwrap_or_default();
+        no_token("--target", &target)?;
+        Ok(Self { address, target })
     }
 }
 
@@ -228,6 +231,7 @@ fn expected_fingerprint(text: &str) -> Result<String, Fault> {
 fn labels(said: &[String]) -> Result<BTreeMap<String, String>, Fault> {
     let mut all = BTreeMap::new();
     for text in said {
+        no_token("--label", text)?;
         let (key, value) = text
             .split_once('=')
             .filter(|(key, _)| !key.is_empty())
@@ -243,6 +247,14 @@ fn labels(said: &[String]) -> Result<BTreeMap<String, String>, Fault> {
     match all.len() > limits::LABELS {
         true => Err(usage(format!("--label: at most {} labels", limits::LABELS))),
         false => Ok(all),
+    }
+}
+
+/// What is kept and shown holds no token.
+fn no_token(flag: &str, text: &str) -> Result<(), Fault> {
+    match token::redacted(text) == text {
+        true => Ok(()),
+        false => Err(usage(format!("{flag} holds a bearer token, which everybody would read"))),
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use model::permit::Grant;
 use toml::de::DeTable;
 
+mod audit;
 mod control;
 mod credentials;
 mod cross;
@@ -27,10 +28,12 @@ pub use control::Control;
 pub use listen::{Listen, default_socket};
 pub use problem::Problem;
 pub use target::{RESERVED_DATABASES, Target, TargetSource, URL_VARIABLE};
-pub use url::{DatabaseUrl, Secret};
+pub use url::DatabaseUrl;
 
 use problem::{At, Problems};
 use section::Section;
+
+use crate::audit_lines::AuditLines;
 
 const KEYS: &[&str] = &[
     "listen",
@@ -38,6 +41,7 @@ const KEYS: &[&str] = &[
     "insecure_loopback",
     "port_file",
     "shutdown_grace",
+    "audit",
     "control",
     "target",
     "profile",
@@ -92,6 +96,10 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Who may do what; empty means the built-in rules.
     pub roles: Vec<Grant>,
+    /// Where the audit record goes beside the control database.
+    pub audit: AuditLines,
+    /// The files that hold secrets or decide who may do what: nobody else should read or write them.
+    pub guarded_files: Vec<PathBuf>,
     /// Whether the daemon starts a cluster of its own.
     pub embedded: Option<Embedded>,
     /// The file it was read from.
@@ -181,6 +189,8 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         control,
         targets: targets.into_iter().map(|target| target.value).collect(),
         roles: role::parse_all(root, problems),
+        guarded_files: credentials::files(root, problems),
+        audit: audit::parse(root, problems),
         embedded,
         file: options.config.clone(),
         #[cfg(feature = "test-hooks")]

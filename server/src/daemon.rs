@@ -93,6 +93,7 @@ impl Daemon {
             migrations: config.migrations.clone(),
             policy: Policy { grants: config.roles.clone() },
             instance: Uuid::new_v4(),
+            audit: config.audit.clone(),
         })
         .await?;
         Ok((engine, listeners))
@@ -187,6 +188,14 @@ async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Ta
     }
     let control = Control::open(&control, &others).await?;
     Ok((targets, control))
+}
+
+/// The control database of a configuration, open, without a daemon.
+///
+/// # Errors
+/// It cannot be had.
+pub(crate) async fn control(config: &Config) -> Result<Control, Fault> {
+    databases(config, None).await.map(|(_, control)| control)
 }
 
 fn no_target() -> Fault {

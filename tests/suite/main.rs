@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod alembic;
+mod audit;
+mod audit_tamper;
 mod chains;
 mod cli;
 mod contact;
@@ -25,7 +27,9 @@ mod plan_world;
 mod pooler;
 mod reset;
 mod runbook;
+mod secrets;
 mod stream;
 mod takeover;
 mod tidy;
+mod token;
 mod validate;

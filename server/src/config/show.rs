@@ -11,7 +11,7 @@ use super::{Config, Target, TargetSource};
 
 /// Every value that is in force, every key of every profile in use included.
 pub(super) fn effective(config: &Config) -> String {
-    let mut parts = vec![top(config), control(config)];
+    let mut parts = vec![top(config), control(config), audit(config)];
     parts.extend(config.targets.iter().map(target));
     parts.extend(
         unique(&config.targets, |target| &target.profile.name).map(|target| profile(&target.profile)),
@@ -46,6 +46,14 @@ fn top(config: &Config) -> String {
 fn control(config: &Config) -> String {
     let text = "[control]\n".to_owned() + &line("database", quoted(&config.control.database));
     text + &config.control.url.iter().map(|url| format!("# at {url}\n")).collect::<String>()
+}
+
+fn audit(config: &Config) -> String {
+    let mut text = "[audit]\n".to_owned();
+    if let Some(file) = &config.audit.file {
+        text.push_str(&line("file", quoted(file.display())));
+    }
+    text + &line("stderr", config.audit.stderr)
 }
 
 fn target(target: &Target) -> String {

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
+    audit::Decision,
     chain::ChainSet,
     event::{Accepted, EventKind},
     fault::{Fault, Reason},
@@ -31,16 +32,40 @@ impl Engine {
     ///
     /// # Errors
     /// A refusal; then no operation exists.
-    pub(crate) async fn submit(self: &Arc<Self>, request: Request, permit: &Permit) -> Result<Uuid, Fault> {
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        request: Request,
+        permit: &Permit,
+        asked: Decision,
+    ) -> Result<Uuid, Fault> {
         // Apart from the call: a caller that goes away between the lock and the record leaves nothing half-done.
         let (engine, permit) = (Arc::clone(self), permit.clone());
-        let accepting = self.operations.spawn(async move { engine.accept(request, &permit).await });
+        let accepting = self.operations.spawn(async move { engine.accept(request, &permit, asked).await });
         accepting.await.map_err(|e| Fault::new(Reason::Internal, format!("accepting the operation: {e}")))?
     }
 
-    async fn accept(self: Arc<Self>, request: Request, permit: &Permit) -> Result<Uuid, Fault> {
+    /// What is refused before it is an operation is on record with its reason; what becomes one, before it does.
+    async fn accept(
+        self: Arc<Self>,
+        request: Request,
+        permit: &Permit,
+        asked: Decision,
+    ) -> Result<Uuid, Fault> {
+        match Arc::clone(&self).admit(request, permit, &asked).await {
+            Err(fault) => Err(self.refused(asked, fault).await),
+            admitted => admitted,
+        }
+    }
+
+    async fn admit(
+        self: Arc<Self>,
+        request: Request,
+        permit: &Permit,
+        asked: &Decision,
+    ) -> Result<Uuid, Fault> {
         let principal = permit.principal().to_string();
         if let Some(id) = self.joined(&request, &principal).await? {
+            self.record(Decision { operation: Some(id), ..asked.clone() }).await?;
             return Ok(id);
         }
         if self.closing.is_cancelled() {
@@ -57,6 +82,7 @@ impl Engine {
         self.check_enrolment(&request, &target).await?;
         let chains = self.chains(&request, &target).await?;
         let id = Uuid::now_v7();
+        self.record(Decision { operation: Some(id), ..asked.clone() }).await?;
         let owner = Owner { operation: id, instance: self.instance };
         let accepted = self.accepted(&request, &target, permit, &chains);
         let new = NewOperation {

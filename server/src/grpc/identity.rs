@@ -21,6 +21,24 @@ pub(super) fn of<T>(request: &Request<T>) -> Result<Principal, Fault> {
     }
 }
 
+/// The bearer token of a call, where it brings one over the socket.
+pub(super) fn bearer<T>(request: &Request<T>) -> Option<&str> {
+    request.extensions().get::<UdsConnectInfo>()?;
+    request.metadata().get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+/// From where a call comes, for the audit record.
+pub(super) fn peer<T>(request: &Request<T>) -> String {
+    if let Some(info) = request.extensions().get::<UdsConnectInfo>() {
+        return match info.peer_cred {
+            Some(credentials) => format!("unix socket, uid {}", credentials.uid()),
+            None => "unix socket".to_owned(),
+        };
+    }
+    let address = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+    address.map_or_else(|| "unknown".to_owned(), |a| a.to_string())
+}
+
 fn unix(info: &UdsConnectInfo) -> Result<Principal, Fault> {
     let credentials =
         info.peer_cred.ok_or_else(|| unauthenticated("the socket gives no peer credentials"))?;

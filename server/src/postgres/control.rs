@@ -25,14 +25,15 @@ use super::{
 const SCHEMA: &str = "resetd";
 
 /// The daemon's own chain, compiled in.
-const REVISIONS: [(&str, &[u8]); 3] = [
+const REVISIONS: [(&str, &[u8]); 4] = [
     ("control/control_001.sql", include_bytes!("../../../migrations/control/control_001.sql")),
     ("control/control_002.sql", include_bytes!("../../../migrations/control/control_002.sql")),
     ("control/control_003.sql", include_bytes!("../../../migrations/control/control_003.sql")),
+    ("control/control_004.sql", include_bytes!("../../../migrations/control/control_004.sql")),
 ];
 
 /// The control database, open.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Control {
     pub(crate) pool: PgPool,
     options: PgConnectOptions,
