@@ -7,6 +7,10 @@ use model::{duration::parse_duration, profile::Scope};
 
 use crate::exit;
 
+mod admin;
+
+pub use admin::{AuditVerb, TokenVerb};
+
 /// The remote client of resetd: resets, migrates and validates shared PostgreSQL databases through their daemon.
 #[derive(Debug, Parser)]
 #[command(name = "resetctl", version, after_long_help = exit::HELP, max_term_width = 110)]
@@ -84,6 +88,12 @@ pub enum Verb {
     /// Enroll a target: record its identity before its first destructive operation.
     #[command(subcommand)]
     Target(TargetVerb),
+    /// Make, list and revoke bearer tokens, as an admin.
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Read and verify the record of every decision, as an admin.
+    #[command(subcommand)]
+    Audit(AuditVerb),
     /// Say what a fault code means and what to do about it; without a code, list them all.
     #[command(after_long_help = "Examples:\n  resetctl explain TARGET_LOCKED\n  resetctl explain")]
     Explain {

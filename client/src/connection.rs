@@ -20,8 +20,8 @@ use tonic::{
     transport::{self, Endpoint},
 };
 use wire::v1::{
-    operation_service_client::OperationServiceClient, system_service_client::SystemServiceClient,
-    target_service_client::TargetServiceClient,
+    admin_service_client::AdminServiceClient, operation_service_client::OperationServiceClient,
+    system_service_client::SystemServiceClient, target_service_client::TargetServiceClient,
 };
 
 use crate::{
@@ -203,6 +203,11 @@ pub(crate) fn operations(channel: Channel) -> OperationServiceClient<Channel> {
 /// Targets over a channel.
 pub(crate) fn targets(channel: Channel) -> TargetServiceClient<Channel> {
     TargetServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
+}
+
+/// Administration over a channel.
+pub(crate) fn admin(channel: Channel) -> AdminServiceClient<Channel> {
+    AdminServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
 }
 
 /// The daemon itself over a channel.

@@ -12,6 +12,7 @@ use model::{
     fault::{Fault, Reason},
     operation::{Request, Verb, Wait, limits},
     profile::Scope,
+    token,
 };
 use uuid::Uuid;
 
@@ -94,7 +95,9 @@ impl Destination {
                 Address { place: address::default_place(environment), credentials }
             }
         };
-        Ok(Self { address, target: target.or(context.target).unwrap_or_default() })
+        let target = target.or(context.target).unwrap_or_default();
+        no_token("--target", &target)?;
+        Ok(Self { address, target })
     }
 }
 
@@ -253,6 +256,7 @@ fn expected_fingerprint(text: &str) -> Result<String, Fault> {
 fn labels(said: &[String]) -> Result<BTreeMap<String, String>, Fault> {
     let mut all = BTreeMap::new();
     for text in said {
+        no_token("--label", text)?;
         let (key, value) = text
             .split_once('=')
             .filter(|(key, _)| !key.is_empty())
@@ -268,6 +272,14 @@ fn labels(said: &[String]) -> Result<BTreeMap<String, String>, Fault> {
     match all.len() > limits::LABELS {
         true => Err(usage(format!("--label: at most {} labels", limits::LABELS))),
         false => Ok(all),
+    }
+}
+
+/// What is kept and shown holds no token.
+fn no_token(flag: &str, text: &str) -> Result<(), Fault> {
+    match token::redacted(text) == text {
+        true => Ok(()),
+        false => Err(usage(format!("{flag} holds a bearer token, which everybody would read"))),
     }
 }
 

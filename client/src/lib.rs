@@ -27,6 +27,7 @@ mod render;
 mod report_file;
 #[cfg(test)]
 mod scripted;
+mod secret_file;
 mod sequence;
 mod signals;
 mod status;

@@ -2,9 +2,11 @@
 //!
 //! It must not know how a fault is sent or shown.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+use crate::token;
 
 /// The gRPC status codes that resetd answers with; the numbers are those of the gRPC specification.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -246,12 +248,13 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault with a message and nothing else.
+    /// A fault with a message and nothing else. What a caller sent may stand in a fault's texts; a token that was put in
+    /// the wrong place does not.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
-            message: message.into(),
+            message: without_tokens(message.into()),
             hint: None,
             metadata: BTreeMap::new(),
             sql: SqlSite::default(),
@@ -261,14 +264,14 @@ impl Fault {
     /// Adds what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(without_tokens(hint.into()));
         self
     }
 
     /// Adds a dynamic part of the message.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl ToString) -> Self {
-        self.metadata.insert(key.to_owned(), value.to_string());
+        self.metadata.insert(key.to_owned(), without_tokens(value.to_string()));
         self
     }
 
@@ -277,6 +280,13 @@ impl Fault {
     pub fn at(mut self, sql: SqlSite) -> Self {
         self.sql = sql;
         self
+    }
+}
+
+fn without_tokens(text: String) -> String {
+    match token::redacted(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(redacted) => redacted,
     }
 }
 
@@ -291,6 +301,17 @@ impl std::error::Error for Fault {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_in_the_wrong_place_is_not_told() {
+        let token = token::Token::mint([7; token::NUMBERS]).text();
+        let text = token.expose();
+        let fault = Fault::new(Reason::TargetNotFound, format!("no target `{text}`"))
+            .hint(format!("not {text}"))
+            .with("target", text);
+        assert!(!format!("{fault:?}").contains(&text[16..60]), "{fault:?}");
+        assert!(fault.message.contains("[redacted]"), "{fault:?}");
+    }
 
     #[test]
     fn names_are_unique_upper_snake_and_parse_back() {
