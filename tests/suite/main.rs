@@ -32,6 +32,7 @@ mod security;
 mod security_enrol;
 mod security_limits;
 mod security_listen;
+mod security_readme;
 mod security_table;
 mod stream;
 mod takeover;
