@@ -62,6 +62,8 @@
 //! ```text
 //! let gate = Gate::before(&target, "REVISION_APPLIED").await;             // the daemon runs already
 //! gate.reached().await; …; gate.open().await;
+//! let hold = Hold::new(); let daemon = hold.setup(Setup::of(&target)).spawn().await;      // at a point of its own code
+//! hold.at("prepared"); …; let operation = hold.reached().await; …; hold.open("prepared");
 //! ```
 //!
 //! # Waiting
@@ -72,6 +74,7 @@ mod client;
 pub mod crash;
 mod daemon;
 mod gate;
+mod hold;
 mod migrations;
 mod postgres;
 mod process;
@@ -84,9 +87,10 @@ pub use api::{Api, Event, EventStream, collect, request};
 pub use client::{Output, Running};
 pub use daemon::{Daemon, Setup};
 pub use gate::Gate;
+pub use hold::Hold;
 pub use migrations::Migrations;
 pub use nix::sys::signal::Signal;
-pub use postgres::Postgres;
+pub use postgres::{Newer, Postgres};
 pub use process::binary;
 pub use snapshot::{Relation, State};
 pub use sql::Session;

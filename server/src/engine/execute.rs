@@ -241,6 +241,7 @@ impl Run {
     async fn prepare(&self, work: &mut Work, lock: &LockSession, summary: &str) -> Result<String, Fault> {
         self.live.interrupt.check()?;
         let transaction = work.assigned().to_owned();
+        let _rest = self.backends.rest();
         let mut connection = lock.connection().await;
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
         journal::prepare_commit(&mut connection, self.owner, &transaction, &make).await?;
@@ -252,9 +253,7 @@ impl Run {
         loop {
             match operations::transaction_status(&self.engine.control.pool, transaction).await {
                 Ok(Some(status)) if status == "committed" => return Ok(Done::Committed),
-                Ok(Some(status)) if status == "aborted" => {
-                    return Err(Fault { reason: Reason::CommitFailed, ..failed.clone() });
-                }
+                Ok(Some(status)) if status == "aborted" => return Err(refused_or_lost(failed)),
                 Ok(Some(_)) => operations::end_backend(&self.engine.control.pool, pid).await,
                 Ok(None) => {
                     return Err(Fault::new(
@@ -281,5 +280,13 @@ impl Run {
             total,
             current: current.to_owned(),
         }));
+    }
+}
+
+/// A commit that did not happen: PostgreSQL refused it, or its connection was lost before.
+fn refused_or_lost(failed: &Fault) -> Fault {
+    match failed.reason {
+        Reason::TargetUnreachable => failed.clone(),
+        _ => Fault { reason: Reason::CommitFailed, ..failed.clone() },
     }
 }

@@ -133,8 +133,8 @@ impl Engine {
         if tokio::time::timeout(grace, self.operations.wait()).await.is_err() {
             tracing::warn!("operations still run after {} s; they are cancelled", grace.as_secs());
             self.live.interrupt_all(
-                &Fault::new(Reason::Cancelled, "the daemon was shut down; everything was rolled back")
-                    .hint("run it again when the daemon is back"),
+                &Fault::new(Reason::Cancelled, "the operation was cancelled: the daemon was shut down")
+                    .hint("nothing was changed; run it again when the daemon is back"),
             );
             // What does not end now is left to whoever recovers it.
             if tokio::time::timeout(LAST_WAIT, self.operations.wait()).await.is_err() {

@@ -91,6 +91,7 @@ impl Engine {
         let asked = operations::request_cancel(&self.control.pool, id, event).await?;
         let operation = self.operation(id).await?;
         let cancelled = operation.end.as_ref().is_some_and(|e| e.reason == Some(Reason::Cancelled));
+        // Cancelled without anybody's asking: its daemon was shut down.
         if asked.is_some() || cancelled {
             return Ok(operation);
         }

@@ -33,6 +33,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// How long work may take to end by itself after an interrupt, and after its backends were ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long after an interrupt whatever still goes on is given up, and how long an end may take to be written: whoever takes
+/// longer waits for a connection that says nothing.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// The SQLSTATE of a statement that was cancelled.
+const CANCELLED: &str = "57014";
+
 /// How long the lock's connection may take to write the end.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -46,7 +53,7 @@ pub(super) struct Run {
     pub(super) live: LiveOperation,
     pub(super) lock_request: LockRequest,
     /// The backends that work for the operation.
-    pub(super) backends: Backends,
+    pub(super) backends: Arc<Backends>,
 }
 
 /// What the work in the target came to.
@@ -76,7 +83,7 @@ impl Run {
         // What is not known is not written: the next daemon asks again.
         let lock = if undecided { lock } else { self.write_end(lock, result).await };
         drop(leaves);
-        // What was built aside and could not be dropped on the lock's connection is dropped now.
+        // What has had its time, and what was built aside and could not be dropped on the lock's connection, is dropped now.
         self.engine.janitor.notify_one();
         if let Some(lock) = lock {
             lock.release().await;
@@ -96,9 +103,31 @@ impl Run {
             .request
             .timeout
             .map(|limit| AbortOnDropHandle::new(tokio::spawn(deadline(limit, self.live.interrupt.clone()))));
-        let result = self.execute(lock).await;
+        let result = tokio::select! {
+            biased;
+            result = self.execute(lock) => result,
+            given_up = self.given_up() => Err(given_up),
+        };
         drop(deadline);
-        result
+        match result {
+            // A statement that an interrupt cancelled on the server side, wherever it was.
+            Err(fault) if fault.sql.sqlstate.as_deref() == Some(CANCELLED) => {
+                Err(self.live.interrupt.check().err().unwrap_or(fault))
+            }
+            // A connection that broke is told by the lock's where that one broke as well.
+            Err(fault) if matches!(fault.reason, Reason::ControlUnavailable | Reason::TargetUnreachable) => {
+                Err(lock.lost().await.unwrap_or(fault))
+            }
+            result => result,
+        }
+    }
+
+    /// What became of work that does not end is for whoever recovers the operation to learn.
+    async fn given_up(&self) -> Fault {
+        let why = self.live.interrupt.raised().await;
+        tokio::time::sleep(GIVE_UP).await;
+        tracing::warn!(operation = %self.owner.operation, %why, "its work does not end; it is left to recovery");
+        Fault { reason: Reason::OutcomeUnknown, ..why }
     }
 
     async fn wait_for_lock(&self) -> Result<LockSession, Fault> {
@@ -139,14 +168,24 @@ impl Run {
 
     async fn append_by_pool(&self, kind: EventKind) -> Result<(), Fault> {
         let mut connection = self.engine.control.connection().await?;
-        journal::append(&mut connection, self.owner, kind).await.map(|_| ())
+        let event = journal::append(&mut connection, self.owner, kind).await?;
+        self.live.stored(event.sequence);
+        Ok(())
     }
 
     /// Stores a milestone, on the connection that holds the lock: who lost it writes nothing.
     pub(super) async fn emit(&self, lock: &LockSession, kind: EventKind) -> Result<(), Fault> {
         self.live.interrupt.check()?;
+        self.tell_done(lock, kind).await
+    }
+
+    /// The same for what is done and stays, interrupted or not.
+    pub(super) async fn tell_done(&self, lock: &LockSession, kind: EventKind) -> Result<(), Fault> {
+        let _rest = self.backends.rest();
         let mut connection = lock.connection().await;
-        journal::append(&mut connection, self.owner, kind).await.map(|_| ())
+        let event = journal::append(&mut connection, self.owner, kind).await?;
+        self.live.stored(event.sequence);
+        Ok(())
     }
 
     pub(super) fn work_context(&self) -> WorkContext {
@@ -165,8 +204,7 @@ impl Run {
         let given_up = async {
             let why = self.live.interrupt.raised().await;
             tokio::time::sleep(PATIENCE).await;
-            let backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            for pid in backends {
+            for pid in self.backends.pids() {
                 operations::end_backend(&self.engine.control.pool, pid).await;
             }
             tokio::time::sleep(PATIENCE).await;
@@ -194,11 +232,8 @@ impl Run {
         }
         let mut pause = PAUSES.0;
         loop {
-            let written = match self.engine.control.connection().await {
-                Ok(mut connection) => self.write_end_on(&mut connection, &result).await,
-                Err(fault) => Err(fault),
-            };
-            match written {
+            let written = tokio::time::timeout(GIVE_UP, self.write_end_elsewhere(&result)).await;
+            match written.unwrap_or_else(|_| Err(Fault::new(Reason::ControlUnavailable, "no answer"))) {
                 Ok(()) => return None,
                 Err(fault) if fault.reason == Reason::LockLost => {
                     tracing::warn!(operation = %self.owner.operation, "another daemon wrote the end of this operation");
@@ -214,6 +249,11 @@ impl Run {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
+    }
+
+    async fn write_end_elsewhere(&self, result: &Result<Done, Fault>) -> Result<(), Fault> {
+        let mut connection = self.engine.control.connection().await?;
+        self.write_end_on(&mut connection, result).await
     }
 
     async fn write_end_on(
@@ -250,12 +290,11 @@ async fn deadline(limit: Duration, interrupt: Interrupt) {
 async fn heed_cancels(engine: Arc<Engine>, live: LiveOperation) {
     let mut news = engine.wakeups.subscribe(live.id);
     loop {
-        match operations::cancel_requested(&engine.control.pool, live.id).await {
+        let asked = operations::cancel_requested(&engine.control.pool, live.id);
+        let Ok(asked) = tokio::time::timeout(WRITE_LIMIT, asked).await else { continue };
+        match asked {
             Ok(true) => {
-                live.interrupt.raise(
-                    Fault::new(Reason::Cancelled, "the operation was cancelled; everything was rolled back")
-                        .hint("run it again when you want it"),
-                );
+                live.interrupt.raise(ending::cancelled());
                 return;
             }
             Ok(false) => {}

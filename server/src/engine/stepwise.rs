@@ -1,6 +1,8 @@
 //! Revision by revision, each in a transaction of its own: in a database that is built aside, where nothing can be lost,
 //! and in a target where the caller allows it because one transaction cannot hold what is pending.
 
+use std::time::Duration;
+
 use model::{
     chain::Chain,
     event::{ChainCompleted, EventKind, RevisionApplied},
@@ -8,13 +10,13 @@ use model::{
     plan::{PlannedChain, count},
     revision::Revision,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::run::{Done, Run};
 use crate::{
     config::DatabaseUrl,
     postgres::{
-        barrier, extensions,
+        barrier, extensions, hold,
         lock::LockSession,
         replay::{self, Place},
         reset,
@@ -44,7 +46,7 @@ impl Run {
             self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
             let took = match refuses_transaction(chain, revision) {
                 true => {
-                    let _turn = alone.lock().await;
+                    let _turn = self.turn(alone).await;
                     replay::apply_bare(&mut work, lock, &place, before, revision).await?
                 }
                 false => {
@@ -53,12 +55,18 @@ impl Run {
                     took
                 }
             };
-            self.emit(lock, revision_applied(planned, revision, took)).await?;
+            self.tell_done(lock, revision_applied(planned, revision, took)).await?;
             before = Some(&revision.id);
         }
         work.commit().await?;
-        self.emit(lock, chain_completed(planned)).await?;
+        self.tell_done(lock, chain_completed(planned)).await?;
         Ok(pending.len())
+    }
+
+    /// Waits for its turn, which may take as long as another schema's index.
+    async fn turn<'a>(&self, alone: &'a Mutex<()>) -> MutexGuard<'a, ()> {
+        let _rest = self.backends.rest();
+        alone.lock().await
     }
 
     /// The chain that a plan names.
@@ -76,6 +84,7 @@ impl Run {
         let (observed, plan) = match prepared {
             Ok(prepared) => {
                 work.commit().await?;
+                hold::point(self.owner.operation, "begun").await;
                 prepared
             }
             Err(fault) => {
@@ -119,11 +128,7 @@ fn refuses_transaction(chain: &Chain, revision: &Revision) -> bool {
 }
 
 /// One revision, applied in one schema.
-pub(super) fn revision_applied(
-    planned: &PlannedChain,
-    revision: &Revision,
-    took: std::time::Duration,
-) -> EventKind {
+pub(super) fn revision_applied(planned: &PlannedChain, revision: &Revision, took: Duration) -> EventKind {
     EventKind::RevisionApplied(RevisionApplied {
         schema: planned.schema.clone(),
         chain: planned.chain.clone(),

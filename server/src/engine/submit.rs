@@ -12,7 +12,7 @@ use model::{
     lock::{Holder, application_name},
     operation::{Request, Verb, Wait},
     permit::Permit,
-    profile::WindowRule,
+    profile::{Scope, WindowRule},
 };
 use uuid::Uuid;
 
@@ -230,7 +230,8 @@ impl Engine {
             verb: request.verb,
             target: target.name.clone(),
             database: target.database().to_owned(),
-            scope: request.scope,
+            // A whole database comes back, whatever was said.
+            scope: request.scope.or((request.verb == Verb::Undo).then_some(Scope::Database)),
             dry_run: request.dry_run,
             principal: permit.principal().to_string(),
             proof: permit.principal().kind.proof().to_owned(),

@@ -11,7 +11,7 @@ use model::{
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{error::control_fault, hold, time};
+use super::{error::control_fault, hold, kept, time};
 
 /// The channel on which new events are announced; the payload is the operation's id.
 pub(crate) const CHANNEL: &str = "resetd_event";
@@ -258,6 +258,7 @@ async fn prepared(connection: &mut PgConnection, operation: Uuid) -> Result<Endi
 }
 
 async fn write_end(connection: &mut PgConnection, owner: Owner, ending: Ending) -> Result<(), Fault> {
+    kept::give_back(connection, owner.operation).await?;
     let Ending { finished, report } = ending;
     let reason = finished.error.as_ref().map(|e| e.reason.name());
     let (outcome, summary, sha256) =

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     connect,
     control::Control,
-    error::{control_fault, message},
+    error::{control_fault, is_disconnect, message},
     interrupt::Interrupt,
     time,
 };
@@ -194,6 +194,7 @@ impl LockSession {
                 granted = &mut waiting => {
                     return match granted {
                         Ok(Ok(())) => Ok(()),
+                        Ok(Err(error)) if is_disconnect(&error) => Err(lost(&message(&error))),
                         Ok(Err(error)) => Err(control_fault(error)),
                         Err(_) => Err(Fault::new(Reason::Internal, "the waiter for the lock ended by itself")),
                     };
@@ -250,12 +251,12 @@ impl LockSession {
         self.heartbeat = Some(tokio::spawn(async move {
             let mut beat = tokio::time::interval(HEARTBEAT);
             let mut looked = tokio::time::Instant::now();
-            let lost = loop {
+            let why = loop {
                 beat.tick().await;
                 if let Ok(mut connection) = connection.try_lock() {
                     match answers(&mut connection).await {
                         None => continue,
-                        Some(lost) => break lost,
+                        Some(why) => break why,
                     }
                 }
                 // It is at work, and may be for long: others see whether it still holds what it must.
@@ -267,11 +268,14 @@ impl LockSession {
                     }
                 }
             };
-            interrupt.raise(
-                Fault::new(Reason::LockLost, format!("the connection that holds the lock was lost: {lost}"))
-                    .hint("everything was rolled back; run it again"),
-            );
+            interrupt.raise(lost(&why));
         }));
+    }
+
+    /// That the lock is lost, and why; `None`: its connection answers.
+    pub(crate) async fn lost(&self) -> Option<Fault> {
+        let mut connection = self.connection.lock().await;
+        answers(&mut connection).await.map(|why| lost(&why))
     }
 
     /// The connection, for what must only happen while the lock is held.
@@ -289,7 +293,9 @@ impl LockSession {
         let shared = Arc::clone(&self.connection);
         drop(self);
         let Ok(connection) = Arc::try_unwrap(shared) else { return };
-        if let Err(error) = connection.into_inner().close().await {
+        // One that is silent is closed by being dropped.
+        let closed = tokio::time::timeout(ANSWER_LIMIT, connection.into_inner().close());
+        if let Ok(Err(error)) = closed.await {
             tracing::debug!(error = %message(&error), "closing the lock session");
         }
     }
@@ -301,6 +307,12 @@ impl Drop for LockSession {
             heartbeat.abort();
         }
     }
+}
+
+/// The lock is gone with its connection, also where PostgreSQL as a whole was away: without it nothing may go on.
+fn lost(why: &str) -> Fault {
+    Fault::new(Reason::LockLost, format!("the connection that holds the lock was lost: {why}"))
+        .hint("nothing was changed; see that PostgreSQL is there, then run it again")
 }
 
 /// Why a connection is lost; `None`: it answers.

@@ -270,7 +270,8 @@ pub(crate) async fn report(pool: &PgPool, id: Uuid) -> Result<Option<String>, Fa
     Ok(report.flatten())
 }
 
-/// Asks for a cancel: `Some(true)` the first time, `Some(false)` when it was asked before, `None` when it is too late.
+/// Asks for a cancel: `Some(true)` the first time, `Some(false)` when it was accepted before, whatever came of it since,
+/// `None` when it is too late.
 ///
 /// # Errors
 /// The control database does not answer.
@@ -289,7 +290,7 @@ async fn request_cancel_within(
 ) -> Result<Option<bool>, Fault> {
     let row: Option<(Uuid, bool)> = sqlx::query_as(
         "SELECT instance, cancel_requested_at IS NULL FROM resetd.operation
-          WHERE id = $1 AND state IN ('waiting', 'running') FOR UPDATE",
+          WHERE id = $1 AND (state IN ('waiting', 'running') OR cancel_requested_at IS NOT NULL) FOR UPDATE",
     )
     .bind(id)
     .fetch_optional(&mut *connection)

@@ -51,7 +51,7 @@ pub(crate) struct WorkContext {
     /// Where blockers are told.
     pub(crate) tell: Tell,
     /// The backends that work for the operation: ended when they do not end by themselves.
-    pub(crate) backends: Backends,
+    pub(crate) backends: Arc<Backends>,
 }
 
 /// One transaction in the target.
