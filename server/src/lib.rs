@@ -13,6 +13,7 @@ mod engine;
 mod grpc;
 pub mod host;
 mod ledger;
+mod notify;
 mod postgres;
 
 #[cfg(feature = "test-hooks")]

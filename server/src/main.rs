@@ -96,15 +96,19 @@ impl Token {
     }
 }
 
+/// Enough for every connection that may be open, to clients and to PostgreSQL.
+const DESCRIPTORS: u64 = 8_192;
+
 #[derive(Args, Debug)]
 struct Serve {
     /// The configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to listen: unix:PATH or HOST:PORT (port 0: any free one). Repeatable; replaces the configuration's.
+    /// Where to listen: unix:PATH or HOST:PORT (port 0: any free one). Repeatable; replaces the configuration's. TCP speaks TLS
+    /// with the certificate of [tls] in the configuration.
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
-    /// Allow plaintext TCP on loopback addresses.
+    /// Listen in plaintext on loopback addresses: everybody on this machine can call the daemon there.
     #[arg(long)]
     insecure_loopback: bool,
     /// Write the bound addresses to this file, one a line, once the daemon answers.
@@ -156,14 +160,22 @@ async fn main() -> ExitCode {
     }
 }
 
+/// As many descriptors as may be had: connections are counted by the daemon itself, and need one each.
+fn raise_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS.max(soft)), hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 async fn serve(options: ServeOptions) -> ExitCode {
+    raise_descriptors();
     let config = match Config::load(&options, &process_env) {
         Ok(config) => config,
         Err(problems) => return refused(&problems),
     };
-    for listen in config.listen.iter().filter(|l| matches!(l, resetd::config::Listen::Tcp(_))) {
-        tracing::warn!(%listen, "plaintext without identity: everybody on this machine can call the daemon here");
-    }
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

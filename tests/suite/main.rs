@@ -28,6 +28,7 @@ mod pooler;
 mod reset;
 mod runbook;
 mod secrets;
+mod security;
 mod stream;
 mod takeover;
 mod tidy;

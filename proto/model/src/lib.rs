@@ -21,6 +21,7 @@ pub mod report;
 pub mod revision;
 pub mod secret;
 pub mod sql;
+pub mod stakes;
 #[cfg(test)]
 mod testing;
 pub mod token;

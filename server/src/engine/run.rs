@@ -11,6 +11,7 @@ use model::{
     event::EventKind,
     fault::{Fault, Reason},
     operation::Request,
+    permit::Role,
 };
 
 use tokio_util::task::AbortOnDropHandle;
@@ -52,6 +53,8 @@ pub(super) struct Run {
     pub(super) chains: ChainSet,
     pub(super) live: LiveOperation,
     pub(super) lock_request: LockRequest,
+    /// The role that let the operation through.
+    pub(super) role: Option<Role>,
     /// The backends that work for the operation.
     pub(super) backends: Arc<Backends>,
 }

@@ -120,8 +120,9 @@ impl Engine {
         };
         let live = self.live.enter(id);
         let backends = Arc::default();
-        let run =
-            Run { engine: Arc::clone(&self), owner, request, target, chains, live, lock_request, backends };
+        let role = permit.role();
+        let engine = Arc::clone(&self);
+        let run = Run { engine, owner, request, target, chains, live, lock_request, role, backends };
         self.operations.spawn(run.live(lock));
         Ok(id)
     }

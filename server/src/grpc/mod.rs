@@ -1,14 +1,21 @@
-//! The door: gRPC calls come in, are told who asks, are authorized, and become calls of the engine.
+//! The door: connections come in, are told who calls, pass the gate, are authorized, and become calls of the engine.
 //!
 //! Nothing is decided here but who may pass; wire types do not go further in.
 
+mod accept;
 mod admin;
+mod body;
+mod certificate;
+mod connection;
+mod gate;
 mod identity;
+mod limits;
 mod listen;
 mod operations;
 mod serve;
 mod system;
 mod targets;
+mod tls;
 mod windows;
 
 use std::sync::Arc;
@@ -21,9 +28,11 @@ use model::{
 use tonic::{Request, Status};
 
 use crate::engine::Engine;
+use identity::Caller;
 
-pub(crate) use listen::{Bound, bind};
+pub(crate) use listen::{Bound, bind_all};
 pub(crate) use serve::serve;
+pub(crate) use tls::{Certificates, keep_fresh};
 
 /// What every service holds.
 #[derive(Clone)]
@@ -46,7 +55,7 @@ impl Door {
         Self { engine }
     }
 
-    /// Proves who asks and decides whether they may. Every method passes here first, and every decision is on record
+    /// Decides whether the caller that the gate proved may do this. Every method passes here first, and every decision is on record
     /// before anything else happens.
     async fn authorize<T: Sync>(
         &self,
@@ -69,17 +78,8 @@ impl Door {
         about: About<'_>,
         lesser: Option<Role>,
     ) -> Result<(Permit, Decision), Status> {
-        let method = format!("resetd.v1.{method}");
-        let peer = identity::peer(request);
-        let asked = Decision { peer, method, ..Decision::default() };
-        let proved = match identity::bearer(request) {
-            Some(token) => self.engine.principal_of_token(token).await,
-            None => identity::of(request),
-        };
-        let principal = match proved {
-            Ok(principal) => principal,
-            Err(fault) => return self.deny(asked, fault).await,
-        };
+        let Caller { principal, peer } = identity::caller(request)?;
+        let asked = Decision { peer, method: format!("resetd.v1.{method}"), ..Decision::default() };
         let subjects = self.engine.subjects();
         let subject = match about {
             About::Nothing => None,

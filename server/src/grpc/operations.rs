@@ -5,7 +5,8 @@ use std::pin::Pin;
 use model::{
     audit::Decision,
     fault::{Fault, Reason},
-    permit::Role,
+    permit::{Permit, Role},
+    stakes,
 };
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
@@ -48,14 +49,14 @@ impl Operations {
         let call = Request::from_parts(metadata, extensions, ());
         let lesser = request.reads_only().then_some(Role::Operator);
         let (permit, asked) = self.0.decide(method, &call, About::Target(&request.target), lesser).await?;
-        if !request.client_chains.is_empty() && !request.reads_only() {
-            // Who sends revisions says what is executed, as a reset does at least.
-            self.0.decide("OperationService/Run", &call, About::Target(&request.target), None).await?;
-        }
-        request.target = match self.0.engine.target(&request.target) {
-            Ok(target) => target.name.clone(),
+        let target = match self.0.engine.target(&request.target) {
+            Ok(target) => target,
             Err(fault) => return self.0.deny(asked, fault).await,
         };
+        if let Err(fault) = stakes::check(&request, &target.profile, permit.role()) {
+            return self.0.deny(asked, fault).await;
+        }
+        request.target.clone_from(&target.name);
         let id = self.0.engine.submit(request, &permit, asked).await.map_err(status)?;
         Ok(self.follow(id, 1, wrap))
     }
@@ -81,7 +82,7 @@ impl Operations {
         method: &str,
         call: &Request<T>,
         id: &str,
-    ) -> Result<(model::permit::Permit, Uuid), Status> {
+    ) -> Result<(Permit, Uuid), Status> {
         let known = match wire::parse_operation_id(id) {
             Ok(id) => self.0.engine.operation(id).await,
             Err(error) => Err(Fault::from(error)),
