@@ -211,13 +211,19 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         control,
         targets: targets.into_iter().map(|target| target.value).collect(),
         roles: role::parse_all(root, problems),
-        guarded_files: credentials::files(root, problems),
+        guarded_files: guarded_files(root, tls.as_ref(), problems),
         audit: audit::parse(root, problems),
         embedded,
         file: options.config.clone(),
         #[cfg(feature = "test-hooks")]
         test_hold: env(TEST_HOLD).map(PathBuf::from),
     }
+}
+
+fn guarded_files(root: &Section<'_>, tls: Option<&Tls>, problems: &mut Problems) -> Vec<PathBuf> {
+    let mut files = credentials::files(root, problems);
+    files.extend(tls.map(|tls| tls.key_file.clone()));
+    files
 }
 
 fn listeners(
