@@ -85,7 +85,7 @@ fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
-fn private_key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, Fault> {
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
     PrivateKeyDer::from_pem_slice(&read(path)?)
         .map_err(|error| unusable(path, "private key", &error.to_string()))
 }
