@@ -196,6 +196,8 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
     let embedded = options.embedded.clone().map(|dir| Embedded { dir });
     let (control, place) = control::parse(root, first, env, embedded.is_some(), problems);
     cross::check(&targets, &control, place, problems);
+    let mut guarded_files = credentials::files(root, problems);
+    guarded_files.extend(tls.iter().map(|tls| tls.key_file.clone()));
     Config {
         listen: listeners(root, options, tcp_rule, env, problems),
         tcp_rule,
@@ -211,7 +213,7 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         control,
         targets: targets.into_iter().map(|target| target.value).collect(),
         roles: role::parse_all(root, problems),
-        guarded_files: credentials::files(root, problems),
+        guarded_files,
         audit: audit::parse(root, problems),
         embedded,
         file: options.config.clone(),
