@@ -12,7 +12,7 @@ fn at_the_top_level() {
         (
             "colour = 1",
             "unknown key \"colour\" in the top level; known keys: listen, migrations, insecure_loopback, port_file, \
-             shutdown_grace, control, target, profile, role, matrix",
+             shutdown_grace, audit, control, target, profile, role, matrix",
         ),
         ("listen = \"unix:x\"", "key \"listen\" in the top level must be a list of strings, not a string"),
         ("listen = []", "key \"listen\" in the top level is an empty list"),
