@@ -4,18 +4,20 @@ use model::fault::{Fault, exit};
 use uuid::Uuid;
 
 use crate::{
-    args::{Args, OperationsVerb, ReportVerb, TargetVerb, Verb},
+    args::{Args, AuditVerb, OperationsVerb, ReportVerb, TargetVerb, TokenVerb, Verb},
     intent::{Destination, Operate},
     render::Screen,
     view,
 };
 
+mod audit;
 mod explain;
 mod operate;
 mod operations;
 mod report;
 mod settle;
 mod targets;
+mod tokens;
 
 /// Does what was asked.
 pub(crate) async fn dispatch(args: Args, mut screen: Screen) -> u8 {
@@ -68,6 +70,8 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
         Verb::Target(TargetVerb::Enroll { name, confirm_database }) => {
             targets::enroll(screen, &to, name, confirm_database.as_deref()).await
         }
+        Verb::Token(verb) => tokens::run(screen, &to, verb).await,
+        Verb::Audit(verb) => audit::run(screen, &to, verb).await,
         Verb::Explain { .. } | Verb::Completions { .. } => Ok(exit::OK),
     }
 }
@@ -100,6 +104,11 @@ fn title(verb: &Verb) -> &'static str {
         Verb::Status(_) => "status",
         Verb::Targets(_) => "targets",
         Verb::Target(TargetVerb::Enroll { .. }) => "target enroll",
+        Verb::Token(TokenVerb::Create { .. }) => "token create",
+        Verb::Token(TokenVerb::List(_)) => "token list",
+        Verb::Token(TokenVerb::Revoke { .. }) => "token revoke",
+        Verb::Audit(AuditVerb::List { .. }) => "audit list",
+        Verb::Audit(AuditVerb::Verify { .. }) => "audit verify",
         Verb::Explain { .. } => "explain",
         Verb::Completions { .. } => "completions",
     }

@@ -11,13 +11,13 @@ use std::{
 use model::fault::{Fault, Reason};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 use uuid::Uuid;
 use wire::{Received, v1};
 
 use crate::{
     backoff::Backoff,
-    connection::{self, Connection},
+    connection::{self, Channel, Connection},
     sequence::{Sequence, Verdict},
     status::{Trouble, normalise},
 };

@@ -23,6 +23,7 @@ use crate::{
     io::{Io, Keyboard},
 };
 
+pub(crate) mod admin;
 pub(crate) mod event;
 pub(crate) mod json;
 pub(crate) mod listing;

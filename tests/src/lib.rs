@@ -40,6 +40,15 @@
 //! ```
 //! Two daemons on one target share its control database: build both from the same target.
 //!
+//! # TLS
+//! ```text
+//! let authority = Authority::new();                       // a CA; files in authority.folder(), its certificate authority.ca()
+//! let alice = authority.client("alice", &Says::dns("alice.example"));     // alice.cert, alice.key
+//! let daemon = Setup::of(&target).tls(&authority).start().await;          // daemon.address is https://127.0.0.1:PORT
+//! daemon.ctl_tls(&authority, Some(&alice), "targets").await       // resetctl with --ca, --cert, --key
+//! authority.channel(&daemon.address, Some(&alice)).await  // a raw channel, or why there is none
+//! ```
+//!
 //! # Chains
 //! `Migrations::shipped()` is a copy of `migrations/` in a folder of its own: `.write("core/core_002.sql", text)`,
 //! `.revision("core/core_002.sql", "core_002", "core_001", "CREATE TABLE …")`, `.remove(…)`, `.read(…)`, `.path()`.
@@ -76,6 +85,7 @@ mod daemon;
 mod gate;
 mod hold;
 mod migrations;
+mod papers;
 mod postgres;
 mod process;
 mod snapshot;
@@ -90,7 +100,8 @@ pub use gate::Gate;
 pub use hold::Hold;
 pub use migrations::Migrations;
 pub use nix::sys::signal::Signal;
-pub use postgres::Postgres;
+pub use papers::{Authority, Paper, Says, over, secured};
+pub use postgres::{Newer, Postgres};
 pub use process::binary;
 pub use snapshot::{Relation, State};
 pub use sql::Session;

@@ -2,6 +2,7 @@
 //!
 //! Pure: no clock, no environment, no network, no database. Everything comes in as a value and goes out as a value.
 
+pub mod audit;
 pub mod blast;
 pub mod chain;
 pub mod duration;
@@ -18,9 +19,12 @@ pub mod plan;
 pub mod profile;
 pub mod report;
 pub mod revision;
+pub mod secret;
 pub mod sql;
+pub mod stakes;
 #[cfg(test)]
 mod testing;
+pub mod token;
 pub mod validation;
 
 /// Bytes as lower-case hex.

@@ -29,7 +29,7 @@ impl DecodeError {
         Self { field, problem: format!("`{shown}` is malformed") }
     }
 
-    fn wrong(field: &'static str, problem: impl Into<String>) -> Self {
+    pub(crate) fn wrong(field: &'static str, problem: impl Into<String>) -> Self {
         Self { field, problem: problem.into() }
     }
 }
@@ -207,6 +207,6 @@ fn destructive(
     })
 }
 
-fn duration(field: &'static str, it: prost_types::Duration) -> Result<Duration, DecodeError> {
+pub(crate) fn duration(field: &'static str, it: prost_types::Duration) -> Result<Duration, DecodeError> {
     Duration::try_from(it).map_err(|_| DecodeError::wrong(field, "must not be negative"))
 }

@@ -6,6 +6,7 @@ use model::{
     operation::Verb,
     plan::{Observation, Plan, count, schemas_to_reset},
     profile::{Scope, SessionRule},
+    stakes,
     validation::Validation,
 };
 
@@ -102,6 +103,9 @@ impl Run {
         }
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
             return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
+        }
+        if !plan.outside.is_empty() {
+            stakes::outside(&self.target.profile, self.role)?;
         }
         let mut summary = Vec::new();
         if self.request.verb.resets() {

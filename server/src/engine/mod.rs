@@ -2,6 +2,7 @@
 //!
 //! It must not know the wire, gRPC or the driver: requests come in as the model's types, work is done by `postgres`.
 
+mod audit;
 mod database;
 mod ending;
 mod execute;
@@ -13,6 +14,7 @@ mod recover;
 mod run;
 mod stepwise;
 mod submit;
+pub(crate) mod tokens;
 mod undo;
 mod watch;
 
@@ -29,7 +31,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
+    audit_lines::AuditLines,
     config::DatabaseUrl,
+    ledger::Ledger,
     postgres::{control::Control, wakeup::Wakeups},
 };
 
@@ -64,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) migrations: PathBuf,
     pub(crate) policy: Policy,
     pub(crate) instance: Uuid,
+    pub(crate) audit: AuditLines,
 }
 
 /// The engine of one daemon.
@@ -74,6 +79,7 @@ pub(crate) struct Engine {
     pub(crate) policy: Policy,
     pub(crate) instance: Uuid,
     pub(crate) started_at: Timestamp,
+    recorder: audit::Recorder,
     live: live::Live,
     wakeups: Wakeups,
     /// No new operations from here on.
@@ -93,6 +99,8 @@ impl Engine {
     /// The control database does not answer.
     pub(crate) async fn start(parts: Parts) -> Result<Arc<Self>, Fault> {
         let started_at = parts.control.now().await?;
+        let (recorder, decisions) = audit::Recorder::new();
+        let ledger = Ledger { control: parts.control.clone(), lines: parts.audit };
         let engine = Arc::new(Self {
             control: parts.control,
             targets: parts.targets.into_iter().map(Arc::new).collect(),
@@ -100,6 +108,7 @@ impl Engine {
             policy: parts.policy,
             instance: parts.instance,
             started_at,
+            recorder,
             live: live::Live::default(),
             wakeups: Wakeups::default(),
             closing: CancellationToken::new(),
@@ -112,6 +121,7 @@ impl Engine {
         let listening = engine.wakeups.clone().listen(engine.control.clone(), engine.end.clone());
         engine.background.spawn(listening);
         engine.background.spawn(recover::keep_recovering(Arc::clone(&engine)));
+        engine.background.spawn(audit::keep_recording(Arc::clone(&engine), decisions, ledger));
         engine.background.spawn(janitor::keep_clean(Arc::clone(&engine)));
         Ok(engine)
     }

@@ -11,6 +11,7 @@ use model::{
     event::EventKind,
     fault::{Fault, Reason},
     operation::Request,
+    permit::Role,
 };
 
 use tokio_util::task::AbortOnDropHandle;
@@ -37,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// longer waits for a connection that says nothing.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
+/// The SQLSTATE of a statement that was cancelled.
+const CANCELLED: &str = "57014";
+
 /// How long the lock's connection may take to write the end.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -49,6 +53,8 @@ pub(super) struct Run {
     pub(super) chains: ChainSet,
     pub(super) live: LiveOperation,
     pub(super) lock_request: LockRequest,
+    /// The role that let the operation through.
+    pub(super) role: Option<Role>,
     /// The backends that work for the operation.
     pub(super) backends: Arc<Backends>,
 }
@@ -107,6 +113,10 @@ impl Run {
         };
         drop(deadline);
         match result {
+            // A statement that an interrupt cancelled on the server side, wherever it was.
+            Err(fault) if fault.sql.sqlstate.as_deref() == Some(CANCELLED) => {
+                Err(self.live.interrupt.check().err().unwrap_or(fault))
+            }
             // A connection that broke is told by the lock's where that one broke as well.
             Err(fault) if matches!(fault.reason, Reason::ControlUnavailable | Reason::TargetUnreachable) => {
                 Err(lock.lost().await.unwrap_or(fault))
@@ -161,7 +171,9 @@ impl Run {
 
     async fn append_by_pool(&self, kind: EventKind) -> Result<(), Fault> {
         let mut connection = self.engine.control.connection().await?;
-        journal::append(&mut connection, self.owner, kind).await.map(|_| ())
+        let event = journal::append(&mut connection, self.owner, kind).await?;
+        self.live.stored(event.sequence);
+        Ok(())
     }
 
     /// Stores a milestone, on the connection that holds the lock: who lost it writes nothing.
@@ -174,7 +186,9 @@ impl Run {
     pub(super) async fn tell_done(&self, lock: &LockSession, kind: EventKind) -> Result<(), Fault> {
         let _rest = self.backends.rest();
         let mut connection = lock.connection().await;
-        journal::append(&mut connection, self.owner, kind).await.map(|_| ())
+        let event = journal::append(&mut connection, self.owner, kind).await?;
+        self.live.stored(event.sequence);
+        Ok(())
     }
 
     pub(super) fn work_context(&self) -> WorkContext {

@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
-use super::Engine;
+use super::{Engine, live::Ephemeral};
 use crate::postgres::{journal, operations};
 
 /// How often the journal is looked at without news.
@@ -42,6 +42,7 @@ impl Engine {
             ephemeral: self.live.watch(operation),
             engine: Arc::clone(self),
             operation,
+            early: None,
             cursor: start.max(1),
             sender,
         };
@@ -55,7 +56,9 @@ struct Watcher {
     operation: Uuid,
     cursor: u64,
     news: tokio::sync::watch::Receiver<()>,
-    ephemeral: Option<broadcast::Receiver<Event>>,
+    ephemeral: Option<broadcast::Receiver<Ephemeral>>,
+    /// An ephemeral event whose turn comes after stored ones that were not read yet.
+    early: Option<Ephemeral>,
     sender: mpsc::Sender<Result<Event, Fault>>,
 }
 
@@ -143,6 +146,9 @@ impl Watcher {
 
     /// Waits for news, passing ephemeral events on; `false` when the watcher went away.
     async fn wait(&mut self, beat: &mut tokio::time::Interval) -> bool {
+        if let Some((_, event)) = self.early.take() {
+            let _full = self.sender.try_send(Ok(event));
+        }
         let look = tokio::time::sleep(LOOK);
         tokio::pin!(look);
         loop {
@@ -162,7 +168,11 @@ impl Watcher {
                     return true;
                 }
                 told = ephemeral => match told {
-                    Ok(event) => event,
+                    Ok((after, event)) if after < self.cursor => event,
+                    Ok(early) => {
+                        self.early = Some(early);
+                        return true;
+                    }
                     Err(broadcast::error::RecvError::Lagged(_)) => continue,
                     Err(broadcast::error::RecvError::Closed) => {
                         self.ephemeral = None;

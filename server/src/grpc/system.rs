@@ -33,7 +33,7 @@ impl SystemService for System {
         &self,
         call: Request<v1::GetServerInfoRequest>,
     ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
-        let permit = self.0.authorize("SystemService/GetServerInfo", &call, About::Nothing, None)?;
+        let permit = self.0.authorize("SystemService/GetServerInfo", &call, About::Nothing, None).await?;
         let engine = &self.0.engine;
         let shelf = engine.shelf().await;
         Ok(Response::new(v1::GetServerInfoResponse {

@@ -46,7 +46,7 @@ impl TargetService for Targets {
         &self,
         call: Request<v1::ListTargetsRequest>,
     ) -> Result<Response<v1::ListTargetsResponse>, Status> {
-        let permit = self.0.authorize("TargetService/ListTargets", &call, About::Nothing, None)?;
+        let permit = self.0.authorize("TargetService/ListTargets", &call, About::Nothing, None).await?;
         let mut targets = Vec::new();
         for name in self.0.visible(&permit) {
             let target = self.0.engine.target(&name).map_err(status)?;
@@ -60,7 +60,9 @@ impl TargetService for Targets {
         &self,
         call: Request<v1::GetTargetRequest>,
     ) -> Result<Response<v1::GetTargetResponse>, Status> {
-        self.0.authorize("TargetService/GetTarget", &call, About::Target(&call.get_ref().target), None)?;
+        self.0
+            .authorize("TargetService/GetTarget", &call, About::Target(&call.get_ref().target), None)
+            .await?;
         let target = self.0.engine.target(&call.get_ref().target).map_err(status)?;
         let view = self.0.engine.view(target).await.map_err(status)?;
         Ok(Response::new(v1::GetTargetResponse { target: Some(encode(&view)) }))
@@ -70,7 +72,7 @@ impl TargetService for Targets {
         &self,
         call: Request<v1::WatchTargetsRequest>,
     ) -> Result<Response<Self::WatchTargetsStream>, Status> {
-        self.0.authorize("TargetService/WatchTargets", &call, About::Nothing, None)?;
+        self.0.authorize("TargetService/WatchTargets", &call, About::Nothing, None).await?;
         Err(not_implemented("WatchTargets"))
     }
 
@@ -79,10 +81,10 @@ impl TargetService for Targets {
         call: Request<v1::EnrollTargetRequest>,
     ) -> Result<Response<v1::EnrollTargetResponse>, Status> {
         let about = About::Target(&call.get_ref().target);
-        let permit = self.0.authorize("TargetService/EnrollTarget", &call, about, None)?;
+        let (permit, asked) = self.0.decide("TargetService/EnrollTarget", &call, about, None).await?;
         let request = call.into_inner();
         let enrolment = Enrolment { target: &request.target, confirmation: &request.database_confirmation };
-        let view = self.0.engine.enroll(&enrolment, &permit).await.map_err(status)?;
+        let view = self.0.engine.enroll(&enrolment, &permit, asked).await.map_err(status)?;
         Ok(Response::new(v1::EnrollTargetResponse { target: Some(encode(&view)) }))
     }
 
@@ -91,7 +93,7 @@ impl TargetService for Targets {
         call: Request<v1::ForceUnlockTargetRequest>,
     ) -> Result<Response<v1::ForceUnlockTargetResponse>, Status> {
         let about = About::Target(&call.get_ref().target);
-        self.0.authorize("TargetService/ForceUnlockTarget", &call, about, None)?;
+        self.0.authorize("TargetService/ForceUnlockTarget", &call, about, None).await?;
         Err(not_implemented("ForceUnlockTarget"))
     }
 }

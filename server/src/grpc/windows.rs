@@ -15,12 +15,9 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::ReserveWindowRequest>,
     ) -> Result<Response<v1::ReserveWindowResponse>, Status> {
-        self.0.authorize(
-            "WindowService/ReserveWindow",
-            &call,
-            About::Target(&call.get_ref().target),
-            None,
-        )?;
+        self.0
+            .authorize("WindowService/ReserveWindow", &call, About::Target(&call.get_ref().target), None)
+            .await?;
         Err(not_implemented("reset windows"))
     }
 
@@ -28,7 +25,7 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::GetWindowRequest>,
     ) -> Result<Response<v1::GetWindowResponse>, Status> {
-        self.0.authorize("WindowService/GetWindow", &call, About::Target(""), None)?;
+        self.0.authorize("WindowService/GetWindow", &call, About::Target(""), None).await?;
         Err(not_implemented("reset windows"))
     }
 
@@ -36,7 +33,7 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::ListWindowsRequest>,
     ) -> Result<Response<v1::ListWindowsResponse>, Status> {
-        self.0.authorize("WindowService/ListWindows", &call, About::Nothing, None)?;
+        self.0.authorize("WindowService/ListWindows", &call, About::Nothing, None).await?;
         Err(not_implemented("reset windows"))
     }
 
@@ -44,7 +41,7 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::ExtendWindowRequest>,
     ) -> Result<Response<v1::ExtendWindowResponse>, Status> {
-        self.0.authorize("WindowService/ExtendWindow", &call, About::Target(""), None)?;
+        self.0.authorize("WindowService/ExtendWindow", &call, About::Target(""), None).await?;
         Err(not_implemented("reset windows"))
     }
 
@@ -52,7 +49,7 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::ReleaseWindowRequest>,
     ) -> Result<Response<v1::ReleaseWindowResponse>, Status> {
-        self.0.authorize("WindowService/ReleaseWindow", &call, About::Target(""), None)?;
+        self.0.authorize("WindowService/ReleaseWindow", &call, About::Target(""), None).await?;
         Err(not_implemented("reset windows"))
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! It must not know gRPC, and it decides nothing: what to do comes from the engine and the model.
 
+pub(crate) mod audit;
 pub(crate) mod barrier;
 mod blockers;
 pub(crate) mod catalog;
@@ -36,6 +37,7 @@ mod settings;
 pub(crate) mod swap;
 pub(crate) mod targets;
 mod time;
+pub(crate) mod tokens;
 pub(crate) mod wakeup;
 mod walk;
 pub(crate) mod work;

@@ -33,7 +33,7 @@ pub(super) fn unchecked() -> bool {
 }
 
 /// A target with one counter, and the control database of its cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Race {
     control: Control,
     target: PgConnectOptions,
