@@ -23,6 +23,7 @@ pub mod sql;
 #[cfg(test)]
 mod testing;
 pub mod validation;
+pub mod window;
 
 /// Bytes as lower-case hex.
 #[must_use]

@@ -29,7 +29,7 @@ impl DecodeError {
         Self { field, problem: format!("`{shown}` is malformed") }
     }
 
-    fn wrong(field: &'static str, problem: impl Into<String>) -> Self {
+    pub(crate) fn wrong(field: &'static str, problem: impl Into<String>) -> Self {
         Self { field, problem: problem.into() }
     }
 }
@@ -67,7 +67,7 @@ pub fn parse_operation_id(text: &str) -> Result<Uuid, DecodeError> {
     })
 }
 
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
@@ -132,6 +132,7 @@ fn encode_options(request: &operation::Request) -> v1::OperationOptions {
             .iter()
             .map(|f| v1::ChainFile { path: f.path.clone(), content: f.content.clone().into() })
             .collect(),
+        detached: request.detached,
     }
 }
 
@@ -173,6 +174,7 @@ fn plain(verb: Verb, options: Option<v1::OperationOptions>) -> Result<operation:
             .into_iter()
             .map(|f| operation::ChainFile { path: f.path, content: f.content.to_vec() })
             .collect(),
+        detached: options.detached,
         ..operation::Request::new(verb, options.target, request_id)
     })
 }
@@ -207,6 +209,6 @@ fn destructive(
     })
 }
 
-fn duration(field: &'static str, it: prost_types::Duration) -> Result<Duration, DecodeError> {
+pub(crate) fn duration(field: &'static str, it: prost_types::Duration) -> Result<Duration, DecodeError> {
     Duration::try_from(it).map_err(|_| DecodeError::wrong(field, "must not be negative"))
 }

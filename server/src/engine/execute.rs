@@ -21,7 +21,9 @@ use crate::postgres::{
     lock::LockSession,
     operations,
     replay::{self, Place},
-    reset, sessions, targets,
+    reset,
+    right::Until,
+    sessions, targets,
     work::Work,
 };
 
@@ -223,14 +225,15 @@ impl Run {
     /// Stores the end that the commit will have, sends COMMIT, and learns whether it happened.
     async fn commit(&self, mut work: Work, lock: &LockSession, summary: &str) -> Result<Done, Fault> {
         let prepared = self.prepare(&mut work, lock, summary).await;
-        let transaction = match prepared {
-            Ok(transaction) => transaction,
+        let (transaction, until) = match prepared {
+            Ok(prepared) => prepared,
             Err(fault) => {
                 work.roll_back().await;
                 return Err(fault);
             }
         };
         let pid = work.pid();
+        work.set_until(until);
         let committed = work.commit().await;
         hold::point(self.owner.operation, "committed").await;
         let Err(failed) = committed else { return Ok(Done::Committed) };
@@ -238,13 +241,19 @@ impl Run {
         self.learn(&transaction, pid, &failed).await
     }
 
-    async fn prepare(&self, work: &mut Work, lock: &LockSession, summary: &str) -> Result<String, Fault> {
+    async fn prepare(
+        &self,
+        work: &mut Work,
+        lock: &LockSession,
+        summary: &str,
+    ) -> Result<(String, Option<Until>), Fault> {
         self.live.interrupt.check()?;
         let transaction = work.assigned().to_owned();
         let mut connection = lock.connection().await;
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
-        journal::prepare_commit(&mut connection, self.owner, &transaction, &make).await?;
-        Ok(transaction)
+        let right = &self.right;
+        let until = journal::prepare_commit(&mut connection, self.owner, &transaction, right, &make).await?;
+        Ok((transaction, until))
     }
 
     /// Asks the cluster what became of the transaction, until it knows.
@@ -253,7 +262,11 @@ impl Run {
             match operations::transaction_status(&self.engine.control.pool, transaction).await {
                 Ok(Some(status)) if status == "committed" => return Ok(Done::Committed),
                 Ok(Some(status)) if status == "aborted" => {
-                    return Err(Fault { reason: Reason::CommitFailed, ..failed.clone() });
+                    let reason = match failed.reason {
+                        late @ (Reason::WindowHeld | Reason::WindowRequired) => late,
+                        _ => Reason::CommitFailed,
+                    };
+                    return Err(Fault { reason, ..failed.clone() });
                 }
                 Ok(Some(_)) => operations::end_backend(&self.engine.control.pool, pid).await,
                 Ok(None) => {

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use model::fault::Fault;
 
 use super::Engine;
-use crate::postgres::{cleaning, kept, operations};
+use crate::postgres::{cleaning, kept, operations, windows};
 
 /// How often it is looked for what has had its time, and how soon at the soonest.
 const LOOK: Duration = Duration::from_secs(30);
@@ -40,6 +40,7 @@ async fn clean(engine: &Engine) -> Result<(), Fault> {
     }
     for target in &engine.targets {
         operations::forget_old(&engine.control.pool, &target.name, target.profile.keep_operations).await?;
+        windows::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
     }
     Ok(())
 }

@@ -34,6 +34,11 @@ impl LiveOperation {
             self.ephemeral.send(Event { sequence: 0, operation: self.id, at: Timestamp::now(), kind });
     }
 
+    /// Somebody watches it here.
+    pub(super) fn is_watched(&self) -> bool {
+        self.ephemeral.receiver_count() > 0
+    }
+
     /// The same as a function that can be handed down.
     pub(super) fn teller(&self) -> Tell {
         let this = self.clone();

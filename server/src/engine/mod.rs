@@ -4,10 +4,13 @@
 
 mod audit;
 mod database;
+mod edge;
 mod ending;
 mod execute;
+mod force;
 mod janitor;
 mod live;
+mod panorama;
 mod planning;
 mod query;
 mod recover;
@@ -15,7 +18,9 @@ mod run;
 mod stepwise;
 mod submit;
 mod undo;
+mod waiting;
 mod watch;
+mod windows;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -34,7 +39,9 @@ use crate::{
     postgres::{control::Control, wakeup::Wakeups},
 };
 
+pub(crate) use force::Force;
 pub(crate) use query::{Enrolment, TargetView};
+pub(crate) use windows::ReleaseRequest;
 
 /// How long cancelled operations and background tasks may take to end.
 const LAST_WAIT: Duration = Duration::from_secs(15);

@@ -10,7 +10,7 @@ use model::{
 
 use super::{Engine, ending};
 use crate::postgres::{
-    barrier, databases,
+    asked_end, barrier, databases,
     instances::{self, Presence},
     journal::{self, Owner},
     kept,
@@ -21,6 +21,9 @@ use crate::postgres::{
 
 /// How often it is looked for operations whose daemon is gone.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How long a daemon may take to end an operation whose lock was broken, in seconds.
+const BROKEN: f64 = 5.0;
 
 /// How old an operation of this daemon must be to count as left behind when nothing here runs it.
 const SETTLED: f64 = 15.0;
@@ -62,8 +65,10 @@ async fn orphans(engine: &Engine) -> Result<Vec<Orphan>, Fault> {
         let id = open.owner.operation;
         let left = match open.owner.instance == engine.instance {
             true => open.age_seconds > SETTLED && !engine.live.runs(id),
+            // A daemon that does not end an operation whose lock was broken has lost it, alive or not.
             false => {
-                !instances::lives(&engine.control, LockKey::instance(open.owner.instance)).await?
+                (open.broken_seconds.is_some_and(|age| age > BROKEN)
+                    || !instances::lives(&engine.control, LockKey::instance(open.owner.instance)).await?)
                     && !instances::lives(&engine.control, LockKey::operation(id)).await?
             }
         };
@@ -147,7 +152,8 @@ async fn end(
     match status.as_deref() {
         Some("committed") => journal::finish_prepared(connection, owner).await?,
         Some("aborted") => {
-            let fault = abandoned(orphan);
+            let broken = asked_end::asked(&engine.control.pool, owner.operation).await?;
+            let fault = broken.filter(asked_end::is_broken).unwrap_or_else(|| abandoned(orphan));
             journal::finish(connection, owner, &|events, at| ending::make(events, at, Err(&fault))).await?;
         }
         Some(_) => return Err(Fault::new(Reason::ZombieBackend, "its transaction is still in progress")),

@@ -2,7 +2,7 @@
 //! is given back after it.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -15,13 +15,16 @@ use model::{
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Engine, Target, ending, live::LiveOperation};
+use super::{Engine, Target, edge, ending, live::LiveOperation};
 use crate::postgres::{
+    asked_end,
     contact::Backends,
     interrupt::Interrupt,
     journal::{self, Owner},
     lock::{LockRequest, LockSession},
     operations,
+    right::Right,
+    turn::Claim,
     work::WorkContext,
 };
 
@@ -45,6 +48,9 @@ pub(super) struct Run {
     pub(super) chains: ChainSet,
     pub(super) live: LiveOperation,
     pub(super) lock_request: LockRequest,
+    pub(super) claim: Claim,
+    /// The right to change the target, while it changes it.
+    pub(super) right: Right,
     /// The backends that work for the operation.
     pub(super) backends: Backends,
 }
@@ -65,9 +71,12 @@ impl Run {
         // However this ends, a panic included, the operation does not count as running here afterwards.
         let leaves = self.engine.live.leaves(self.owner.operation);
         let cancels =
-            AbortOnDropHandle::new(tokio::spawn(heed_cancels(Arc::clone(&self.engine), self.live.clone())));
+            AbortOnDropHandle::new(tokio::spawn(heed_ends(Arc::clone(&self.engine), self.live.clone())));
         let mut lock = lock;
-        let result = self.hold(&mut lock).await;
+        let result = match self.hold(&mut lock).await {
+            Err(fault) => Err(self.why(fault).await),
+            done => done,
+        };
         drop(cancels);
         let undecided = matches!(&result, Err(fault) if fault.reason == Reason::OutcomeUnknown);
         if matches!(result, Ok(Done::Committed | Done::Finished)) {
@@ -80,6 +89,18 @@ impl Run {
         self.engine.janitor.notify_one();
         if let Some(lock) = lock {
             lock.release().await;
+        }
+    }
+
+    /// A broken lock ends the operation's sessions as well: what they died of is not why.
+    async fn why(&self, fault: Fault) -> Fault {
+        if fault.reason == Reason::OutcomeUnknown {
+            return fault;
+        }
+        let asked = asked_end::asked(&self.engine.control.pool, self.owner.operation);
+        match tokio::time::timeout(WRITE_LIMIT, asked).await {
+            Ok(Ok(Some(broken))) if asked_end::is_broken(&broken) => broken,
+            _ => fault,
         }
     }
 
@@ -96,50 +117,13 @@ impl Run {
             .request
             .timeout
             .map(|limit| AbortOnDropHandle::new(tokio::spawn(deadline(limit, self.live.interrupt.clone()))));
+        let edge = self.claim.right.clone().map(|right| {
+            let heed = edge::heed(Arc::clone(&self.engine), self.live.clone(), right);
+            AbortOnDropHandle::new(tokio::spawn(heed))
+        });
         let result = self.execute(lock).await;
-        drop(deadline);
+        drop((deadline, edge));
         result
-    }
-
-    async fn wait_for_lock(&self) -> Result<LockSession, Fault> {
-        let pool = &self.engine.control.pool;
-        let lock = LockSession::open(&self.engine.control, &self.lock_request).await?;
-        let live = self.live.clone();
-        let told = Mutex::new(None);
-        let (first, mut queued) = tokio::sync::mpsc::channel(1);
-        let tell = move |place: model::event::Queued| {
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.as_ref() == Some(&place) {
-                return;
-            }
-            if told.is_none() {
-                // The first place is a milestone; a full channel cannot be, it has room for the one.
-                let _sent = first.try_send(place.clone());
-            }
-            live.tell(EventKind::Queued(place.clone()));
-            *told = Some(place);
-        };
-        let milestone = async {
-            if let Some(place) = queued.recv().await {
-                self.append_by_pool(EventKind::Queued(place)).await?;
-            }
-            std::future::pending::<Result<(), Fault>>().await
-        };
-        tokio::select! {
-            waited = lock.wait(pool, self.request.wait, &self.live.interrupt, &tell) => waited?,
-            failed = milestone => failed?,
-        }
-        let mut connection = lock.connection().await;
-        operations::start(&mut connection, self.owner, lock.pid).await?;
-        let acquired = EventKind::LockAcquired { shared: lock.shared, pid: lock.pid };
-        journal::append(&mut connection, self.owner, acquired).await?;
-        drop(connection);
-        Ok(lock)
-    }
-
-    async fn append_by_pool(&self, kind: EventKind) -> Result<(), Fault> {
-        let mut connection = self.engine.control.connection().await?;
-        journal::append(&mut connection, self.owner, kind).await.map(|_| ())
     }
 
     /// Stores a milestone, on the connection that holds the lock: who lost it writes nothing.
@@ -246,19 +230,16 @@ async fn deadline(limit: Duration, interrupt: Interrupt) {
     );
 }
 
-/// Raises the interrupt once somebody has asked for a cancel, through whichever daemon.
-async fn heed_cancels(engine: Arc<Engine>, live: LiveOperation) {
+/// Raises the interrupt once somebody has asked for the end, through whichever daemon.
+async fn heed_ends(engine: Arc<Engine>, live: LiveOperation) {
     let mut news = engine.wakeups.subscribe(live.id);
     loop {
-        match operations::cancel_requested(&engine.control.pool, live.id).await {
-            Ok(true) => {
-                live.interrupt.raise(
-                    Fault::new(Reason::Cancelled, "the operation was cancelled; everything was rolled back")
-                        .hint("run it again when you want it"),
-                );
+        match asked_end::asked(&engine.control.pool, live.id).await {
+            Ok(Some(why)) => {
+                live.interrupt.raise(why);
                 return;
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(fault) => tracing::debug!(%fault, "cancels cannot be looked for now"),
         }
         // News or none: what is true is in the control database.

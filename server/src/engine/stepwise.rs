@@ -18,6 +18,7 @@ use crate::{
         lock::LockSession,
         replay::{self, Place},
         reset,
+        right::Until,
         work::Work,
     },
 };
@@ -45,10 +46,12 @@ impl Run {
             let took = match refuses_transaction(chain, revision) {
                 true => {
                     let _turn = alone.lock().await;
+                    work.set_until(self.until(url).await?);
                     replay::apply_bare(&mut work, lock, &place, before, revision).await?
                 }
                 false => {
                     let took = replay::apply(&mut work, &place, before, revision).await?;
+                    work.set_until(self.until(url).await?);
                     work.renew(lock).await?;
                     took
                 }
@@ -56,9 +59,18 @@ impl Run {
             self.emit(lock, revision_applied(planned, revision, took)).await?;
             before = Some(&revision.id);
         }
+        work.set_until(self.until(url).await?);
         work.commit().await?;
         self.emit(lock, chain_completed(planned)).await?;
         Ok(pending.len())
+    }
+
+    /// Until when a step may be committed. What is built aside nobody sees, and its steps know no window.
+    async fn until(&self, url: &DatabaseUrl) -> Result<Option<Until>, Fault> {
+        match url.database() == self.target.database() {
+            true => self.right.for_a_moment(&self.engine.control.pool).await.map(Some),
+            false => Ok(None),
+        }
     }
 
     /// The chain that a plan names.
@@ -75,6 +87,7 @@ impl Run {
         let prepared = self.guarded(self.prepare_phased(&mut work, lock)).await;
         let (observed, plan) = match prepared {
             Ok(prepared) => {
+                work.set_until(self.until(&self.target.url).await?);
                 work.commit().await?;
                 prepared
             }

@@ -43,9 +43,10 @@ fn accepted(it: &Accepted) -> String {
 
 fn queued(it: &Queued) -> String {
     let holder = it.holder.as_ref().map(|h| format!(", held by {}", h.phrase())).unwrap_or_default();
+    let window = it.window.as_ref().map(|w| format!(", reserved by {}", w.phrase())).unwrap_or_default();
     match it.position {
-        0 => format!("waits for the target, next in line{holder}"),
-        n => format!("waits for the target, {n} before it{holder}"),
+        0 => format!("waits for the target, next in line{holder}{window}"),
+        n => format!("waits for the target, {n} before it{holder}{window}"),
     }
 }
 

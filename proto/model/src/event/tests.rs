@@ -127,7 +127,7 @@ fn samples() -> Vec<(EventKind, &'static str)> {
         total,
         current: "core_001 in general".to_owned(),
     };
-    let queued = |position, holder| EventKind::Queued(Queued { position, holder });
+    let queued = |position, holder| EventKind::Queued(Queued { position, holder, window: None });
     vec![
         (
             EventKind::Accepted(accepted.clone()),
