@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use wire::v1::{
     operation_service_client::OperationServiceClient, system_service_client::SystemServiceClient,
-    target_service_client::TargetServiceClient,
+    target_service_client::TargetServiceClient, window_service_client::WindowServiceClient,
 };
 
 use crate::address::{self, Address};
@@ -106,6 +106,11 @@ pub(crate) fn operations(channel: Channel) -> OperationServiceClient<Channel> {
 /// Targets over a channel.
 pub(crate) fn targets(channel: Channel) -> TargetServiceClient<Channel> {
     TargetServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
+}
+
+/// Windows over a channel.
+pub(crate) fn windows(channel: Channel) -> WindowServiceClient<Channel> {
+    WindowServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
 }
 
 /// The daemon itself over a channel.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
+
 /// What the environment says.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -11,6 +13,8 @@ pub struct Environment {
     pub config_home: Option<PathBuf>,
     /// `NO_COLOR` is set, or the terminal is `dumb`.
     pub no_color: bool,
+    /// The zone in which this person reads clocks (`TZ`, else the system's); nothing is UTC.
+    pub zone: Option<TimeZone>,
 }
 
 impl Environment {
@@ -22,6 +26,7 @@ impl Environment {
         Self {
             runtime_dir: path("XDG_RUNTIME_DIR"),
             config_home: path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config"))),
+            zone: TimeZone::try_system().ok(),
             no_color: path("NO_COLOR").is_some() || path("TERM").is_some_and(|t| t.as_os_str() == "dumb"),
         }
     }

@@ -21,6 +21,7 @@ mod follow;
 mod intent;
 mod invocation;
 mod io;
+mod moment;
 mod render;
 mod report_file;
 #[cfg(test)]
