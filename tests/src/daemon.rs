@@ -106,6 +106,15 @@ impl Setup {
         self
     }
 
+    /// Listens here as well. The first address is the one that clients use where nothing else is said.
+    #[must_use]
+    pub fn also(mut self, address: &str) -> Self {
+        let first = self.listen.clone();
+        self = self.listen(address);
+        self.listen.splice(0..0, first);
+        self
+    }
+
     /// `--profile NAME`.
     #[must_use]
     pub fn profile(mut self, name: &str) -> Self {
@@ -154,8 +163,15 @@ impl Setup {
         let config = self.load().unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
         let daemon = soon("a daemon's start", resetd::daemon::Daemon::start(config)).await;
         let daemon = daemon.unwrap_or_else(|error| panic!("the daemon does not start: {error:?}"));
-        let address = daemon.addresses()[0].clone();
-        Daemon { address, folder: self.folder, _chains: chains, body: Body::Within(Box::new(daemon)) }
+        let addresses = daemon.addresses().to_vec();
+        let address = addresses[0].clone();
+        Daemon {
+            address,
+            addresses,
+            folder: self.folder,
+            _chains: chains,
+            body: Body::Within(Box::new(daemon)),
+        }
     }
 
     /// Starts the binary and waits until it answers.
@@ -187,8 +203,10 @@ impl Setup {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("resetd can be run");
         let body = Body::Apart(Box::new(tokio::sync::Mutex::new(child)));
-        let mut daemon = Daemon { address: String::new(), folder: self.folder, _chains: chains, body };
-        daemon.address = daemon.port().await;
+        let (address, addresses) = (String::new(), Vec::new());
+        let mut daemon = Daemon { address, addresses, folder: self.folder, _chains: chains, body };
+        daemon.addresses = daemon.ports().await;
+        daemon.address = daemon.addresses[0].clone();
         daemon
     }
 }
@@ -202,13 +220,15 @@ enum Body {
 pub struct Daemon {
     /// `HOST:PORT` or `unix:PATH`.
     pub address: String,
+    /// Every address, as they were given.
+    pub addresses: Vec<String>,
     folder: TempDir,
     _chains: Migrations,
     body: Body,
 }
 
 impl Daemon {
-    async fn port(&self) -> String {
+    async fn ports(&self) -> Vec<String> {
         let path = self.folder.path().join("port");
         eventually("the daemon writes its port file", || async {
             if let Body::Apart(child) = &self.body
@@ -220,7 +240,9 @@ impl Daemon {
         })
         .await;
         let text = fs::read_to_string(path).expect("the port file can be read");
-        text.lines().next().expect("it is written whole").to_owned()
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        assert!(!lines.is_empty(), "it is written whole");
+        lines
     }
 
     /// Its folder: where its client works, too.
@@ -243,6 +265,17 @@ impl Daemon {
     /// Runs `resetctl`.
     pub async fn ctl_args(&self, words: &[&str]) -> Output {
         Running::start(self.folder.path(), &self.address, words).finish().await
+    }
+
+    /// Starts `resetctl` at another of the daemon's addresses: another principal.
+    #[must_use]
+    pub fn ctl_at(&self, address: usize, words: &[&str]) -> Running {
+        Running::start(self.folder.path(), &self.addresses[address], words)
+    }
+
+    /// Raw clients at another of the daemon's addresses.
+    pub async fn api_at(&self, address: usize) -> Api {
+        Api::connect(&self.addresses[address]).await
     }
 
     /// Starts `resetctl`.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use harness::{
-    Api, Daemon, Event, EventStream, Gate, Migrations, Session, Setup, State, TestTarget, collect, request,
+    Api, Daemon, Event, EventStream, Gate, Migrations, Session, Setup, State, TestTarget, collect,
+    eventually, request,
 };
 use model::{
     event::EventKind,
@@ -230,16 +231,15 @@ async fn of_many_at_once_one_wins() {
     assert_eq!(operations(&target).await, "1");
 }
 
-/// Waits until so many sessions wait for an advisory lock in the control database, besides the one before the gate.
-async fn queue_of(target: &TestTarget, waiting: usize) {
-    target
-        .until(&format!(
-            "SELECT count(*) = {waiting} FROM pg_stat_activity a JOIN pg_locks l USING (pid)
-              WHERE a.datname = '{}' AND l.locktype = 'advisory' AND NOT l.granted AND a.application_name LIKE 'resetd%{}%'
-                AND l.mode = 'ExclusiveLock'",
-            target.control, target.name
-        ))
-        .await;
+/// Waits until so many operations wait with a session of their own.
+pub(crate) async fn queue_of(target: &TestTarget, waiting: usize) {
+    let mut control = target.control_session().await;
+    let cell = tokio::sync::Mutex::new(&mut control);
+    eventually(&format!("{waiting} in the queue"), || async {
+        let sql = "SELECT count(*) FROM resetd.operation WHERE state = 'waiting' AND waiter_pid IS NOT NULL";
+        cell.lock().await.rows(sql).await[0][0] == waiting.to_string()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use super::{
     hold,
     interrupt::Interrupt,
     journal::{self, Owner},
-    lock::{LockSession, holder},
+    lock::{LockSession, holder, pg_locks_row},
     operations::{self, NewOperation},
     right::{Right, take_turn},
 };
@@ -66,6 +66,8 @@ pub(crate) struct Place {
     pub(crate) before: u32,
     /// Those of them that stand in its way: windows let them begin now.
     pub(crate) next: u32,
+    /// The lock is not to be had.
+    held: bool,
     pub(crate) verdict: Verdict,
 }
 
@@ -83,8 +85,8 @@ impl Place {
 pub(crate) async fn take(lock: &LockSession, claim: &Claim, entry: Entry<'_>) -> Result<Taken, Fault> {
     let mut connection = lock.connection().await;
     // Most looks end here, without anybody's turn.
-    let place = look(&mut connection, claim).await?;
-    if !place.is_next() {
+    let place = look(&mut connection, lock, claim).await?;
+    if !place.is_next() || place.held {
         return Ok(Taken::Not(place));
     }
     let mut within = connection.begin().await.map_err(control_fault)?;
@@ -107,7 +109,7 @@ async fn take_within(
     entry: Entry<'_>,
 ) -> Result<Taken, Fault> {
     take_turn(within, &claim.database).await?;
-    let place = look(within, claim).await?;
+    let place = look(within, lock, claim).await?;
     if !place.is_next() || !lock.try_lock_on(within).await? {
         return Ok(Taken::Not(place));
     }
@@ -142,11 +144,15 @@ macro_rules! may_begin {
     };
 }
 
-async fn look(connection: &mut PgConnection, claim: &Claim) -> Result<Place, Fault> {
-    let (before, next): (i64, i64) = sqlx::query_as(concat!(
+async fn look(connection: &mut PgConnection, lock: &LockSession, claim: &Claim) -> Result<Place, Fault> {
+    let (high, low) = lock.key.halves();
+    let (before, next, held): (i64, i64, bool) = sqlx::query_as(concat!(
         "SELECT count(*), count(*) FILTER (WHERE ($3 IS FALSE OR NOT o.reads_only) AND ",
         may_begin!(),
-        ") FROM resetd.operation o
+        "), EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE ",
+        pg_locks_row!("l", "$4", "$5", "$6"),
+        " AND l.granted AND ($3 IS FALSE OR l.mode = 'ExclusiveLock'))
+           FROM resetd.operation o
           WHERE o.database = $1 AND o.state = 'waiting' AND o.cancel_requested_at IS NULL
             AND o.ticket < coalesce((SELECT s.ticket FROM resetd.operation s WHERE s.id = $2), 9223372036854775807)
             AND ((o.waiter_pid IS NULL AND o.created_at > clock_timestamp() - interval '10 seconds')
@@ -156,6 +162,9 @@ async fn look(connection: &mut PgConnection, claim: &Claim) -> Result<Place, Fau
     .bind(&claim.database)
     .bind(claim.operation)
     .bind(claim.shared)
+    .bind(i64::from(lock.database_oid))
+    .bind(high)
+    .bind(low)
     .fetch_one(&mut *connection)
     .await
     .map_err(control_fault)?;
@@ -164,7 +173,7 @@ async fn look(connection: &mut PgConnection, claim: &Claim) -> Result<Place, Fau
         None => Verdict::Free(None),
     };
     let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    Ok(Place { before: count(before), next: count(next), verdict })
+    Ok(Place { before: count(before), next: count(next), held, verdict })
 }
 
 /// What a waiter is made of.
