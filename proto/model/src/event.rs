@@ -268,6 +268,9 @@ pub struct Blocker {
     pub query: String,
     /// Since when its transaction is open.
     pub since: Option<Timestamp>,
+    /// When its present or last query began.
+    #[serde(default)]
+    pub query_since: Option<Timestamp>,
 }
 
 impl EventKind {

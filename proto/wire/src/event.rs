@@ -370,6 +370,7 @@ fn encode_blocker(it: &Blocker) -> v1::Blocker {
         state: it.state.clone(),
         query: it.query.clone(),
         since: it.since.map(timestamp),
+        query_since: it.query_since.map(timestamp),
     }
 }
 
@@ -381,5 +382,6 @@ fn decode_blocker(it: v1::Blocker) -> Blocker {
         state: it.state,
         query: it.query,
         since: decode_timestamp(it.since),
+        query_since: decode_timestamp(it.query_since),
     }
 }

@@ -60,6 +60,7 @@ fn blocker(pid: i32) -> Blocker {
         state: "idle in transaction".to_owned(),
         query: "SELECT 1".to_owned(),
         since: None,
+        query_since: None,
     }
 }
 

@@ -190,6 +190,7 @@ pub(crate) fn blocker() -> Blocker {
         state: text("idle in transaction"),
         query: text("SELECT 1"),
         since: Some(at(2)),
+        query_since: Some(at(3)),
     }
 }
 
