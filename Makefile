@@ -1,11 +1,7 @@
 # The one place that says how to set up, build, test and try resetd. `make` alone lists it.
 
 CARGO ?= cargo
-VENV  := target/alembic-venv
 TOOLS := target/tools/bin
-
-# Tests that compare with Alembic take it from here.
-export RESETD_TEST_ALEMBIC := $(abspath $(VENV))/bin/alembic
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-tests build test bench demo lint clean
@@ -16,7 +12,7 @@ help: ## show this list
 setup: ## check the machine: Rust, a C compiler, PostgreSQL's server; install what is missing where that is possible
 	@scripts/setup.sh
 
-setup-tests: ## setup, and Alembic for the tests (into target/)
+setup-tests: ## setup, and what the tests need: Alembic and a newer PostgreSQL (into target/), PgBouncer
 	@scripts/setup.sh --tests
 
 # By name: the tests' own package would bring the daemon's test hooks along.

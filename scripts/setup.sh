@@ -89,11 +89,11 @@ check_postgres() {
          macOS            brew install postgresql@16"
 }
 
-# --- Alembic, for the tests -------------------------------------------------------------------------------------
+# --- Alembic and a newer PostgreSQL, for the tests ---------------------------------------------------------------
 
-# The tests let the real Alembic read and continue what resetd wrote.
-check_alembic() {
-    local venv=target/alembic-venv requirements=tests/alembic/requirements.txt
+# The tests let the real Alembic read and continue what resetd wrote, and run once more on a newer server with pgvector.
+check_python() {
+    local venv=target/test-venv requirements=tests/requirements.txt
     if [[ -x "$venv/bin/alembic" ]] && cmp -s "$requirements" "$venv/installed.txt"; then
         return
     fi
@@ -102,18 +102,18 @@ check_alembic() {
             apt_install python3 python3-venv || true
         fi
         if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-            lack "Python 3 with venv is missing (the tests run Alembic). Install: python3 python3-venv"
+            lack "Python 3 with venv is missing (the tests run Alembic, and a PostgreSQL of its package index). Install: python3 python3-venv"
             return
         fi
     fi
-    note "installing Alembic into $venv"
+    note "installing Alembic and a newer PostgreSQL into $venv"
     rm -rf "$venv"
     mkdir -p target
     if python3 -m venv "$venv" && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         --no-input --requirement "$requirements" </dev/null >&2; then
         cp "$requirements" "$venv/installed.txt"
     else
-        lack "Alembic could not be installed into $venv (see above). The tests need it: python3 -m pip must reach a package index"
+        lack "what tests/requirements.txt names could not be installed into $venv (see above): python3 -m pip must reach a package index"
     fi
 }
 
@@ -136,7 +136,7 @@ check_rust
 check_compiler
 check_postgres
 if [[ "${1-}" == --tests ]]; then
-    check_alembic
+    check_python
     check_pgbouncer
 fi
 

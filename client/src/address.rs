@@ -1,20 +1,32 @@
-//! Where a daemon listens: `unix:PATH` or `HOST:PORT`, and the places tried when nobody says.
+//! Where a daemon listens, and the places tried when nobody says.
 //!
-//! It must not open connections.
+//! `unix:PATH` is a socket. `https://HOST:PORT` is TLS, `http://HOST:PORT` plaintext, on loopback only. A bare `HOST:PORT` is TLS
+//! as well, but on a loopback host without any credentials it is plaintext. It must not open connections.
 
-use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
+use std::{fmt, net::IpAddr, path::PathBuf};
 
 use model::fault::{Fault, Reason};
 
-use crate::environment::Environment;
+use crate::{credentials::Credentials, environment::Environment};
 
 const SYSTEM_SOCKET: &str = "/run/resetd/resetd.sock";
 
-/// Where a daemon listens.
+/// Where a daemon listens, and what is shown to it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Address {
+pub(crate) struct Address {
+    /// Where.
+    pub(crate) place: Place,
+    /// What is shown there.
+    pub(crate) credentials: Credentials,
+}
+
+/// The kinds of places.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Place {
     /// A unix socket.
     Unix(PathBuf),
+    /// `HOST:PORT` with TLS.
+    Tls(String),
     /// `HOST:PORT` of a loopback address, in plaintext.
     Loopback(String),
     /// Nobody said, and none of these usual places is there. It is an address, so that everything else that is wrong is
@@ -24,64 +36,100 @@ pub(crate) enum Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Loopback(host_port) => f.write_str(host_port),
-            Self::Nowhere(_) => write!(f, "unix:{SYSTEM_SOCKET}"),
+        match &self.place {
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+            Place::Tls(host_port) => write!(f, "https://{host_port}"),
+            Place::Loopback(host_port) => f.write_str(host_port),
+            Place::Nowhere(_) => write!(f, "unix:{SYSTEM_SOCKET}"),
         }
     }
 }
 
-impl FromStr for Address {
-    type Err = Fault;
-
-    fn from_str(text: &str) -> Result<Self, Fault> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return match path {
-                "" => Err(malformed(text)),
-                path => Ok(Self::Unix(path.into())),
-            };
+impl Address {
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// It is none, or what would be sent may not be sent there.
+    pub(crate) fn parse(text: &str, credentials: Credentials) -> Result<Self, Fault> {
+        credentials.check()?;
+        let place = place(text, &credentials)?;
+        if matches!(place, Place::Loopback(_)) && credentials.want_tls() {
+            return Err(in_plaintext(text));
         }
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| malformed(text))?;
-        if host.is_empty() || !port.parse::<u16>().is_ok_and(|p| p > 0) {
-            return Err(malformed(text));
-        }
-        match is_loopback(host)? {
-            true => Ok(Self::Loopback(text.to_owned())),
-            false => Err(no_tls(text)),
-        }
+        Ok(Self { place, credentials })
     }
 }
 
-fn is_loopback(host: &str) -> Result<bool, Fault> {
+fn place(text: &str, credentials: &Credentials) -> Result<Place, Fault> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path {
+            "" => Err(malformed(text)),
+            path => Ok(Place::Unix(path.into())),
+        };
+    }
+    if let Some(rest) = text.strip_prefix("https://") {
+        let host_port = rest.trim_end_matches('/');
+        return loopback(text, host_port).map(|_| Place::Tls(host_port.to_owned()));
+    }
+    if let Some(rest) = text.strip_prefix("http://") {
+        let host_port = rest.trim_end_matches('/');
+        return match loopback(text, host_port)? {
+            true => Ok(Place::Loopback(host_port.to_owned())),
+            false => Err(plaintext(text, host_port)),
+        };
+    }
+    Ok(match loopback(text, text)? && !credentials.want_tls() {
+        true => Place::Loopback(text.to_owned()),
+        false => Place::Tls(text.to_owned()),
+    })
+}
+
+/// Whether a `HOST:PORT` is on this machine.
+fn loopback(text: &str, host_port: &str) -> Result<bool, Fault> {
+    let (host, port) = host_port.rsplit_once(':').ok_or_else(|| malformed(text))?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-[]:%".contains(c);
+    if host.is_empty() || !host.chars().all(plain) || !port.parse::<u16>().is_ok_and(|p| p > 0) {
+        return Err(malformed(text));
+    }
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     if bare.contains(':') && bare.len() == host.len() {
-        return Err(malformed(host).hint("write an IPv6 address in brackets: [::1]:50051"));
+        return Err(malformed(text).hint("write an IPv6 address in brackets: [::1]:50051"));
     }
     Ok(bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()))
 }
 
 fn malformed(text: &str) -> Fault {
     Fault::new(Reason::InvalidRequest, format!("`{text}` is not a daemon's address")).hint(
-        "an address is unix:PATH or HOST:PORT, for example unix:/run/resetd/resetd.sock or 127.0.0.1:50051",
+        "an address is unix:PATH, https://HOST:PORT or HOST:PORT, for example unix:/run/resetd/resetd.sock or \
+         https://resetd.example.org:7443",
     )
 }
 
-fn no_tls(text: &str) -> Fault {
+fn plaintext(text: &str, host_port: &str) -> Fault {
     Fault::new(
         Reason::InvalidRequest,
-        format!("{text} is not a loopback address, and this version does not offer TLS: nothing is sent in plaintext over a network"),
+        format!("{text} is not a loopback address: nothing is sent in plaintext over a network"),
     )
-    .hint("forward the daemon's socket, for example: ssh -L /tmp/resetd.sock:/run/resetd/resetd.sock HOST, then --server unix:/tmp/resetd.sock")
+    .hint(format!("use TLS: https://{host_port}"))
+}
+
+fn in_plaintext(text: &str) -> Fault {
+    Fault::new(
+        Reason::InvalidRequest,
+        format!("{text} is plaintext: certificates mean nothing there, and a token is never sent in plaintext"),
+    )
+    .hint("leave out --ca, --cert, --key, --token-file and RESETCTL_TOKEN, or use https:// or the daemon's socket")
 }
 
 /// The socket of a daemon on this machine, when nobody said where it listens.
-pub(crate) fn default_address(environment: &Environment) -> Address {
+pub(crate) fn default_place(environment: &Environment) -> Place {
     let own = environment.runtime_dir.as_ref().map(|dir| dir.join("resetd.sock"));
     let places: Vec<PathBuf> = own.into_iter().chain([PathBuf::from(SYSTEM_SOCKET)]).collect();
-    match places.iter().find(|p| p.exists()) {
-        Some(found) => Address::Unix(found.clone()),
-        None => Address::Nowhere(places),
+    // A folder that may not be entered hides its socket: opening it then says what is missing.
+    let there = |path: &PathBuf| path.try_exists().unwrap_or(true);
+    match places.iter().find(|p| there(p)) {
+        Some(found) => Place::Unix(found.clone()),
+        None => Place::Nowhere(places),
     }
 }
 
@@ -98,41 +146,90 @@ pub(crate) fn nowhere(places: &[PathBuf]) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::Token;
+
+    fn plain(text: &str) -> Result<Address, Fault> {
+        Address::parse(text, Credentials::default())
+    }
+
+    fn with_token() -> Credentials {
+        Credentials { token: Some(Token::new("rsd_x")), ..Credentials::default() }
+    }
 
     #[test]
-    fn sockets_and_loopback_are_addresses() {
-        for text in ["unix:/run/x.sock", "127.0.0.1:1", "localhost:50051", "[::1]:50051", "127.9.9.9:65535"] {
-            assert_eq!(text.parse::<Address>().expect(text).to_string(), text);
+    fn sockets_loopback_and_tls_are_addresses() {
+        for text in [
+            "unix:/run/x.sock",
+            "127.0.0.1:1",
+            "localhost:50051",
+            "[::1]:50051",
+            "127.9.9.9:65535",
+            "https://resetd.example.org:7443",
+            "https://127.0.0.1:7443",
+        ] {
+            assert_eq!(plain(text).expect(text).to_string(), text);
+        }
+        assert_eq!(
+            plain("http://127.0.0.1:1").expect("loopback").place,
+            Place::Loopback("127.0.0.1:1".into())
+        );
+        for remote in ["10.0.0.1:50051", "resetd.example.org:443", "0.0.0.0:1", "localhost.example.org:1"] {
+            assert_eq!(plain(remote).expect(remote).place, Place::Tls(remote.into()));
         }
     }
 
     #[test]
     fn everything_else_says_why_not() {
-        for text in
-            ["", "unix:", "staging", ":50051", "localhost:", "localhost:0", "localhost:99999", "::1:50051"]
-        {
-            let fault = text.parse::<Address>().expect_err(text);
+        for text in [
+            "",
+            "unix:",
+            "staging",
+            ":50051",
+            "localhost:",
+            "localhost:0",
+            "localhost:99999",
+            "::1:50051",
+            "https://",
+            "https://host",
+            "https://host/path:1",
+            "ftp://host:1",
+            "user@host:1",
+        ] {
+            let fault = plain(text).expect_err(text);
             assert!(fault.message.contains("is not a daemon's address"), "{text}: {fault}");
             assert_eq!(fault.reason.exit_code(), 2);
         }
-        for text in ["10.0.0.1:50051", "resetd.example.org:443", "0.0.0.0:1", "localhost.example.org:1"] {
-            let fault = text.parse::<Address>().expect_err(text);
-            assert!(fault.message.contains("does not offer TLS"), "{text}: {fault}");
+        for text in ["http://10.0.0.1:50051", "http://resetd.example.org:443"] {
+            let fault = plain(text).expect_err(text);
+            assert!(fault.message.contains("nothing is sent in plaintext over a network"), "{text}: {fault}");
+            assert!(fault.hint.as_deref().is_some_and(|h| h.contains("https://")), "{fault:?}");
         }
+    }
+
+    #[test]
+    fn credentials_are_never_shown_in_plaintext() {
+        let tls = Address::parse("127.0.0.1:7443", with_token()).expect("TLS");
+        assert_eq!(tls.place, Place::Tls("127.0.0.1:7443".into()));
+        let ca = Credentials { ca: Some("ca.pem".into()), ..Credentials::default() };
+        for credentials in [with_token(), ca] {
+            let fault = Address::parse("http://127.0.0.1:7443", credentials).expect_err("plaintext");
+            assert!(fault.message.contains("a token is never sent in plaintext"), "{fault}");
+        }
+        assert!(Address::parse("unix:/x", with_token()).is_ok());
     }
 
     #[test]
     fn the_places_tried_are_listed() {
         let folder = tempfile::tempdir().expect("a folder");
         let environment = Environment { runtime_dir: Some(folder.path().into()), ..Environment::default() };
-        if let Address::Nowhere(places) = default_address(&environment) {
+        if let Place::Nowhere(places) = default_place(&environment) {
             let fault = nowhere(&places);
             let own = folder.path().join("resetd.sock").display().to_string();
             assert!(fault.message.contains(&own) && fault.message.contains(SYSTEM_SOCKET), "{fault}");
             assert_eq!(fault.reason.exit_code(), 11);
         }
         std::fs::write(folder.path().join("resetd.sock"), "").expect("written");
-        let found = default_address(&environment);
-        assert_eq!(found, Address::Unix(folder.path().join("resetd.sock")));
+        let found = default_place(&environment);
+        assert_eq!(found, Place::Unix(folder.path().join("resetd.sock")));
     }
 }

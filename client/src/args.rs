@@ -10,13 +10,23 @@ pub use window::WindowVerb;
 
 use crate::exit;
 
+mod admin;
+
+pub use admin::{AuditVerb, TokenVerb};
+
 /// The remote client of resetd: resets, migrates and validates shared PostgreSQL databases through their daemon.
 #[derive(Debug, Parser)]
 #[command(name = "resetctl", version, after_long_help = exit::HELP, max_term_width = 110)]
 pub struct Args {
-    /// Where the daemon listens: unix:PATH or HOST:PORT (loopback); default: the context's, else the local socket.
+    /// Where the daemon listens; default: the context's, else the local socket.
+    ///
+    /// unix:PATH is a socket, https://HOST:PORT is TLS, http://HOST:PORT is plaintext (loopback only). HOST:PORT alone is TLS,
+    /// except on a loopback host where no --ca, --cert, --key or token is given: there it is plaintext.
     #[arg(long, global = true, value_name = "ADDR", env = "RESETCTL_SERVER", hide_env_values = true)]
     pub server: Option<String>,
+    /// How it is trusted, and how you prove who you are.
+    #[command(flatten)]
+    pub proof: ProofArgs,
     /// The target; may be left out where the daemon has one.
     #[arg(long, global = true, value_name = "NAME", env = "RESETCTL_TARGET", hide_env_values = true)]
     pub target: Option<String>,
@@ -26,6 +36,24 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+/// How the daemon is trusted, and how the caller proves who they are. A token is never a flag: everybody on the machine can read
+/// flags.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ProofArgs {
+    /// The CA of the daemon's certificate (PEM), in place of the public ones.
+    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_CA", hide_env_values = true)]
+    pub ca: Option<PathBuf>,
+    /// Your client certificate (PEM); with --key.
+    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_CERT", hide_env_values = true)]
+    pub cert: Option<PathBuf>,
+    /// The private key of --cert (PEM).
+    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_KEY", hide_env_values = true)]
+    pub key: Option<PathBuf>,
+    /// A file with your bearer token, which nobody else may read (mode 0600); or the token itself in RESETCTL_TOKEN.
+    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_TOKEN_FILE", hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
 }
 
 /// The verbs.
@@ -75,6 +103,12 @@ pub enum Verb {
     /// What admins do with a target: enroll it, break its lock.
     #[command(subcommand)]
     Target(TargetVerb),
+    /// Make, list and revoke bearer tokens, as an admin.
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Read and verify the record of every decision, as an admin.
+    #[command(subcommand)]
+    Audit(AuditVerb),
     /// Say what a fault code means and what to do about it; without a code, list them all.
     #[command(after_long_help = "Examples:\n  resetctl explain TARGET_LOCKED\n  resetctl explain")]
     Explain {

@@ -4,12 +4,13 @@ use model::fault::{Fault, exit};
 use uuid::Uuid;
 
 use crate::{
-    args::{Args, OperationsVerb, ReportVerb, TargetVerb, Verb, WindowVerb},
+    args::{Args, AuditVerb, OperationsVerb, ReportVerb, TargetVerb, TokenVerb, Verb, WindowVerb},
     intent::{Destination, Operate},
     render::Screen,
     view,
 };
 
+mod audit;
 mod explain;
 mod operate;
 mod operations;
@@ -17,6 +18,7 @@ mod report;
 mod settle;
 mod status;
 mod targets;
+mod tokens;
 mod window;
 
 /// Does what was asked.
@@ -75,6 +77,8 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
         Verb::Target(TargetVerb::Unlock { name, operation, reason }) => {
             targets::unlock(screen, &to, name, parse(operation)?, reason).await
         }
+        Verb::Token(verb) => tokens::run(screen, &to, verb).await,
+        Verb::Audit(verb) => audit::run(screen, &to, verb).await,
         Verb::Explain { .. } | Verb::Completions { .. } => Ok(exit::OK),
     }
 }
@@ -109,6 +113,11 @@ fn title(verb: &Verb) -> &'static str {
         Verb::Targets(_) => "targets",
         Verb::Target(TargetVerb::Enroll { .. }) => "target enroll",
         Verb::Target(TargetVerb::Unlock { .. }) => "target unlock",
+        Verb::Token(TokenVerb::Create { .. }) => "token create",
+        Verb::Token(TokenVerb::List(_)) => "token list",
+        Verb::Token(TokenVerb::Revoke { .. }) => "token revoke",
+        Verb::Audit(AuditVerb::List { .. }) => "audit list",
+        Verb::Audit(AuditVerb::Verify { .. }) => "audit verify",
         Verb::Explain { .. } => "explain",
         Verb::Completions { .. } => "completions",
     }

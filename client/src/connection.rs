@@ -9,17 +9,46 @@ use model::{
     fault::{Fault, Reason},
     operation::limits,
 };
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
+use tokio::{
+    io::BufReader,
+    net::{TcpStream, UnixStream},
+};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{self, Endpoint},
+};
 use wire::v1::{
-    operation_service_client::OperationServiceClient, system_service_client::SystemServiceClient,
-    target_service_client::TargetServiceClient, window_service_client::WindowServiceClient,
+    admin_service_client::AdminServiceClient, operation_service_client::OperationServiceClient,
+    system_service_client::SystemServiceClient, target_service_client::TargetServiceClient,
+    window_service_client::WindowServiceClient,
 };
 
-use crate::address::{self, Address};
+use crate::{
+    address::{self, Address, Place},
+    credentials::Credentials,
+    greeting, tls,
+};
 
 /// An event may carry a plan with many objects outside.
 const LARGEST_EVENT: usize = 64 * 1024 * 1024;
+
+/// An open channel that shows the caller's token, if there is one, with every call.
+pub(crate) type Channel = InterceptedService<transport::Channel, Bearer>;
+
+/// The token to show.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
 
 /// Where channels are opened to.
 #[derive(Clone, Debug)]
@@ -35,15 +64,28 @@ impl Connection {
     /// Opens a channel; it is not shared, so that a cancel never waits behind a stream.
     ///
     /// # Errors
-    /// `DAEMON_UNREACHABLE`, with what to do.
+    /// `DAEMON_UNREACHABLE`, with what to do; a credential cannot be used.
     pub(crate) async fn open(&self) -> Result<Channel, Fault> {
-        let result = match &self.address {
-            Address::Nowhere(places) => return Err(address::nowhere(places)),
-            Address::Loopback(host_port) => match endpoint(format!("http://{host_port}")) {
-                Ok(endpoint) => endpoint.connect().await,
-                Err(error) => Err(error),
-            },
-            Address::Unix(path) => {
+        let bearer = bearer(&self.address.credentials)?;
+        let result = match &self.address.place {
+            Place::Nowhere(places) => return Err(address::nowhere(places)),
+            Place::Loopback(host_port) => {
+                let host_port = host_port.clone();
+                let connector = tower::service_fn(move |_| plain(host_port.clone()));
+                match endpoint(format!("http://{}", self.address)) {
+                    Ok(endpoint) => endpoint.connect_with_connector(connector).await,
+                    Err(error) => Err(error),
+                }
+            }
+            Place::Tls(host_port) => {
+                let (host_port, credentials) = (host_port.clone(), self.address.credentials.clone());
+                let connector = tower::service_fn(move |_| secured(host_port.clone(), credentials.clone()));
+                match endpoint(self.address.to_string()) {
+                    Ok(endpoint) => endpoint.connect_with_connector(connector).await,
+                    Err(error) => Err(error),
+                }
+            }
+            Place::Unix(path) => {
                 let path = path.clone();
                 let connector = tower::service_fn(move |_| {
                     let path = path.clone();
@@ -55,10 +97,15 @@ impl Connection {
                 }
             }
         };
-        result.map_err(|error| self.unreachable(&error))
+        result
+            .map(|channel| InterceptedService::new(channel, bearer))
+            .map_err(|error| self.unreachable(&error))
     }
 
-    fn unreachable(&self, error: &tonic::transport::Error) -> Fault {
+    fn unreachable(&self, error: &transport::Error) -> Fault {
+        if let Some(fault) = told(error) {
+            return fault.clone();
+        }
         let cause = deepest(error);
         let hint = match cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
             Some(std::io::ErrorKind::PermissionDenied) => {
@@ -78,6 +125,57 @@ impl Connection {
     }
 }
 
+fn bearer(credentials: &Credentials) -> Result<Bearer, Fault> {
+    let Some(token) = credentials.bearer()? else { return Ok(Bearer::default()) };
+    let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.expose()).parse().map_err(|_| {
+        Fault::new(Reason::InvalidRequest, "the token has characters that no token has")
+            .hint("copy it again, whole and without anything around it")
+    })?;
+    value.set_sensitive(true);
+    Ok(Bearer(Some(value)))
+}
+
+type Refused = Box<dyn Error + Send + Sync>;
+
+/// A connection to a loopback address. What does not speak first is asked whether it speaks TLS.
+async fn plain(host_port: String) -> Result<TokioIo<BufReader<TcpStream>>, Refused> {
+    let stream = TcpStream::connect(&host_port).await?;
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    if !greeting::greeted(&mut stream).await? && greeting::speaks_tls(&host_port).await {
+        let text = format!("the daemon at {host_port} speaks TLS, and plaintext was tried");
+        let fault = Fault::new(Reason::DaemonUnreachable, text);
+        return Err(Box::new(fault.hint(format!(
+            "use --server https://{host_port}, with --ca FILE where it has a CA of its own"
+        ))));
+    }
+    Ok(TokioIo::new(stream))
+}
+
+async fn secured(
+    host_port: String,
+    credentials: Credentials,
+) -> Result<TokioIo<BufReader<tokio_rustls::client::TlsStream<TcpStream>>>, Refused> {
+    let stream = TcpStream::connect(&host_port).await?;
+    stream.set_nodelay(true)?;
+    let host = host_port.rsplit_once(':').map_or(host_port.as_str(), |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = tls::open(stream, host, &format!("https://{host_port}"), &credentials).await?;
+    Ok(TokioIo::new(stream))
+}
+
+/// What was said by this program itself about why it cannot connect.
+fn told<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Fault> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(fault) = error.downcast_ref::<Fault>() {
+            return Some(fault);
+        }
+        cause = error.source();
+    }
+    None
+}
+
 /// Everything above is said by our own message; what the system said is at the bottom.
 fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut cause = error;
@@ -87,7 +185,7 @@ fn deepest<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     cause
 }
 
-fn endpoint(uri: String) -> Result<Endpoint, tonic::transport::Error> {
+fn endpoint(uri: String) -> Result<Endpoint, transport::Error> {
     Ok(Endpoint::from_shared(uri)?
         .user_agent(concat!("resetctl/", env!("CARGO_PKG_VERSION")))?
         .connect_timeout(Duration::from_secs(5))
@@ -113,6 +211,11 @@ pub(crate) fn windows(channel: Channel) -> WindowServiceClient<Channel> {
     WindowServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
 }
 
+/// Administration over a channel.
+pub(crate) fn admin(channel: Channel) -> AdminServiceClient<Channel> {
+    AdminServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
+}
+
 /// The daemon itself over a channel.
 pub(crate) fn system(channel: Channel) -> SystemServiceClient<Channel> {
     SystemServiceClient::new(channel)
@@ -127,7 +230,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let free =
             std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
-        for address in [Address::Unix(folder.path().join("none.sock")), Address::Loopback(free.to_string())] {
+        let places = [
+            Place::Unix(folder.path().join("none.sock")),
+            Place::Loopback(free.to_string()),
+            Place::Tls(free.to_string()),
+        ];
+        for place in places {
+            let address = Address { place, credentials: Credentials::default() };
             let fault = Connection::new(address.clone()).open().await.expect_err("nobody listens");
             assert_eq!(fault.reason.exit_code(), 11);
             assert!(fault.message.contains(&address.to_string()), "{fault}");

@@ -6,9 +6,17 @@
 //! [context.lab]
 //! server = "unix:/run/resetd/resetd.sock"
 //! target = "staging"
+//!
+//! [context.remote]
+//! server = "https://resetd.example.org:7443"
+//! ca = "/etc/resetctl/ca.pem"
+//! token_file = "/home/me/.config/resetctl/token"
 //! ```
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use model::fault::{Fault, Reason};
 use serde::Deserialize;
@@ -23,6 +31,14 @@ pub(crate) struct Context {
     pub(crate) server: Option<String>,
     /// The target meant when none is named.
     pub(crate) target: Option<String>,
+    /// The CA of the daemon's certificate.
+    pub(crate) ca: Option<PathBuf>,
+    /// The client's certificate.
+    pub(crate) cert: Option<PathBuf>,
+    /// Its private key.
+    pub(crate) key: Option<PathBuf>,
+    /// The file with a bearer token.
+    pub(crate) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -86,7 +102,8 @@ mod tests {
 
     #[test]
     fn the_named_one_else_the_default_else_an_empty_one() {
-        let lab = Context { server: Some("unix:/x".into()), target: Some("staging".into()) };
+        let lab =
+            Context { server: Some("unix:/x".into()), target: Some("staging".into()), ..Context::default() };
         assert_eq!(chosen(Some(TEXT), None).ok(), Some(lab.clone()));
         assert_eq!(chosen(Some(TEXT), Some("lab")).ok(), Some(lab));
         assert_eq!(chosen(Some(TEXT), Some("other")).ok(), Some(Context::default()));

@@ -1,8 +1,10 @@
-//! The only place that reads the environment (clap reads `RESETCTL_SERVER` and `RESETCTL_TARGET` itself).
+//! The only place that reads the environment (clap reads the variables that stand in for flags itself).
 
 use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
+
+use crate::credentials::Token;
 
 /// What the environment says.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +13,8 @@ pub struct Environment {
     pub runtime_dir: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`, else `~/.config`.
     pub config_home: Option<PathBuf>,
+    /// `RESETCTL_TOKEN`: a bearer token.
+    pub(crate) token: Option<Token>,
     /// `NO_COLOR` is set, or the terminal is `dumb`.
     pub no_color: bool,
     /// The zone in which this person reads clocks (`TZ`, else the system's); nothing is UTC.
@@ -27,6 +31,10 @@ impl Environment {
             runtime_dir: path("XDG_RUNTIME_DIR"),
             config_home: path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config"))),
             zone: TimeZone::try_system().ok(),
+            token: std::env::var("RESETCTL_TOKEN")
+                .ok()
+                .map(|t| Token::new(&t))
+                .filter(|t| !t.expose().is_empty()),
             no_color: path("NO_COLOR").is_some() || path("TERM").is_some_and(|t| t.as_os_str() == "dumb"),
         }
     }

@@ -11,12 +11,12 @@ use std::{
 use model::fault::{Fault, Reason};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 use uuid::Uuid;
 use wire::{Received, v1};
 
 use crate::{
-    connection::{self, Connection},
+    connection::{self, Channel, Connection},
     sequence::{Sequence, Verdict},
     status::{Trouble, normalise},
 };
@@ -87,6 +87,25 @@ struct Follower {
     lost_since: Option<Instant>,
 }
 
+/// Pauses between attempts: each up to twice as long as the one before, and never the same for all clients of a daemon
+/// that comes back.
+struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Backoff {
+    /// The next pause, somewhere in the upper half of its length; `chance` is from 0 to 1.
+    fn next(&mut self, chance: f64) -> Duration {
+        let longest = self.0;
+        self.0 = LONGEST_PAUSE.min(longest * 2);
+        longest.mul_f64(0.5 + chance / 2.0)
+    }
+}
+
 /// How one attempt ended.
 enum Attempt {
     /// Nothing more is to be done.
@@ -97,7 +116,7 @@ enum Attempt {
 
 impl Follower {
     async fn run(mut self) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::default();
         loop {
             let before = self.sequence.wanted();
             let fault = match self.attempt().await {
@@ -105,7 +124,7 @@ impl Follower {
                 Attempt::Broken(fault) => fault,
             };
             if self.sequence.wanted() > before {
-                pause = FIRST_PAUSE;
+                backoff = Backoff::default();
             }
             let said = self.lost_since.is_some();
             let since = *self.lost_since.get_or_insert_with(Instant::now);
@@ -116,12 +135,10 @@ impl Follower {
             if !said {
                 self.send(Step::Lost(fault)).await;
             }
-            let jittered = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
             tokio::select! {
-                () = tokio::time::sleep(jittered.min(left)) => {}
+                () = tokio::time::sleep(backoff.next(fastrand::f64()).min(left)) => {}
                 () = self.steps.closed() => return,
             }
-            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
@@ -242,5 +259,20 @@ impl Follower {
                 Box::pin(client.validate(it).await?.into_inner().map(|i| i.map(|it| it.event)))
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_the_longest_and_chance_spreads_them() {
+        let pauses = |chance: f64| {
+            let mut backoff = Backoff::default();
+            (0..8).map(|_| backoff.next(chance).as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(pauses(1.0), [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
+        assert_eq!(pauses(0.0), [50, 100, 200, 400, 800, 1_600, 2_500, 2_500]);
     }
 }

@@ -12,14 +12,19 @@ use model::{
     fault::{Fault, Reason},
     operation::{Request, Verb, Wait, limits},
     profile::Scope,
+    token,
 };
 use uuid::Uuid;
 
 use crate::{
     address::{self, Address},
-    args::{Args, FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs},
+    args::{
+        Args, FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ProofArgs, ResetArgs, UndoArgs,
+        ValidateArgs,
+    },
     chains,
     context::{self, Context},
+    credentials::Credentials,
     environment::Environment,
 };
 
@@ -82,11 +87,34 @@ impl Destination {
         let said = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
         let (server, target) = (said(&args.server), said(&args.target));
         let context = if server.is_some() && args.context.is_none() { Context::default() } else { context };
+        let credentials = credentials(&args.proof, &context, environment);
         let address = match server.or(context.server) {
-            Some(text) => text.parse()?,
-            None => address::default_address(environment),
+            Some(text) => Address::parse(&text, credentials)?,
+            None => {
+                credentials.check()?;
+                Address { place: address::default_place(environment), credentials }
+            }
         };
-        Ok(Self { address, target: target.or(context.target).unwrap_or_default() })
+        let target = target.or(context.target).unwrap_or_default();
+        no_token("--target", &target)?;
+        Ok(Self { address, target })
+    }
+}
+
+/// What was said on the command line goes before the context; the token of the environment is for where nobody named a file.
+fn credentials(args: &ProofArgs, context: &Context, environment: &Environment) -> Credentials {
+    let said = |path: &Option<PathBuf>| path.clone().filter(|p| !p.as_os_str().is_empty());
+    let own = said(&args.cert).is_some() || said(&args.key).is_some();
+    let pair = |said: Option<PathBuf>, other: &Option<PathBuf>| if own { said } else { other.clone() };
+    let said_token = said(&args.token_file);
+    let token = environment.token.clone().filter(|_| said_token.is_none());
+    let token_file = said_token.or_else(|| context.token_file.clone().filter(|_| token.is_none()));
+    Credentials {
+        ca: said(&args.ca).or_else(|| context.ca.clone()),
+        cert: pair(said(&args.cert), &context.cert),
+        key: pair(said(&args.key), &context.key),
+        token_file,
+        token,
     }
 }
 
@@ -229,6 +257,7 @@ fn expected_fingerprint(text: &str) -> Result<String, Fault> {
 fn labels(said: &[String]) -> Result<BTreeMap<String, String>, Fault> {
     let mut all = BTreeMap::new();
     for text in said {
+        no_token("--label", text)?;
         let (key, value) = text
             .split_once('=')
             .filter(|(key, _)| !key.is_empty())
@@ -244,6 +273,14 @@ fn labels(said: &[String]) -> Result<BTreeMap<String, String>, Fault> {
     match all.len() > limits::LABELS {
         true => Err(usage(format!("--label: at most {} labels", limits::LABELS))),
         false => Ok(all),
+    }
+}
+
+/// What is kept and shown holds no token.
+fn no_token(flag: &str, text: &str) -> Result<(), Fault> {
+    match token::redacted(text) == text {
+        true => Ok(()),
+        false => Err(usage(format!("{flag} holds a bearer token, which everybody would read"))),
     }
 }
 

@@ -63,7 +63,15 @@ fn limits(request: &Request) -> Vec<String> {
 
 /// The server is always said: the line may be pasted where another environment holds.
 fn begin(destination: &Destination) -> Vec<String> {
-    vec!["resetctl".to_owned(), format!("--server {}", quoted(&destination.address.to_string()))]
+    let mut words =
+        vec!["resetctl".to_owned(), format!("--server {}", quoted(&destination.address.to_string()))];
+    let it = &destination.address.credentials;
+    let files =
+        [("--ca", &it.ca), ("--cert", &it.cert), ("--key", &it.key), ("--token-file", &it.token_file)];
+    for (flag, file) in files {
+        words.extend(file.iter().map(|file| format!("{flag} {}", quoted(&file.display().to_string()))));
+    }
+    words
 }
 
 fn line(mut words: Vec<String>, more: impl IntoIterator<Item = String>) -> String {

@@ -15,9 +15,11 @@ mod command;
 mod confirm;
 mod connection;
 mod context;
+mod credentials;
 mod environment;
 mod exit;
 mod follow;
+mod greeting;
 mod intent;
 mod invocation;
 mod io;
@@ -26,9 +28,11 @@ mod render;
 mod report_file;
 #[cfg(test)]
 mod scripted;
+mod secret_file;
 mod sequence;
 mod signals;
 mod status;
+mod tls;
 mod view;
 mod watch;
 

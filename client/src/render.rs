@@ -24,6 +24,7 @@ use crate::{
     io::{Io, Keyboard},
 };
 
+pub(crate) mod admin;
 pub(crate) mod board;
 pub(crate) mod event;
 pub(crate) mod json;

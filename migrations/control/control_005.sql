@@ -1,5 +1,5 @@
 -- revision: control_005
--- revises: control_003
+-- revises: control_004
 -- summary: turns in the queue, forced ends, requests about windows
 
 -- The order of coming, across daemons; the backend that waits, which is gone when the waiter is.

@@ -1,5 +1,7 @@
 //! `resetd check`: the effective values, and everything that is wrong with the connections, at once.
 
+mod guarded;
+
 use crate::{
     chains,
     config::{Config, Target},
@@ -23,6 +25,9 @@ pub async fn run(config: &Config) -> (String, bool) {
     }
     problems.dedup();
     text.push_str("\n# checks\n");
+    for warning in guarded::warnings(config) {
+        text.push_str(&format!("# warning: {warning}\n"));
+    }
     for problem in &problems {
         text.push_str(&format!("# wrong: {problem}\n"));
     }

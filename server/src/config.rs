@@ -10,6 +10,7 @@ use std::time::Duration;
 use model::permit::Grant;
 use toml::de::DeTable;
 
+mod audit;
 mod control;
 mod credentials;
 mod cross;
@@ -21,23 +22,30 @@ mod role;
 mod section;
 mod show;
 mod target;
+mod tls;
 pub mod url;
 
 pub use control::Control;
-pub use listen::{Listen, default_socket};
+pub use listen::{Listen, TcpRule, default_socket};
 pub use problem::Problem;
 pub use target::{RESERVED_DATABASES, Target, TargetSource, URL_VARIABLE};
-pub use url::{DatabaseUrl, Secret};
+pub use tls::Tls;
+pub use url::DatabaseUrl;
 
 use problem::{At, Problems};
 use section::Section;
+
+use crate::audit_lines::AuditLines;
 
 const KEYS: &[&str] = &[
     "listen",
     "migrations",
     "insecure_loopback",
+    "socket_group",
+    "tls",
     "port_file",
     "shutdown_grace",
+    "audit",
     "control",
     "target",
     "profile",
@@ -76,8 +84,18 @@ pub struct ServeOptions {
 /// Everything the daemon needs to know before it starts, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen; never empty.
+    /// Where to listen; empty only where sockets were handed over.
     pub listen: Vec<Listen>,
+    /// How the TCP sockets that were handed over are taken.
+    pub tcp_rule: TcpRule,
+    /// The group that unix sockets are given to.
+    pub socket_group: Option<String>,
+    /// Certificate, key and the clients' CA.
+    pub tls: Option<Tls>,
+    /// Whether the service manager handed sockets over.
+    pub activated: bool,
+    /// The socket on which the service manager hears that the daemon is ready.
+    pub notify_socket: Option<String>,
     /// Where the bound addresses are written.
     pub port_file: Option<PathBuf>,
     /// The folder with one folder per chain.
@@ -92,6 +110,10 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Who may do what; empty means the built-in rules.
     pub roles: Vec<Grant>,
+    /// Where the audit record goes beside the control database.
+    pub audit: AuditLines,
+    /// The files that hold secrets or decide who may do what: nobody else should read or write them.
+    pub guarded_files: Vec<PathBuf>,
     /// Whether the daemon starts a cluster of its own.
     pub embedded: Option<Embedded>,
     /// The file it was read from.
@@ -162,6 +184,9 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
     root.only(KEYS, problems);
     let insecure_loopback =
         root.flag("insecure_loopback", problems).unwrap_or(false) || options.insecure_loopback;
+    let tls = tls::parse(root, problems);
+    let tcp_rule = TcpRule { insecure_loopback, tls: root.has("tls") };
+    let activated = handed_over(env);
     let known = target::Known {
         profiles: profile::parse_all(root, problems),
         matrices: matrix::parse_all(root, problems),
@@ -172,7 +197,12 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
     let (control, place) = control::parse(root, first, env, embedded.is_some(), problems);
     cross::check(&targets, &control, place, problems);
     Config {
-        listen: listeners(root, options, insecure_loopback, env, problems),
+        listen: listeners(root, options, tcp_rule, env, problems),
+        tcp_rule,
+        socket_group: root.string("socket_group", problems).map(|group| group.value),
+        tls,
+        activated,
+        notify_socket: env("NOTIFY_SOCKET").filter(|path| !path.is_empty()),
         port_file: path(root, "port_file", &options.port_file, problems),
         migrations: path(root, "migrations", &options.migrations, problems)
             .unwrap_or_else(|| DEFAULT_MIGRATIONS.into()),
@@ -181,6 +211,8 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         control,
         targets: targets.into_iter().map(|target| target.value).collect(),
         roles: role::parse_all(root, problems),
+        guarded_files: credentials::files(root, problems),
+        audit: audit::parse(root, problems),
         embedded,
         file: options.config.clone(),
         #[cfg(feature = "test-hooks")]
@@ -191,17 +223,26 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
 fn listeners(
     root: &Section<'_>,
     options: &ServeOptions,
-    insecure_loopback: bool,
+    rule: TcpRule,
     env: Env<'_>,
     problems: &mut Problems,
 ) -> Vec<Listen> {
     let written = root.strings("listen", false, problems).unwrap_or_default();
     let said: Vec<_> = options.listen.iter().cloned().map(At::nowhere).collect();
     let list = if said.is_empty() { written } else { said };
+    if list.is_empty() && handed_over(env) {
+        return Vec::new();
+    }
     if list.is_empty() {
         return vec![Listen::Unix(default_socket(env, nix::unistd::geteuid().is_root()))];
     }
-    listen::parse_all(&list, insecure_loopback, problems)
+    listen::parse_all(&list, rule, problems)
+}
+
+/// Whether the service manager handed sockets over to this very process (`sd_listen_fds(3)`).
+fn handed_over(env: Env<'_>) -> bool {
+    let number = |name: &str| env(name).and_then(|text| text.parse::<u32>().ok());
+    number("LISTEN_PID") == Some(std::process::id()) && number("LISTEN_FDS").is_some_and(|count| count > 0)
 }
 
 /// A path of the command line or else of the file, which is checked in any case.

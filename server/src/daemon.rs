@@ -10,7 +10,8 @@ use crate::{
     config::{Config, DatabaseUrl, TargetSource},
     embedded::{Cluster, EmbeddedError, EmbeddedOptions, StopMode},
     engine::{Engine, Parts, Target},
-    grpc::{self, Bound},
+    grpc::{self, Bound, Certificates},
+    notify,
     postgres::{self, control::Control},
 };
 
@@ -26,6 +27,9 @@ pub enum DaemonError {
     /// A listener.
     #[error("a listener cannot be opened")]
     Listen(#[source] io::Error),
+    /// Certificate, key or CA.
+    #[error("TLS cannot be offered: {0}")]
+    Tls(String),
     /// The port file.
     #[error("the port file {path} cannot be written")]
     PortFile {
@@ -66,9 +70,15 @@ impl Daemon {
         if let Some(folder) = &config.test_hold {
             postgres::hold::install(folder.clone());
         }
+        let certificates = config
+            .tls
+            .as_ref()
+            .map(Certificates::load)
+            .transpose()
+            .map_err(|e| DaemonError::Tls(e.told()))?;
         let mut cluster = start_cluster(&config).await?;
         match Self::start_beside(&config, &mut cluster).await {
-            Ok((engine, listeners)) => Self::serve(config, cluster, engine, listeners).await,
+            Ok((engine, listeners)) => Self::serve(config, cluster, engine, listeners, certificates).await,
             Err(error) => {
                 if let Some(cluster) = cluster {
                     stop_cluster(cluster).await;
@@ -82,9 +92,12 @@ impl Daemon {
         config: &Config,
         cluster: &mut Option<Cluster>,
     ) -> Result<(Arc<Engine>, Vec<Bound>), DaemonError> {
-        let mut listeners = Vec::new();
-        for listen in &config.listen {
-            listeners.push(grpc::bind(listen).await.map_err(DaemonError::Listen)?);
+        let listeners = grpc::bind_all(config).await.map_err(DaemonError::Listen)?;
+        for listener in listeners.iter().filter(|l| l.is_plaintext()) {
+            tracing::warn!(
+                address = listener.address(),
+                "plaintext without identity: everybody on this machine can call the daemon here"
+            );
         }
         let (targets, control) = databases(config, cluster.as_ref()).await?;
         let engine = Engine::start(Parts {
@@ -93,6 +106,7 @@ impl Daemon {
             migrations: config.migrations.clone(),
             policy: Policy { grants: config.roles.clone() },
             instance: Uuid::new_v4(),
+            audit: config.audit.clone(),
         })
         .await?;
         Ok((engine, listeners))
@@ -103,14 +117,17 @@ impl Daemon {
         cluster: Option<Cluster>,
         engine: Arc<Engine>,
         listeners: Vec<Bound>,
+        certificates: Option<Arc<Certificates>>,
     ) -> Result<Self, DaemonError> {
-        let addresses: Vec<String> = listeners.iter().map(Bound::address).collect();
+        let addresses: Vec<String> = listeners.iter().map(|l| l.address().to_owned()).collect();
         if let Some(path) = &config.port_file {
             write_port_file(path, &addresses)
                 .map_err(|source| DaemonError::PortFile { path: path.display().to_string(), source })?;
         }
         let end = CancellationToken::new();
-        let serving = tokio::spawn(grpc::serve(Arc::clone(&engine), listeners, end.clone()));
+        tokio::spawn(grpc::keep_fresh(certificates.clone(), end.clone()));
+        let serving = tokio::spawn(grpc::serve(Arc::clone(&engine), listeners, certificates, end.clone()));
+        notify::tell(config.notify_socket.as_deref(), notify::State::Ready);
         Ok(Self { engine, cluster, addresses, config, end, serving })
     }
 
@@ -126,6 +143,7 @@ impl Daemon {
     /// # Errors
     /// A listener had failed.
     pub async fn shut_down(self) -> Result<(), DaemonError> {
+        notify::tell(self.config.notify_socket.as_deref(), notify::State::Stopping);
         self.engine.shut_down(self.config.shutdown_grace).await;
         self.end.cancel();
         let served = self.serving.await.unwrap_or(Ok(()));
@@ -187,6 +205,14 @@ async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Ta
     }
     let control = Control::open(&control, &others).await?;
     Ok((targets, control))
+}
+
+/// The control database of a configuration, open, without a daemon.
+///
+/// # Errors
+/// It cannot be had.
+pub(crate) async fn control(config: &Config) -> Result<Control, Fault> {
+    databases(config, None).await.map(|(_, control)| control)
 }
 
 fn no_target() -> Fault {

@@ -3,6 +3,7 @@
 //! One way only: `grpc` → `engine` → `postgres`. The engine never sees the wire or the driver; only `postgres` writes
 //! SQL; only `config` reads the environment.
 
+pub mod audit_lines;
 mod chains;
 pub mod check;
 pub mod config;
@@ -10,6 +11,9 @@ pub mod daemon;
 pub mod embedded;
 mod engine;
 mod grpc;
+pub mod host;
+mod ledger;
+mod notify;
 mod postgres;
 
 #[cfg(feature = "test-hooks")]

@@ -4,13 +4,16 @@ use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
+use model::duration::parse_duration;
 use resetd::{
     check,
     config::{Config, Problem, ServeOptions, process_env},
     daemon::{Daemon, DaemonError},
+    host::{self, TokenWork},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,17 +40,75 @@ enum Command {
     Serve(Serve),
     /// Check configuration and connections, print the effective values, and say everything that is wrong at once.
     Check(Serve),
+    /// Make, list and revoke bearer tokens, directly in the control database: works while no daemon runs, too.
+    #[command(subcommand)]
+    Token(Token),
 }
+
+#[derive(Debug, Subcommand)]
+enum Token {
+    /// Make a token; its text is shown once.
+    ///
+    /// Examples:
+    ///   resetd token create deploy --for 30d --config /etc/resetd/resetd.toml
+    ///   resetd token create deploy --output deploy.token
+    #[command(verbatim_doc_comment)]
+    Create {
+        /// The principal will be token:NAME.
+        name: String,
+        /// How long it is good for: 30d, 12h; at most 365d.
+        #[arg(long = "for", value_name = "DURATION", default_value = "90d", value_parser = parse_duration)]
+        lifetime: Duration,
+        /// Write the token to this file, which only its owner may read, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// List the tokens, never their secrets.
+    List {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Make a token useless, for every daemon at once.
+    Revoke {
+        /// Its public id: what stands between the first two underscores.
+        id: String,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+#[derive(Args, Debug)]
+struct At {
+    /// The configuration file (TOML) of the daemon.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Token {
+    fn work(self) -> (TokenWork, At) {
+        match self {
+            Self::Create { name, lifetime, output, at } => (TokenWork::Create { name, lifetime, output }, at),
+            Self::List { at } => (TokenWork::List, at),
+            Self::Revoke { id, at } => (TokenWork::Revoke { id }, at),
+        }
+    }
+}
+
+/// Enough for every connection that may be open, to clients and to PostgreSQL.
+const DESCRIPTORS: u64 = 8_192;
 
 #[derive(Args, Debug)]
 struct Serve {
     /// The configuration file (TOML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to listen: unix:PATH or HOST:PORT (port 0: any free one). Repeatable; replaces the configuration's.
+    /// Where to listen: unix:PATH or HOST:PORT (port 0: any free one). Repeatable; replaces the configuration's. TCP speaks TLS
+    /// with the certificate of [tls] in the configuration.
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
-    /// Allow plaintext TCP on loopback addresses.
+    /// Listen in plaintext on loopback addresses: everybody on this machine can call the daemon there.
     #[arg(long)]
     insecure_loopback: bool,
     /// Write the bound addresses to this file, one a line, once the daemon answers.
@@ -95,17 +156,26 @@ async fn main() -> ExitCode {
     match command {
         Command::Serve(options) => serve(options.into()).await,
         Command::Check(options) => checked(options.into()).await,
+        Command::Token(token) => token_work(token).await,
+    }
+}
+
+/// As many descriptors as may be had: connections are counted by the daemon itself, and need one each.
+fn raise_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard.min(DESCRIPTORS.max(soft)), hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 
 async fn serve(options: ServeOptions) -> ExitCode {
+    raise_descriptors();
     let config = match Config::load(&options, &process_env) {
         Ok(config) => config,
         Err(problems) => return refused(&problems),
     };
-    for listen in config.listen.iter().filter(|l| matches!(l, resetd::config::Listen::Tcp(_))) {
-        tracing::warn!(%listen, "plaintext without identity: everybody on this machine can call the daemon here");
-    }
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -142,6 +212,30 @@ async fn checked(options: ServeOptions) -> ExitCode {
     let (text, good) = check::run(&config).await;
     let printed = io::stdout().write_all(text.as_bytes());
     if good && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn token_work(token: Token) -> ExitCode {
+    let (work, at) = token.work();
+    let options = ServeOptions { config: at.config, ..ServeOptions::default() };
+    let config = match Config::load(&options, &process_env) {
+        Ok(config) => config,
+        Err(problems) => return refused(&problems),
+    };
+    match host::token(&config, &work).await {
+        Ok((shown, said)) => {
+            let printed = io::stdout().write_all(shown.expose().as_bytes());
+            match printed {
+                Ok(()) if said.is_empty() => ExitCode::SUCCESS,
+                Ok(()) => say(ExitCode::SUCCESS, &said),
+                Err(error) => say(ExitCode::FAILURE, &format!("resetd: standard output: {error}")),
+            }
+        }
+        Err(fault) => {
+            let code = ExitCode::from(fault.reason.exit_code());
+            let hint = fault.hint.as_ref().map(|h| format!("\n  what to do: {h}")).unwrap_or_default();
+            say(code, &format!("resetd: {fault}{hint}"))
+        }
+    }
 }
 
 fn refused(problems: &[Problem]) -> ExitCode {

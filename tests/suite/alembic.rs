@@ -19,7 +19,7 @@ struct Alembic<'a> {
 }
 
 fn program() -> PathBuf {
-    let path = PathBuf::from(HERE).join("../target/alembic-venv/bin/alembic");
+    let path = PathBuf::from(HERE).join("../target/test-venv/bin/alembic");
     assert!(path.is_file(), "Alembic is not there: run `make setup-tests` first ({})", path.display());
     path
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, io::Write as _, sync::Arc};
 
-use harness::crash::{Cell, Fault, Kind, Lane, Outcome, Site, run, survey};
+use harness::crash::{Cell, Fault, Kind, Lane, Outcome, Shape, Site, run, survey};
 
 fn tell(outcome: &Outcome) {
     let verdict = if outcome.wrong.is_empty() { "ok".to_owned() } else { outcome.wrong.join("\n  ") };
@@ -27,18 +27,20 @@ fn sample() -> Vec<(Kind, &'static str, Fault)> {
         (Kind::RunDatabase, "DATABASE_SWAPPED", Fault::Stop),
         (Kind::RunDatabase, "ended", Fault::Kill),
         (Kind::Undo, "DATABASE_SWAPPED", Fault::LockBackend),
+        (Kind::MigratePhased, "begun", Fault::Kill),
+        (Kind::Validate, "VALIDATED", Fault::Cancel),
         (Kind::Run, "COMMIT_PREPARED", Fault::Cancel),
         (Kind::Run, "prepared", Fault::RestartImmediate),
     ]
 }
 
-async fn surveyed(site: &Arc<Site>) -> (Vec<Cell>, BTreeMap<Kind, harness::crash::Shape>) {
+async fn surveyed(site: &Arc<Site>) -> (Vec<Cell>, BTreeMap<Kind, Vec<Shape>>) {
     let mut lane = Lane::open(site).await;
     let (mut cells, mut shapes) = (Vec::new(), BTreeMap::new());
     for kind in Kind::ALL {
-        let (points, shape) = survey(&mut lane, kind).await;
+        let (points, through) = survey(&mut lane, kind).await;
         cells.extend(points.iter().flat_map(|point| point.cells(kind)));
-        shapes.insert(kind, shape);
+        shapes.insert(kind, through);
     }
     lane.close().await;
     (cells, shapes)
@@ -71,8 +73,30 @@ async fn a_sample_of_the_crash_matrix() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// How many cells each operation had under each fault.
+fn table(outcomes: &[&Outcome]) -> String {
+    let count = |kind: Option<Kind>, fault: Option<Fault>| {
+        let mine =
+            |o: &&&Outcome| kind.is_none_or(|k| o.cell.kind == k) && fault.is_none_or(|f| o.cell.fault == f);
+        outcomes.iter().filter(mine).count()
+    };
+    let mut text = String::from("| |");
+    for kind in Kind::ALL {
+        text.push_str(&format!(" {} |", kind.name()));
+    }
+    text.push_str(" all |\n");
+    for fault in Fault::ALL.map(Some).into_iter().chain([None]) {
+        text.push_str(&format!("| {} |", fault.map_or("all", Fault::name)));
+        for kind in Kind::ALL.map(Some).into_iter().chain([None]) {
+            text.push_str(&format!(" {} |", count(kind, fault)));
+        }
+        text.push('\n');
+    }
+    text
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "make crash-matrix: every cell takes about 20 minutes"]
+#[ignore = "make crash-matrix: every cell takes about 10 minutes"]
 async fn every_cell_of_the_crash_matrix() {
     let site = Site::start().await;
     let (cells, shapes) = surveyed(&site).await;
@@ -87,6 +111,7 @@ async fn every_cell_of_the_crash_matrix() {
     }
     let outcomes: Vec<&Outcome> = one.iter().chain(&two).collect();
     let violations = outcomes.iter().filter(|o| !o.wrong.is_empty()).count();
+    write!(std::io::stdout(), "{}", table(&outcomes)).unwrap();
     writeln!(std::io::stdout(), "cells {}, violations {violations}", outcomes.len()).unwrap();
     assert!(outcomes.len() >= 300);
     assert_eq!(violations, 0);

@@ -99,6 +99,10 @@ async fn the_furniture_of_the_row_comes_along() {
     for verb in [RUN, RESET, RUN] {
         let out = daemon.ctl(verb).await;
         out.expect(0);
+        if oids.len() == 1 {
+            let objects = |n: usize| out.at(&format!("/plan/schemas/{n}/objects")).as_u64();
+            assert!(objects(0) == Some(0) && objects(1) > Some(10), "shared is empty, general is not\n{out}");
+        }
         let now = oid(&target).await;
         assert!(!oids.contains(&now), "{verb} replaces the database\n{out}");
         oids.push(now);
@@ -129,6 +133,8 @@ async fn encoding_locale_provider_and_tablespace_are_the_old_ones() {
         session.sql(&format!("CREATE DATABASE {name} TEMPLATE template0 {kind}")).await;
         let daemon = Setup::of(&target).start().await;
         let before = (furniture(&target).await, oid(&target).await);
+        // In place first: statements are sent in whatever encoding the database has.
+        daemon.ctl(crate::migrate::RUN).await.expect(0);
         daemon.ctl(RUN).await.expect(0);
         assert_eq!(before.0, furniture(&target).await, "{kind}");
         assert_ne!(before.1, oid(&target).await, "{kind}");

@@ -12,6 +12,9 @@ async fn undo_brings_the_rows_back_and_undo_after_undo_takes_them_again() {
     let target = TestTarget::migrated().await;
     let daemon = Setup::of(&target).start().await;
     daemon.ctl(UNDO).await.refused("NOTHING_TO_UNDO");
+    let nothing = daemon.ctl("undo --dry-run").await;
+    nothing.expect(0);
+    assert_eq!(nothing.text("/plan/would_refuse/reason"), "NOTHING_TO_UNDO", "{nothing}");
     let old = (target.state().await, oid(&target).await);
     let out = daemon.ctl(RUN).await;
     out.expect(0);
@@ -34,7 +37,12 @@ async fn undo_brings_the_rows_back_and_undo_after_undo_takes_them_again() {
 
     let dry = daemon.ctl("undo --dry-run").await;
     dry.expect(0);
+    assert_eq!(dry.text("/details/scope"), "database", "{dry}");
+    assert_eq!(dry.text("/plan/brings_back/operation"), operation, "{dry}");
+    assert_eq!(dry.at("/plan/brings_back/oid").to_string(), old.1, "{dry}");
+    assert!(dry.stderr.contains(&format!("brings back {kept}")), "{dry}");
     assert_eq!(new, (target.state().await, oid(&target).await));
+    let approved = dry.text("/plan/digest").to_owned();
     for (n, (before, after)) in [(&new, &old), (&old, &new), (&new, &old)].into_iter().enumerate() {
         assert_eq!(before, &(target.state().await, oid(&target).await), "undo {n}");
         let out = daemon.ctl(UNDO).await;
@@ -43,6 +51,10 @@ async fn undo_brings_the_rows_back_and_undo_after_undo_takes_them_again() {
         assert_eq!(after, &(target.state().await, oid(&target).await), "undo {n}");
         assert_eq!(generated(&target, "kept").await.len(), 1, "undo {n}");
     }
+    // Another one would come back now than the one that was approved.
+    let stale = daemon.ctl(&format!("{UNDO} --plan-digest {approved}")).await;
+    stale.refused("PLAN_CHANGED");
+    assert!(stale.text("/error").contains("brings back database oid"), "{stale}");
     // What that operation took away is back already.
     daemon
         .ctl(&format!("undo {operation} --confirm-destructive-reset RESET"))

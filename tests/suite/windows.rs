@@ -33,7 +33,7 @@ impl Two {
     }
 
     pub(crate) async fn with(target: TestTarget, setup: Setup) -> Self {
-        let daemon = setup.also("unix:socket").start().await;
+        let daemon = setup.listen_also("unix:socket").start().await;
         Self::at(target, daemon).await
     }
 
@@ -277,7 +277,7 @@ async fn the_same_request_reserves_once() {
 #[tokio::test]
 async fn of_many_who_ask_for_the_same_time_one_gets_it() {
     let two = Two::new("").await;
-    let there = Setup::of(&two.target).also("unix:socket").start().await;
+    let there = Setup::of(&two.target).listen_also("unix:socket").start().await;
     let mut asking = Vec::new();
     for n in 0..20 {
         let daemon = if n % 2 == 0 { &two.daemon } else { &there };

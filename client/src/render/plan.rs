@@ -56,6 +56,19 @@ fn totals(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
         let pending: usize = plan.chains.iter().map(|c| c.revisions.len()).sum();
         all.push(format!("applies {}", count(pending as i128, "revision")));
     }
+    if let Some(it) = &plan.brings_back {
+        all.push(format!(
+            "brings back {} (oid {}), which operation {} took away at {}",
+            it.name,
+            it.oid,
+            it.operation,
+            minute(it.kept_since)
+        ));
+        all.push(format!(
+            "what was written since {} goes with the database that serves now",
+            minute(it.kept_since)
+        ));
+    }
     if plan.scope == Some(Scope::Database) {
         all.push(match plan.keep_previous_seconds {
             0 => "keeps nothing: it cannot be undone".to_owned(),
@@ -78,6 +91,10 @@ fn totals(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
         lines.extend(wrap("  ", &format!("drops {fuse}"), width).iter().map(|line| paint.red(line)));
     }
     lines
+}
+
+fn minute(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 fn dropped(plan: &Plan) -> String {

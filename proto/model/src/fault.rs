@@ -2,9 +2,11 @@
 //!
 //! It must not know how a fault is sent or shown.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+
+use crate::token;
 
 /// The gRPC status codes that resetd answers with; the numbers are those of the gRPC specification.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -154,6 +156,7 @@ reasons! {
     NothingToUndo "NOTHING_TO_UNDO" NotFound NOT_FOUND Error "No previous database is kept that could come back.";
     ReportNotReady "REPORT_NOT_READY" NotFound NOT_FOUND Error "The operation has no report yet.";
     WindowNotFound "WINDOW_NOT_FOUND" NotFound NOT_FOUND Error "There is no such window.";
+    TokenNotFound "TOKEN_NOT_FOUND" NotFound NOT_FOUND Error "There is no such token.";
     // The operation failed; everything was rolled back.
     ValidationDifferences "VALIDATION_DIFFERENCES" FailedPrecondition DIFFERENCES Failed "The target is not what its matrix says.";
     RevisionFailed "REVISION_FAILED" Aborted FAILED Error "A statement of a revision failed.";
@@ -179,6 +182,7 @@ reasons! {
     // Made by the client.
     DaemonUnreachable "DAEMON_UNREACHABLE" Unavailable UNREACHABLE Error "The daemon cannot be reached.";
     ContactLost "CONTACT_LOST" Unknown CONTACT_LOST Error "Contact with the daemon was lost; the outcome is not known.";
+    AuditBroken "AUDIT_BROKEN" FailedPrecondition FAILED Error "The audit record is not what was written.";
     ReportUnwritable "REPORT_UNWRITABLE" FailedPrecondition FAILED Error "The report cannot be written where it should be.";
 }
 
@@ -244,12 +248,13 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault with a message and nothing else.
+    /// A fault with a message and nothing else. What a caller sent may stand in a fault's texts; a token that was put in
+    /// the wrong place does not.
     #[must_use]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
-            message: message.into(),
+            message: without_tokens(message.into()),
             hint: None,
             metadata: BTreeMap::new(),
             sql: SqlSite::default(),
@@ -259,14 +264,14 @@ impl Fault {
     /// Adds what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(without_tokens(hint.into()));
         self
     }
 
     /// Adds a dynamic part of the message.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl ToString) -> Self {
-        self.metadata.insert(key.to_owned(), value.to_string());
+        self.metadata.insert(key.to_owned(), without_tokens(value.to_string()));
         self
     }
 
@@ -275,6 +280,13 @@ impl Fault {
     pub fn at(mut self, sql: SqlSite) -> Self {
         self.sql = sql;
         self
+    }
+}
+
+fn without_tokens(text: String) -> String {
+    match token::redacted(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(redacted) => redacted,
     }
 }
 
@@ -289,6 +301,17 @@ impl std::error::Error for Fault {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_in_the_wrong_place_is_not_told() {
+        let token = token::Token::mint([7; token::NUMBERS]).text();
+        let text = token.expose();
+        let fault = Fault::new(Reason::TargetNotFound, format!("no target `{text}`"))
+            .hint(format!("not {text}"))
+            .with("target", text);
+        assert!(!format!("{fault:?}").contains(&text[16..60]), "{fault:?}");
+        assert!(fault.message.contains("[redacted]"), "{fault:?}");
+    }
 
     #[test]
     fn names_are_unique_upper_snake_and_parse_back() {

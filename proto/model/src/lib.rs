@@ -19,9 +19,12 @@ pub mod plan;
 pub mod profile;
 pub mod report;
 pub mod revision;
+pub mod secret;
 pub mod sql;
+pub mod stakes;
 #[cfg(test)]
 mod testing;
+pub mod token;
 pub mod validation;
 pub mod window;
 

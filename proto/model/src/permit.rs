@@ -104,6 +104,9 @@ impl Role {
     /// Every role, least first.
     pub const ALL: [Self; 4] = [Self::Viewer, Self::Operator, Self::Resetter, Self::Admin];
 
+    /// Every word, least first.
+    pub const WORDS: &[&str] = &["viewer", "operator", "resetter", "admin"];
+
     /// The word in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -113,6 +116,12 @@ impl Role {
             Self::Resetter => "resetter",
             Self::Admin => "admin",
         }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -158,6 +167,16 @@ pub const METHODS: &[(&str, Need)] = &[
     ("resetd.v1.AdminService/VerifyAudit", Need::Everywhere(Role::Admin)),
     ("resetd.v1.SystemService/GetServerInfo", Need::Anybody),
 ];
+
+/// The methods that have a dry run, for which [`Role::Operator`] is enough.
+const DRY_RUNS: [&str; 3] =
+    ["resetd.v1.OperationService/Reset", "resetd.v1.OperationService/Run", "resetd.v1.OperationService/Undo"];
+
+/// Whether the contract has a method of this full name.
+#[must_use]
+pub fn is_method(method: &str) -> bool {
+    METHODS.iter().any(|(name, _)| *name == method)
+}
 
 /// One `[[role]]` of the configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -217,6 +236,18 @@ impl Policy {
             return built_in_role(principal, subject);
         }
         self.grants.iter().filter(|g| grant_applies(g, principal, &subject.target)).map(|g| g.role).max()
+    }
+
+    /// Whether there is any target on which `principal` could call `method`: what can be said before the request is read.
+    ///
+    /// # Errors
+    /// `PERMISSION_DENIED`, in the words of [`Policy::authorize`].
+    pub fn could(&self, method: &str, principal: &Principal, subjects: &[Subject]) -> Result<(), Fault> {
+        let dry_run = DRY_RUNS.contains(&method).then_some(Role::Operator);
+        let about_some = |subject| self.authorize(method, principal, Some(subject), subjects, dry_run);
+        // Without any target there is still the answer about none.
+        let about_none = || self.authorize(method, principal, None, subjects, dry_run);
+        subjects.iter().map(about_some).find(Result::is_ok).unwrap_or_else(about_none).map(|_| ())
     }
 
     /// Decides whether `principal` may call `method` about `subject`; `subjects` are all targets, for methods that are
@@ -361,6 +392,26 @@ mod tests {
         assert!(policy.authorize(RESET, &op, Some(&t), &all, None).is_err());
         assert!(policy.authorize(RESET, &op, Some(&t), &all, Some(Role::Operator)).is_ok());
         assert!(policy.authorize("resetd.v1.Nothing/Here", &op, Some(&t), &all, None).is_err());
+    }
+
+    #[test]
+    fn what_nobody_could_be_allowed_is_known_before_the_request_is_read() {
+        let grant = |name: &str, target: &str, role| Grant {
+            kind: PrincipalKind::Unix,
+            name: name.to_owned(),
+            targets: vec![target.to_owned()],
+            role,
+        };
+        let grants = vec![grant("op", "a", Role::Operator), grant("view", "b", Role::Viewer)];
+        let (policy, all) = (Policy { grants }, [subject("a", false), subject("b", false)]);
+        let could = |name: &str, method: &str| policy.could(method, &unix(name, false), &all).is_ok();
+        assert!(could("op", RESET), "its dry run");
+        assert!(!could("view", RESET) && !could("nobody", RESET));
+        assert!(could("view", "resetd.v1.OperationService/GetReport"));
+        assert!(!could("op", "resetd.v1.AdminService/CreateToken"));
+        assert!(could("nobody", "resetd.v1.SystemService/GetServerInfo"));
+        assert!(!could("op", "resetd.v1.Nothing/Here"));
+        assert!(DRY_RUNS.iter().all(|method| is_method(method)));
     }
 
     #[test]

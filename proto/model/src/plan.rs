@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     blast::{Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
@@ -104,6 +106,8 @@ pub struct Observation {
     pub sessions: Vec<PlannedSession>,
     /// How long the previous database would be kept, in seconds (scope database).
     pub keep_previous_seconds: u64,
+    /// The database that an undo brings back.
+    pub brings_back: Option<Returning>,
     /// The server's lock table; `None` where nothing is changed in one transaction.
     pub locks: Option<LockTable>,
     /// More estimated rows than this go only with the plan's digest.
@@ -185,6 +189,21 @@ pub struct PlannedSession {
     pub would_end: bool,
 }
 
+/// A previous database that an undo brings back.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Returning {
+    /// Its generated name.
+    pub name: String,
+    /// Its oid.
+    pub oid: u32,
+    /// The operation that took it away.
+    pub operation: Uuid,
+    /// When that was.
+    pub kept_since: Timestamp,
+    /// Until when it is kept.
+    pub kept_until: Timestamp,
+}
+
 /// Why a real run would be refused.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Refusal {
@@ -225,6 +244,9 @@ pub struct Plan {
     /// How long the previous database would be kept for undo, in seconds; 0: it could not be undone (scope database).
     #[serde(default)]
     pub keep_previous_seconds: u64,
+    /// The database that an undo brings back.
+    #[serde(default)]
+    pub brings_back: Option<Returning>,
     /// What hangs on what goes and is not dropped with it.
     #[serde(default)]
     pub hanging: Vec<Hanging>,
@@ -273,6 +295,7 @@ impl Plan {
             activity: observed.activity.clone(),
             sessions: observed.sessions.clone(),
             keep_previous_seconds: observed.keep_previous_seconds,
+            brings_back: observed.brings_back.clone(),
             ..Self::default()
         };
         if request.verb.resets() {
@@ -294,6 +317,10 @@ impl Plan {
         plan.fuse = fuse(&plan, observed);
         plan.digest = identity::digest(&plan.identity(chains, observed));
         plan.would_refuse = plan.refusal(None).map(|f| Refusal { reason: f.reason, text: f.message });
+        if request.verb == Verb::Undo && plan.brings_back.is_none() {
+            let text = format!("no previous database of {database} is kept that could come back");
+            plan.would_refuse.get_or_insert(Refusal { reason: Reason::NothingToUndo, text });
+        }
         plan
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::{format_duration, parse_duration};
+use crate::permit::Role;
 
 mod keys;
 pub use keys::KEYS;
@@ -135,6 +136,14 @@ pub struct Profile {
     pub max_rows: Option<u64>,
     /// More bytes than this go only with the plan's digest.
     pub max_bytes: Option<u64>,
+    /// Who may reset a database whose name contains `prod`.
+    pub role_production_name: Role,
+    /// Who may have sessions in the way terminated.
+    pub role_terminate_sessions: Role,
+    /// Who may let objects outside the managed schemas go.
+    pub role_outside_digest: Role,
+    /// Who may send chains of their own.
+    pub role_client_chains: Role,
 }
 
 /// What kind of value a key has.
@@ -286,6 +295,10 @@ impl Profile {
             lock_patience: Duration::ZERO,
             max_rows: None,
             max_bytes: None,
+            role_production_name: Role::Admin,
+            role_terminate_sessions: Role::Admin,
+            role_outside_digest: Role::Admin,
+            role_client_chains: Role::Admin,
         }
     }
 }
@@ -296,6 +309,11 @@ fn flag(text: &str) -> Result<bool, SettingError> {
         "no" => Ok(false),
         _ => Err(SettingError::word(text, &["yes", "no"])),
     }
+}
+
+fn role(text: &str) -> Result<Role, SettingError> {
+    let found = Role::ALL.into_iter().find(|role| role.as_str() == text);
+    found.ok_or_else(|| SettingError::word(text, Role::WORDS))
 }
 
 fn yes_no(value: bool) -> String {

@@ -210,8 +210,7 @@ impl Report {
     }
 
     fn swapped(&mut self, it: &DatabaseSwapped) {
-        self.timings.unavailable_ms =
-            Some(std::time::Duration::from_micros(it.unavailable_us).as_secs_f64() * 1000.0);
+        self.timings.unavailable_ms = Some(it.unavailable_us as f64 / 1000.0);
         self.details.reset = Some(ResetDetail::Database(ResetDatabase {
             scope: "database".to_owned(),
             database: it.database.clone(),

@@ -89,6 +89,7 @@ fn kind_of(reason: Reason) -> &'static str {
     match reason {
         Reason::TargetNotFound => "target",
         Reason::WindowNotFound => "window",
+        Reason::TokenNotFound => "token",
         Reason::ReportNotReady => "report",
         _ => "operation",
     }

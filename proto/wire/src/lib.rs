@@ -2,6 +2,7 @@
 //!
 //! Nothing else in the workspace names a generated message except the services and clients that pass it on at once.
 
+mod admin;
 mod event;
 mod fault;
 mod operation;
@@ -9,6 +10,10 @@ mod plan;
 mod request;
 mod window;
 
+pub use admin::{
+    decode_audit_record, decode_expected, decode_new_token, decode_revoke_token, decode_token,
+    decode_verdict, encode_audit_record, encode_expected, encode_new_token, encode_token, encode_verdict,
+};
 pub use event::{Received, decode_event, encode_event};
 pub use fault::{decode_status, encode_fault};
 pub use operation::{

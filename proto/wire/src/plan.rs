@@ -4,7 +4,7 @@ use model::{
     blast::{Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
     fault::Reason,
     finding::{Finding, Severity},
-    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal},
+    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal, Returning},
 };
 
 use crate::{
@@ -35,6 +35,7 @@ pub(crate) fn encode_plan(plan: &Plan) -> v1::Plan {
         created_extensions: plan.created_extensions.clone(),
         activity: Some(encode_activity(&plan.activity)),
         fuse: plan.fuse.clone().unwrap_or_default(),
+        brings_back: plan.brings_back.as_ref().map(encode_returning),
     }
 }
 
@@ -61,7 +62,29 @@ pub(crate) fn decode_plan(plan: v1::Plan) -> Plan {
         created_extensions: plan.created_extensions,
         activity: plan.activity.map(decode_activity).unwrap_or_default(),
         fuse: some(plan.fuse),
+        brings_back: plan.brings_back.and_then(decode_returning),
     }
+}
+
+fn encode_returning(it: &Returning) -> v1::ReturningDatabase {
+    v1::ReturningDatabase {
+        name: it.name.clone(),
+        oid: it.oid,
+        operation: it.operation.to_string(),
+        kept_since: Some(timestamp(it.kept_since)),
+        kept_until: Some(timestamp(it.kept_until)),
+    }
+}
+
+/// `None` where something of it is missing: the plan's text says the rest.
+fn decode_returning(it: v1::ReturningDatabase) -> Option<Returning> {
+    Some(Returning {
+        name: it.name,
+        oid: it.oid,
+        operation: it.operation.parse().ok()?,
+        kept_since: decode_timestamp(it.kept_since)?,
+        kept_until: decode_timestamp(it.kept_until)?,
+    })
 }
 
 fn encode_schema(it: &PlannedSchema) -> v1::PlannedSchema {

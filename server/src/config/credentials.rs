@@ -1,10 +1,14 @@
 //! `database_url_env` and `database_url_file`: the two ways a secret comes in. Problems name the variable or the file, never
 //! what is in it.
 
+use std::path::PathBuf;
+
+use model::secret::Secret;
+
 use super::Env;
 use super::problem::{At, Place, Problems};
 use super::section::Section;
-use super::url::{DatabaseUrl, Secret};
+use super::url::DatabaseUrl;
 
 pub(super) const ENV_KEY: &str = "database_url_env";
 pub(super) const FILE_KEY: &str = "database_url_file";
@@ -32,6 +36,14 @@ pub(super) fn url_of(
     } else {
         Ok(None)
     }
+}
+
+/// The files that sections name for their secrets.
+pub(super) fn files(root: &Section<'_>, problems: &mut Problems) -> Vec<PathBuf> {
+    let mut sections = root.tables("target", problems);
+    sections.extend(root.table("control", problems));
+    let named = sections.iter().filter_map(|section| section.string(FILE_KEY, problems));
+    named.map(|path| path.value.into()).collect()
 }
 
 /// The URL in an environment variable; its name is not echoed when it could be the URL itself.

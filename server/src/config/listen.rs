@@ -1,7 +1,10 @@
 //! Where the daemon listens. Must not open anything.
+//!
+//! Plaintext exists on loopback addresses only, and only where the configuration asks for it; every other TCP address
+//! speaks TLS.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::problem::{At, Problems};
@@ -11,15 +14,39 @@ use super::problem::{At, Problems};
 pub enum Listen {
     /// A unix socket; a relative path is relative to the working directory.
     Unix(PathBuf),
+    /// `HOST:PORT` with TLS. Port 0 lets the system choose.
+    Tls(String),
     /// A loopback address without TLS. Port 0 lets the system choose.
-    Tcp(SocketAddr),
+    Plain(SocketAddr),
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Tls(host_port) => f.write_str(host_port),
+            Self::Plain(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+/// How TCP addresses are taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TcpRule {
+    /// Loopback addresses are plaintext.
+    pub insecure_loopback: bool,
+    /// There is a certificate.
+    pub tls: bool,
+}
+
+impl TcpRule {
+    /// Whether a listener on this address is plaintext; `None`: it may not be opened at all.
+    #[must_use]
+    pub fn plaintext(self, address: IpAddr) -> Option<bool> {
+        match (address.is_loopback() && self.insecure_loopback, self.tls) {
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
         }
     }
 }
@@ -32,15 +59,11 @@ pub fn default_socket(env: &dyn Fn(&str) -> Option<String>, is_root: bool) -> Pa
 }
 
 /// Reads the addresses; what cannot be listened on safely is a problem.
-pub(super) fn parse_all(
-    list: &[At<String>],
-    insecure_loopback: bool,
-    problems: &mut Problems,
-) -> Vec<Listen> {
+pub(super) fn parse_all(list: &[At<String>], rule: TcpRule, problems: &mut Problems) -> Vec<Listen> {
     let mut found: Vec<Listen> = Vec::new();
     for address in list {
-        let Some(listen) = parse(address, insecure_loopback, problems) else { continue };
-        let fixed_port = !matches!(&listen, Listen::Tcp(address) if address.port() == 0);
+        let Some(listen) = parse(address, rule, problems) else { continue };
+        let fixed_port = !listen.to_string().ends_with(":0");
         if fixed_port && found.contains(&listen) {
             problems.push(address.place, format!("listen address \"{listen}\" is given twice"));
         }
@@ -49,7 +72,7 @@ pub(super) fn parse_all(
     found
 }
 
-fn parse(address: &At<String>, insecure_loopback: bool, problems: &mut Problems) -> Option<Listen> {
+fn parse(address: &At<String>, rule: TcpRule, problems: &mut Problems) -> Option<Listen> {
     let (text, place) = (&address.value, address.place);
     if let Some(path) = text.strip_prefix("unix:") {
         if path.is_empty() {
@@ -65,18 +88,23 @@ fn parse(address: &At<String>, insecure_loopback: bool, problems: &mut Problems)
         "localhost" => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         _ => text.parse().ok().filter(|address: &SocketAddr| address.ip().is_loopback()),
     };
-    if socket.is_none() {
-        let message = format!("listen address {text:?} is not on loopback, and TLS is not there yet");
-        problems.hint(place, message, "listen on unix:PATH, or on loopback behind a tunnel such as ssh -L");
-    } else if !insecure_loopback {
-        let message = format!("listen address {text:?} is plain TCP, and TLS is not there yet");
-        problems.hint(
-            place,
-            message,
-            "allow it with insecure_loopback = true (--insecure-loopback), or use unix:PATH",
-        );
+    match socket {
+        Some(socket) if rule.insecure_loopback => Some(Listen::Plain(socket)),
+        _ if rule.tls => Some(Listen::Tls(text.clone())),
+        Some(_) => {
+            let message = format!("listen address {text:?} is TCP, and there is no certificate for TLS");
+            let hint = "add [tls] with certificate_file and key_file, or use unix:PATH; plaintext on loopback takes \
+                        insecure_loopback = true (--insecure-loopback)";
+            problems.hint(place, message, hint);
+            None
+        }
+        None => {
+            let message =
+                format!("listen address {text:?} is not on loopback, and there is no certificate for TLS");
+            problems.hint(place, message, "add [tls] with certificate_file and key_file, or use unix:PATH");
+            None
+        }
     }
-    socket.filter(|_| insecure_loopback).map(Listen::Tcp)
 }
 
 fn split(text: &str) -> Option<(&str, u16)> {

@@ -7,11 +7,13 @@ use model::matrix::Matrix;
 use model::permit::Grant;
 use model::profile::{KEYS, Kind, Profile};
 
-use super::{Config, Target, TargetSource};
+use super::{Config, Target, TargetSource, Tls};
 
 /// Every value that is in force, every key of every profile in use included.
 pub(super) fn effective(config: &Config) -> String {
-    let mut parts = vec![top(config), control(config)];
+    let mut parts = vec![top(config)];
+    parts.extend(config.tls.iter().map(tls));
+    parts.extend([control(config), audit(config)]);
     parts.extend(config.targets.iter().map(target));
     parts.extend(
         unique(&config.targets, |target| &target.profile.name).map(|target| profile(&target.profile)),
@@ -35,7 +37,13 @@ fn top(config: &Config) -> String {
         text.push_str(&format!("# embedded PostgreSQL in {dir}\n"));
     }
     text.push_str(&line("listen", list(config.listen.iter().map(ToString::to_string))));
+    if config.activated {
+        text.push_str("# and on the sockets that the service manager handed over\n");
+    }
     text.push_str(&line("insecure_loopback", config.insecure_loopback));
+    if let Some(group) = &config.socket_group {
+        text.push_str(&line("socket_group", quoted(group)));
+    }
     if let Some(file) = &config.port_file {
         text.push_str(&line("port_file", quoted(file.display())));
     }
@@ -43,9 +51,25 @@ fn top(config: &Config) -> String {
     text + &line("shutdown_grace", quoted(format_duration(config.shutdown_grace)))
 }
 
+fn tls(tls: &Tls) -> String {
+    let text = "[tls]\n".to_owned()
+        + &line("certificate_file", quoted(tls.certificate_file.display()))
+        + &line("key_file", quoted(tls.key_file.display()));
+    let client_ca = tls.client_ca_file.iter().map(|file| line("client_ca_file", quoted(file.display())));
+    text + &client_ca.collect::<String>()
+}
+
 fn control(config: &Config) -> String {
     let text = "[control]\n".to_owned() + &line("database", quoted(&config.control.database));
     text + &config.control.url.iter().map(|url| format!("# at {url}\n")).collect::<String>()
+}
+
+fn audit(config: &Config) -> String {
+    let mut text = "[audit]\n".to_owned();
+    if let Some(file) = &config.audit.file {
+        text.push_str(&line("file", quoted(file.display())));
+    }
+    text + &line("stderr", config.audit.stderr)
 }
 
 fn target(target: &Target) -> String {

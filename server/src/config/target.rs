@@ -2,12 +2,13 @@
 
 use model::matrix::Matrix;
 use model::profile::{Builtin, Profile};
+use model::secret::Secret;
 
 use super::control::refuse_url;
 use super::credentials::{self, ENV_KEY, FILE_KEY, url_of};
 use super::problem::{At, NOWHERE, Place, Problems};
 use super::section::{Section, nearest};
-use super::url::{DatabaseUrl, Secret};
+use super::url::DatabaseUrl;
 use super::{Env, ServeOptions};
 
 /// The environment variable that gives the one target where no file does.

@@ -8,6 +8,7 @@ use model::profile::{Builtin, Profile, WindowRule};
 
 use super::*;
 
+mod damaged;
 mod wrong;
 
 const URL: &str = "postgres://u:hunter2@db.example:5433/app";

@@ -10,28 +10,6 @@ use std::path::PathBuf;
 
 use sqlx::postgres::PgConnectOptions;
 
-/// A value that cannot be printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret<T>(T);
-
-impl<T> Secret<T> {
-    /// Hides a value.
-    pub fn new(value: T) -> Self {
-        Self(value)
-    }
-
-    /// The value itself; whoever calls this must not print it.
-    pub fn expose(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> fmt::Debug for Secret<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
 /// Where a database is and how to enter. `Debug` and `Display` show `postgres://user@host:5432/db`, never the password.
 #[derive(Clone)]
 pub struct DatabaseUrl {

@@ -71,7 +71,6 @@ impl Run {
         {
             self.sweep(lock, &name).await;
         }
-        self.engine.janitor.notify_one();
         done
     }
 
@@ -106,6 +105,11 @@ impl Run {
             None => (nothing_there(matrix), Preserved::default()),
         };
         self.observe_swap(lock, row, &mut observed).await?;
+        if let Some(row) = row {
+            observed
+                .findings
+                .extend(preflight::room::findings(&mut *lock.connection().await, row.oid).await?);
+        }
         if row.is_some() && self.target.profile.keep_previous.is_zero() {
             observed.findings.push(cannot_be_undone(self.target.database()));
         }
@@ -143,6 +147,7 @@ impl Run {
                 targets::enroll(&self.engine.control, self.target.database(), &identity, &by).await?;
             }
             let mut observed = catalog::observe(&mut work.connection, &look).await?;
+            catalog::count_inside(&mut work.connection, &mut observed).await?;
             let managed = matrix.managed_schemas();
             let named = &self.target.profile.preserve_extensions;
             let (preserved, obstacles) = preserved::observe(&mut work.connection, named, &managed).await?;
@@ -264,7 +269,7 @@ impl Run {
             let lives = operations::backend_lives(pool, pid).await;
             match (operations::get(pool, self.owner.operation).await, lives) {
                 (Ok(Some(operation)), _) if operation.end.is_some() => return Ok(Done::Finished),
-                (Ok(_), Ok(false)) => return Err(Fault { reason: Reason::CommitFailed, ..failed }),
+                (Ok(_), Ok(false)) => return Err(Fault { reason: Reason::LockLost, ..failed }),
                 (Ok(_), Ok(true)) => operations::end_backend(pool, pid).await,
                 _ => tracing::warn!("whether the swap happened cannot be asked now"),
             }

@@ -6,6 +6,7 @@ use model::{
     operation::Verb,
     plan::{Observation, Plan, count, schemas_to_reset},
     profile::{Scope, SessionRule},
+    stakes,
     validation::Validation,
 };
 
@@ -104,6 +105,9 @@ impl Run {
         }
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
             return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
+        }
+        if !plan.outside.is_empty() {
+            stakes::outside(&self.target.profile, self.role)?;
         }
         let mut summary = Vec::new();
         if self.request.verb.resets() {
@@ -233,7 +237,7 @@ impl Run {
             }
         };
         let pid = work.pid();
-        work.set_until(until);
+        work.until = until;
         let committed = work.commit().await;
         hold::point(self.owner.operation, "committed").await;
         let Err(failed) = committed else { return Ok(Done::Committed) };
@@ -249,6 +253,7 @@ impl Run {
     ) -> Result<(String, Option<Until>), Fault> {
         self.live.interrupt.check()?;
         let transaction = work.assigned().to_owned();
+        let _rest = self.backends.rest();
         let mut connection = lock.connection().await;
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
         let right = &self.right;
@@ -261,13 +266,7 @@ impl Run {
         loop {
             match operations::transaction_status(&self.engine.control.pool, transaction).await {
                 Ok(Some(status)) if status == "committed" => return Ok(Done::Committed),
-                Ok(Some(status)) if status == "aborted" => {
-                    let reason = match failed.reason {
-                        late @ (Reason::WindowHeld | Reason::WindowRequired) => late,
-                        _ => Reason::CommitFailed,
-                    };
-                    return Err(Fault { reason, ..failed.clone() });
-                }
+                Ok(Some(status)) if status == "aborted" => return Err(refused_or_lost(failed)),
                 Ok(Some(_)) => operations::end_backend(&self.engine.control.pool, pid).await,
                 Ok(None) => {
                     return Err(Fault::new(
@@ -294,5 +293,13 @@ impl Run {
             total,
             current: current.to_owned(),
         }));
+    }
+}
+
+/// A commit that did not happen: PostgreSQL refused it, or its connection was lost before.
+fn refused_or_lost(failed: &Fault) -> Fault {
+    match failed.reason {
+        Reason::TargetUnreachable | Reason::WindowHeld | Reason::WindowRequired => failed.clone(),
+        _ => Fault { reason: Reason::CommitFailed, ..failed.clone() },
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -23,15 +26,24 @@ const LAG: usize = 64;
 pub(super) struct LiveOperation {
     pub(super) id: Uuid,
     pub(super) interrupt: Interrupt,
-    ephemeral: broadcast::Sender<Event>,
+    ephemeral: broadcast::Sender<Ephemeral>,
+    stored: Arc<AtomicU64>,
 }
+
+/// An ephemeral event, and the number of the stored one that it comes after.
+pub(super) type Ephemeral = (u64, Event);
 
 impl LiveOperation {
     /// Tells an ephemeral event to whoever watches here; nobody has to.
     pub(super) fn tell(&self, kind: EventKind) {
+        let event = Event { sequence: 0, operation: self.id, at: Timestamp::now(), kind };
         // Sending fails only when nobody watches.
-        let _nobody =
-            self.ephemeral.send(Event { sequence: 0, operation: self.id, at: Timestamp::now(), kind });
+        let _nobody = self.ephemeral.send((self.stored.load(Ordering::Relaxed), event));
+    }
+
+    /// An event was stored: what is told from now on comes after it.
+    pub(super) fn stored(&self, sequence: u64) {
+        self.stored.fetch_max(sequence, Ordering::Relaxed);
     }
 
     /// Somebody watches it here.
@@ -71,8 +83,12 @@ impl Live {
     }
 
     pub(super) fn enter(&self, id: Uuid) -> LiveOperation {
-        let live =
-            LiveOperation { id, interrupt: Interrupt::default(), ephemeral: broadcast::Sender::new(LAG) };
+        let live = LiveOperation {
+            id,
+            interrupt: Interrupt::default(),
+            ephemeral: broadcast::Sender::new(LAG),
+            stored: Arc::default(),
+        };
         self.locked().insert(id, live.clone());
         live
     }
@@ -86,7 +102,7 @@ impl Live {
         self.locked().contains_key(&id)
     }
 
-    pub(super) fn watch(&self, id: Uuid) -> Option<broadcast::Receiver<Event>> {
+    pub(super) fn watch(&self, id: Uuid) -> Option<broadcast::Receiver<Ephemeral>> {
         self.locked().get(&id).map(|live| live.ephemeral.subscribe())
     }
 

@@ -17,6 +17,7 @@ mod recover;
 mod run;
 mod stepwise;
 mod submit;
+pub(crate) mod tokens;
 mod undo;
 mod waiting;
 mod watch;
@@ -35,7 +36,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
+    audit_lines::AuditLines,
     config::DatabaseUrl,
+    ledger::Ledger,
     postgres::{control::Control, wakeup::Wakeups},
 };
 
@@ -72,6 +75,7 @@ pub(crate) struct Parts {
     pub(crate) migrations: PathBuf,
     pub(crate) policy: Policy,
     pub(crate) instance: Uuid,
+    pub(crate) audit: AuditLines,
 }
 
 /// The engine of one daemon.
@@ -82,6 +86,7 @@ pub(crate) struct Engine {
     pub(crate) policy: Policy,
     pub(crate) instance: Uuid,
     pub(crate) started_at: Timestamp,
+    recorder: audit::Recorder,
     live: live::Live,
     wakeups: Wakeups,
     /// No new operations from here on.
@@ -101,6 +106,8 @@ impl Engine {
     /// The control database does not answer.
     pub(crate) async fn start(parts: Parts) -> Result<Arc<Self>, Fault> {
         let started_at = parts.control.now().await?;
+        let (recorder, decisions) = audit::Recorder::new();
+        let ledger = Ledger { control: parts.control.clone(), lines: parts.audit };
         let engine = Arc::new(Self {
             control: parts.control,
             targets: parts.targets.into_iter().map(Arc::new).collect(),
@@ -108,6 +115,7 @@ impl Engine {
             policy: parts.policy,
             instance: parts.instance,
             started_at,
+            recorder,
             live: live::Live::default(),
             wakeups: Wakeups::default(),
             closing: CancellationToken::new(),
@@ -120,6 +128,7 @@ impl Engine {
         let listening = engine.wakeups.clone().listen(engine.control.clone(), engine.end.clone());
         engine.background.spawn(listening);
         engine.background.spawn(recover::keep_recovering(Arc::clone(&engine)));
+        engine.background.spawn(audit::keep_recording(Arc::clone(&engine), decisions, ledger));
         engine.background.spawn(janitor::keep_clean(Arc::clone(&engine)));
         Ok(engine)
     }
@@ -131,8 +140,8 @@ impl Engine {
         if tokio::time::timeout(grace, self.operations.wait()).await.is_err() {
             tracing::warn!("operations still run after {} s; they are cancelled", grace.as_secs());
             self.live.interrupt_all(
-                &Fault::new(Reason::Cancelled, "the daemon was shut down; everything was rolled back")
-                    .hint("run it again when the daemon is back"),
+                &Fault::new(Reason::Cancelled, "the operation was cancelled: the daemon was shut down")
+                    .hint("nothing was changed; run it again when the daemon is back"),
             );
             // What does not end now is left to whoever recovers it.
             if tokio::time::timeout(LAST_WAIT, self.operations.wait()).await.is_err() {

@@ -1,6 +1,7 @@
 //! What can be asked about operations and targets, and the small changes that are no operation: cancel and enrolment.
 
 use model::{
+    audit::Decision,
     event::EventKind,
     fault::{Fault, Reason},
     lock::Holder,
@@ -100,6 +101,7 @@ impl Engine {
         let asked = asked_end::request_cancel(&self.control.pool, id, event).await?;
         let operation = self.operation(id).await?;
         let cancelled = operation.end.as_ref().is_some_and(|e| e.reason == Some(Reason::Cancelled));
+        // Cancelled without anybody's asking: its daemon was shut down.
         if asked.is_some() || cancelled {
             return Ok(operation);
         }
@@ -158,16 +160,23 @@ impl Engine {
         &self,
         enrolment: &Enrolment<'_>,
         permit: &Permit,
+        asked: Decision,
     ) -> Result<TargetView, Fault> {
-        let target = self.target(enrolment.target)?;
+        let target = match self.target(enrolment.target) {
+            Ok(target) => target,
+            Err(fault) => return Err(self.refused(asked, fault).await),
+        };
         if enrolment.confirmation != target.database() {
-            return Err(Fault::new(
+            let fault = Fault::new(
                 Reason::ConfirmationMissing,
                 format!("the typed name is not that of the database of target {}", target.name),
             )
             .hint("type the database's name exactly; `resetctl targets` shows it")
-            .with("target", &target.name));
+            .with("target", &target.name);
+            return Err(self.refused(asked, fault).await);
         }
+        let detail = Some(format!("enrolls database {}", target.database()));
+        self.record(Decision { detail, ..asked }).await?;
         let by = permit.principal().to_string();
         targets::enroll_now(&self.control, &target.url.connect_options(), target.database(), &by).await?;
         self.view(target).await

@@ -10,10 +10,10 @@ use model::{
 
 use super::{Engine, ending};
 use crate::postgres::{
-    asked_end, barrier, databases,
+    asked_end::{self, Asked},
+    barrier, databases,
     instances::{self, Presence},
     journal::{self, Owner},
-    kept,
     lock::{Attempt, LockRequest, LockSession},
     operations,
     orphans::{self, Orphan},
@@ -24,6 +24,9 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// How long a daemon may take to end an operation whose lock was broken, in seconds.
 const BROKEN: f64 = 5.0;
+/// How long a look may take, and how long the recovery of one operation, which may drop what was built; both are tried
+/// again.
+const LIMITS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
 
 /// How old an operation of this daemon must be to count as left behind when nothing here runs it.
 const SETTLED: f64 = 15.0;
@@ -47,13 +50,13 @@ pub(super) async fn keep_recovering(engine: Arc<Engine>) {
 }
 
 async fn sweep(engine: &Arc<Engine>) {
-    match orphans(engine).await {
-        Ok(orphans) => {
-            for orphan in orphans {
-                recover_one(engine, orphan).await;
-            }
+    match tokio::time::timeout(LIMITS.0, orphans(engine)).await {
+        // One that is in the way of its target keeps no other target's waiting.
+        Ok(Ok(orphans)) => {
+            futures_util::future::join_all(orphans.into_iter().map(|o| recover_one(engine, o))).await;
         }
-        Err(fault) => tracing::debug!(%fault, "operations cannot be looked at now"),
+        Ok(Err(fault)) => tracing::debug!(%fault, "operations cannot be looked at now"),
+        Err(_) => tracing::warn!("the control database says nothing; operations cannot be looked at now"),
     }
 }
 
@@ -81,7 +84,8 @@ async fn orphans(engine: &Engine) -> Result<Vec<Orphan>, Fault> {
 
 async fn recover_one(engine: &Arc<Engine>, orphan: Orphan) {
     let id = orphan.owner.operation;
-    match recover(engine, &orphan).await {
+    let recovered = tokio::time::timeout(LIMITS.1, recover(engine, &orphan)).await;
+    match recovered.unwrap_or_else(|_| Err(silent())) {
         Ok(true) => {
             tracing::info!(operation = %id, "took up an operation that nobody ran any more, and ended it")
         }
@@ -90,6 +94,10 @@ async fn recover_one(engine: &Arc<Engine>, orphan: Orphan) {
             tracing::warn!(operation = %id, %fault, "an operation that nobody runs is not recovered yet")
         }
     }
+}
+
+fn silent() -> Fault {
+    Fault::new(Reason::ControlUnavailable, "PostgreSQL says nothing")
 }
 
 /// `false`: not yet, or somebody else's.
@@ -130,7 +138,6 @@ async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSessio
     if let Some(built) = &orphan.build_database {
         databases::drop_generated(&mut connection, built).await?;
     }
-    kept::give_back(&engine.control.pool, orphan.owner.operation).await?;
     end(engine, &mut connection, orphan, true).await
 }
 
@@ -153,7 +160,10 @@ async fn end(
         Some("committed") => journal::finish_prepared(connection, owner).await?,
         Some("aborted") => {
             let broken = asked_end::asked(&engine.control.pool, owner.operation).await?;
-            let fault = broken.filter(asked_end::is_broken).unwrap_or_else(|| abandoned(orphan));
+            let fault = match broken {
+                Some(Asked::Break(broken)) => broken,
+                _ => abandoned(orphan),
+            };
             journal::finish(connection, owner, &|events, at| ending::make(events, at, Err(&fault))).await?;
         }
         Some(_) => return Err(Fault::new(Reason::ZombieBackend, "its transaction is still in progress")),
@@ -169,11 +179,14 @@ async fn end(
 
 fn abandoned(orphan: &Orphan) -> Fault {
     let (what, hint) = match (orphan.waiting, orphan.reads_only) {
-        (true, _) => ("while the operation waited", "nothing had begun; run it again"),
-        (_, true) => ("while the operation read", "nothing was to be changed; run it again"),
-        _ => ("before the commit", "everything was rolled back; run it again"),
+        (true, _) => ("while it waited", "nothing had begun; run it again"),
+        (_, true) => ("while it read", "nothing was to be changed; run it again"),
+        _ => ("before its commit", "everything was rolled back; run it again"),
     };
-    Fault::new(Reason::Abandoned, format!("the daemon that ran it ended {what}"))
-        .hint(hint)
-        .with("instance", orphan.owner.instance)
+    Fault::new(
+        Reason::Abandoned,
+        format!("nobody runs it any more: its daemon ended, or lost its sessions, {what}"),
+    )
+    .hint(hint)
+    .with("instance", orphan.owner.instance)
 }

@@ -1,23 +1,21 @@
 //! The life of one operation from its lock to its end. Whatever happens, it ends with one terminal event, and the lock
 //! is given back after it.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use model::{
     chain::ChainSet,
     event::EventKind,
     fault::{Fault, Reason},
     operation::Request,
+    permit::Role,
 };
 
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Engine, Target, edge, ending, live::LiveOperation};
 use crate::postgres::{
-    asked_end,
+    asked_end::{self, Asked},
     contact::Backends,
     interrupt::Interrupt,
     journal::{self, Owner},
@@ -36,6 +34,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// How long work may take to end by itself after an interrupt, and after its backends were ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long after an interrupt whatever still goes on is given up, and how long an end may take to be written: whoever takes
+/// longer waits for a connection that says nothing.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// The SQLSTATE of a statement that was cancelled.
+const CANCELLED: &str = "57014";
+
 /// How long the lock's connection may take to write the end.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -51,8 +56,10 @@ pub(super) struct Run {
     pub(super) claim: Claim,
     /// The right to change the target, while it changes it.
     pub(super) right: Right,
+    /// The role that let the operation through.
+    pub(super) role: Option<Role>,
     /// The backends that work for the operation.
-    pub(super) backends: Backends,
+    pub(super) backends: Arc<Backends>,
 }
 
 /// What the work in the target came to.
@@ -85,7 +92,7 @@ impl Run {
         // What is not known is not written: the next daemon asks again.
         let lock = if undecided { lock } else { self.write_end(lock, result).await };
         drop(leaves);
-        // What was built aside and could not be dropped on the lock's connection is dropped now.
+        // What has had its time, and what was built aside and could not be dropped on the lock's connection, is dropped now.
         self.engine.janitor.notify_one();
         if let Some(lock) = lock {
             lock.release().await;
@@ -99,7 +106,7 @@ impl Run {
         }
         let asked = asked_end::asked(&self.engine.control.pool, self.owner.operation);
         match tokio::time::timeout(WRITE_LIMIT, asked).await {
-            Ok(Ok(Some(broken))) if asked_end::is_broken(&broken) => broken,
+            Ok(Ok(Some(Asked::Break(broken)))) => broken,
             _ => fault,
         }
     }
@@ -121,16 +128,46 @@ impl Run {
             let heed = edge::heed(Arc::clone(&self.engine), self.live.clone(), right);
             AbortOnDropHandle::new(tokio::spawn(heed))
         });
-        let result = self.execute(lock).await;
+        let result = tokio::select! {
+            biased;
+            result = self.execute(lock) => result,
+            given_up = self.given_up() => Err(given_up),
+        };
         drop((deadline, edge));
-        result
+        match result {
+            // A statement that an interrupt cancelled on the server side, wherever it was.
+            Err(fault) if fault.sql.sqlstate.as_deref() == Some(CANCELLED) => {
+                Err(self.live.interrupt.check().err().unwrap_or(fault))
+            }
+            // A connection that broke is told by the lock's where that one broke as well.
+            Err(fault) if matches!(fault.reason, Reason::ControlUnavailable | Reason::TargetUnreachable) => {
+                Err(lock.lost().await.unwrap_or(fault))
+            }
+            result => result,
+        }
+    }
+
+    /// What became of work that does not end is for whoever recovers the operation to learn.
+    async fn given_up(&self) -> Fault {
+        let why = self.live.interrupt.raised().await;
+        tokio::time::sleep(GIVE_UP).await;
+        tracing::warn!(operation = %self.owner.operation, %why, "its work does not end; it is left to recovery");
+        Fault { reason: Reason::OutcomeUnknown, ..why }
     }
 
     /// Stores a milestone, on the connection that holds the lock: who lost it writes nothing.
     pub(super) async fn emit(&self, lock: &LockSession, kind: EventKind) -> Result<(), Fault> {
         self.live.interrupt.check()?;
+        self.tell_done(lock, kind).await
+    }
+
+    /// The same for what is done and stays, interrupted or not.
+    pub(super) async fn tell_done(&self, lock: &LockSession, kind: EventKind) -> Result<(), Fault> {
+        let _rest = self.backends.rest();
         let mut connection = lock.connection().await;
-        journal::append(&mut connection, self.owner, kind).await.map(|_| ())
+        let event = journal::append(&mut connection, self.owner, kind).await?;
+        self.live.stored(event.sequence);
+        Ok(())
     }
 
     pub(super) fn work_context(&self) -> WorkContext {
@@ -149,8 +186,7 @@ impl Run {
         let given_up = async {
             let why = self.live.interrupt.raised().await;
             tokio::time::sleep(PATIENCE).await;
-            let backends = self.backends.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            for pid in backends {
+            for pid in self.backends.pids() {
                 operations::end_backend(&self.engine.control.pool, pid).await;
             }
             tokio::time::sleep(PATIENCE).await;
@@ -178,11 +214,8 @@ impl Run {
         }
         let mut pause = PAUSES.0;
         loop {
-            let written = match self.engine.control.connection().await {
-                Ok(mut connection) => self.write_end_on(&mut connection, &result).await,
-                Err(fault) => Err(fault),
-            };
-            match written {
+            let written = tokio::time::timeout(GIVE_UP, self.write_end_elsewhere(&result)).await;
+            match written.unwrap_or_else(|_| Err(Fault::new(Reason::ControlUnavailable, "no answer"))) {
                 Ok(()) => return None,
                 Err(fault) if fault.reason == Reason::LockLost => {
                     tracing::warn!(operation = %self.owner.operation, "another daemon wrote the end of this operation");
@@ -198,6 +231,11 @@ impl Run {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
+    }
+
+    async fn write_end_elsewhere(&self, result: &Result<Done, Fault>) -> Result<(), Fault> {
+        let mut connection = self.engine.control.connection().await?;
+        self.write_end_on(&mut connection, result).await
     }
 
     async fn write_end_on(
@@ -234,9 +272,14 @@ async fn deadline(limit: Duration, interrupt: Interrupt) {
 async fn heed_ends(engine: Arc<Engine>, live: LiveOperation) {
     let mut news = engine.wakeups.subscribe(live.id);
     loop {
-        match asked_end::asked(&engine.control.pool, live.id).await {
-            Ok(Some(why)) => {
-                live.interrupt.raise(why);
+        let asked = asked_end::asked(&engine.control.pool, live.id);
+        let Ok(asked) = tokio::time::timeout(WRITE_LIMIT, asked).await else { continue };
+        match asked {
+            Ok(Some(asked)) => {
+                live.interrupt.raise(match asked {
+                    Asked::Cancel => ending::cancelled(),
+                    Asked::Break(broken) => broken,
+                });
                 return;
             }
             Ok(None) => {}

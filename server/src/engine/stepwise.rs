@@ -1,6 +1,8 @@
 //! Revision by revision, each in a transaction of its own: in a database that is built aside, where nothing can be lost,
 //! and in a target where the caller allows it because one transaction cannot hold what is pending.
 
+use std::time::Duration;
+
 use model::{
     chain::Chain,
     event::{ChainCompleted, EventKind, RevisionApplied},
@@ -8,13 +10,13 @@ use model::{
     plan::{PlannedChain, count},
     revision::Revision,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::run::{Done, Run};
 use crate::{
     config::DatabaseUrl,
     postgres::{
-        barrier, extensions,
+        barrier, extensions, hold,
         lock::LockSession,
         replay::{self, Place},
         reset,
@@ -45,23 +47,23 @@ impl Run {
             self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
             let took = match refuses_transaction(chain, revision) {
                 true => {
-                    let _turn = alone.lock().await;
-                    work.set_until(self.until(url).await?);
+                    let _turn = self.turn(alone).await;
+                    work.until = self.until(url).await?;
                     replay::apply_bare(&mut work, lock, &place, before, revision).await?
                 }
                 false => {
                     let took = replay::apply(&mut work, &place, before, revision).await?;
-                    work.set_until(self.until(url).await?);
+                    work.until = self.until(url).await?;
                     work.renew(lock).await?;
                     took
                 }
             };
-            self.emit(lock, revision_applied(planned, revision, took)).await?;
+            self.tell_done(lock, revision_applied(planned, revision, took)).await?;
             before = Some(&revision.id);
         }
-        work.set_until(self.until(url).await?);
+        work.until = self.until(url).await?;
         work.commit().await?;
-        self.emit(lock, chain_completed(planned)).await?;
+        self.tell_done(lock, chain_completed(planned)).await?;
         Ok(pending.len())
     }
 
@@ -71,6 +73,12 @@ impl Run {
             true => self.right.for_a_moment(&self.engine.control.pool).await.map(Some),
             false => Ok(None),
         }
+    }
+
+    /// Waits for its turn, which may take as long as another schema's index.
+    async fn turn<'a>(&self, alone: &'a Mutex<()>) -> MutexGuard<'a, ()> {
+        let _rest = self.backends.rest();
+        alone.lock().await
     }
 
     /// The chain that a plan names.
@@ -87,8 +95,9 @@ impl Run {
         let prepared = self.guarded(self.prepare_phased(&mut work, lock)).await;
         let (observed, plan) = match prepared {
             Ok(prepared) => {
-                work.set_until(self.until(&self.target.url).await?);
+                work.until = self.until(&self.target.url).await?;
                 work.commit().await?;
+                hold::point(self.owner.operation, "begun").await;
                 prepared
             }
             Err(fault) => {
@@ -132,11 +141,7 @@ fn refuses_transaction(chain: &Chain, revision: &Revision) -> bool {
 }
 
 /// One revision, applied in one schema.
-pub(super) fn revision_applied(
-    planned: &PlannedChain,
-    revision: &Revision,
-    took: std::time::Duration,
-) -> EventKind {
+pub(super) fn revision_applied(planned: &PlannedChain, revision: &Revision, took: Duration) -> EventKind {
     EventKind::RevisionApplied(RevisionApplied {
         schema: planned.schema.clone(),
         chain: planned.chain.clone(),

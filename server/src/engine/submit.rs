@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
+    audit::Decision,
     chain::ChainSet,
     event::{Accepted, EventKind},
     fault::{Fault, Reason},
@@ -12,6 +13,7 @@ use model::{
     operation::{Request, Verb, Wait},
     permit::Permit,
     plan::count,
+    profile::Scope,
     window::Rules,
 };
 use uuid::Uuid;
@@ -34,16 +36,40 @@ impl Engine {
     ///
     /// # Errors
     /// A refusal; then no operation exists.
-    pub(crate) async fn submit(self: &Arc<Self>, request: Request, permit: &Permit) -> Result<Uuid, Fault> {
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        request: Request,
+        permit: &Permit,
+        asked: Decision,
+    ) -> Result<Uuid, Fault> {
         // Apart from the call: a caller that goes away between the lock and the record leaves nothing half-done.
         let (engine, permit) = (Arc::clone(self), permit.clone());
-        let accepting = self.operations.spawn(async move { engine.accept(request, &permit).await });
+        let accepting = self.operations.spawn(async move { engine.accept(request, &permit, asked).await });
         accepting.await.map_err(|e| Fault::new(Reason::Internal, format!("accepting the operation: {e}")))?
     }
 
-    async fn accept(self: Arc<Self>, request: Request, permit: &Permit) -> Result<Uuid, Fault> {
+    /// What is refused before it is an operation is on record with its reason; what becomes one, before it does.
+    async fn accept(
+        self: Arc<Self>,
+        request: Request,
+        permit: &Permit,
+        asked: Decision,
+    ) -> Result<Uuid, Fault> {
+        match Arc::clone(&self).admit(request, permit, &asked).await {
+            Err(fault) => Err(self.refused(asked, fault).await),
+            admitted => admitted,
+        }
+    }
+
+    async fn admit(
+        self: Arc<Self>,
+        request: Request,
+        permit: &Permit,
+        asked: &Decision,
+    ) -> Result<Uuid, Fault> {
         let principal = permit.principal().to_string();
         if let Some(id) = self.joined(&request, &principal).await? {
+            self.record(Decision { operation: Some(id), ..asked.clone() }).await?;
             return Ok(id);
         }
         if self.closing.is_cancelled() {
@@ -68,6 +94,7 @@ impl Engine {
         }
         let chains = self.chains(&request, &target).await?;
         let id = Uuid::now_v7();
+        self.record(Decision { operation: Some(id), ..asked.clone() }).await?;
         let owner = Owner { operation: id, instance: self.instance };
         let accepted = self.accepted(&request, &target, permit, &chains);
         let new = NewOperation {
@@ -112,8 +139,10 @@ impl Engine {
         };
         let live = self.live.enter(id);
         let backends = Arc::default();
+        let role = permit.role();
         let engine = Arc::clone(&self);
-        let run = Run { engine, owner, request, target, chains, live, lock_request, claim, right, backends };
+        let run =
+            Run { engine, owner, request, target, chains, live, lock_request, claim, right, role, backends };
         self.operations.spawn(run.live(lock));
         Ok(id)
     }
@@ -252,7 +281,8 @@ impl Engine {
             verb: request.verb,
             target: target.name.clone(),
             database: target.database().to_owned(),
-            scope: request.scope,
+            // A whole database comes back, whatever was said.
+            scope: request.scope.or((request.verb == Verb::Undo).then_some(Scope::Database)),
             dry_run: request.dry_run,
             principal: permit.principal().to_string(),
             proof: permit.principal().kind.proof().to_owned(),

@@ -2,8 +2,8 @@
 
 use model::{
     event::EventKind,
-    fault::{Fault, Reason},
-    plan::{Observation, Plan},
+    fault::Fault,
+    plan::{Observation, Plan, Returning},
 };
 
 use super::run::{Done, Run};
@@ -17,40 +17,49 @@ use crate::postgres::{
 impl Run {
     /// Brings the previous database back, by the same swap.
     pub(super) async fn undo(&self, lock: &LockSession) -> Result<Done, Fault> {
-        let pool = &self.engine.control.pool;
         let database = self.target.database();
         let row = databases::row(&mut *lock.connection().await, database).await?;
         if row.is_some() && !lock.shared {
             self.guarded(barrier::pass(&self.target.url.connect_options(), lock)).await?;
         }
-        let plan = self.plan_undo(lock, row.as_ref()).await?;
+        let (observed, plan) = self.plan_undo(lock, row.as_ref()).await?;
+        self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
         if self.request.dry_run {
-            let kept = kept::of(pool, database).await?;
-            let newest = kept.iter().find(|k| self.request.undoes.is_none_or(|id| id == k.operation));
-            return Ok(Done::Read(match newest {
+            return Ok(Done::Read(match &plan.brings_back {
                 Some(kept) => format!("dry run, nothing changed; {} would come back", kept.name),
                 None => "dry run, nothing changed; no previous database is kept".to_owned(),
             }));
         }
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
-            return Err(refusal);
+            return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
         }
-        let kept = kept::claim(pool, database, self.request.undoes, self.owner.operation).await?;
+        // The one that the plan names; where it names none, the claim says so.
+        let wanted = plan.brings_back.as_ref().map(|r| r.operation).or(self.request.undoes);
+        let by = self.owner.operation;
+        let kept = kept::claim(&mut *lock.connection().await, database, wanted, by).await?;
         let summary = format!("the database of before operation {} is back", kept.operation);
-        let done = self.swap(lock, (&kept.name, kept.oid), true, &summary).await;
-        if let Err(fault) = &done
-            && fault.reason != Reason::OutcomeUnknown
-        {
-            kept::give_back(pool, self.owner.operation).await?;
-        }
-        self.engine.janitor.notify_one();
-        done
+        self.swap(lock, (&kept.name, kept.oid), true, &summary).await
     }
 
-    async fn plan_undo(&self, lock: &LockSession, row: Option<&DatabaseRow>) -> Result<Plan, Fault> {
+    async fn plan_undo(
+        &self,
+        lock: &LockSession,
+        row: Option<&DatabaseRow>,
+    ) -> Result<(Observation, Plan), Fault> {
         let mut observed = Observation { database_oid: row.map_or(0, |r| r.oid), ..Observation::default() };
         self.observe_swap(lock, row, &mut observed).await?;
-        Ok(Plan::compute(&self.request, self.target.database(), &self.target.matrix, &self.chains, &observed))
+        let pool = &self.engine.control.pool;
+        let next = kept::next(pool, self.target.database(), self.request.undoes).await?;
+        observed.brings_back = next.map(|kept| Returning {
+            name: kept.name,
+            oid: kept.oid,
+            operation: kept.operation,
+            kept_since: kept.kept_at,
+            kept_until: kept.expires_at,
+        });
+        let matrix = &self.target.matrix;
+        let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
+        Ok((observed, plan))
     }
 }

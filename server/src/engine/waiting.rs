@@ -49,13 +49,16 @@ impl Run {
         }
         let mut connection = lock.connection().await;
         let acquired = EventKind::LockAcquired { shared: lock.shared, pid: lock.pid };
-        journal::append(&mut connection, self.owner, acquired).await?;
+        let event = journal::append(&mut connection, self.owner, acquired).await?;
+        self.live.stored(event.sequence);
         drop(connection);
         Ok(lock)
     }
 
     async fn append_by_pool(&self, kind: EventKind) -> Result<(), Fault> {
         let mut connection = self.engine.control.connection().await?;
-        journal::append(&mut connection, self.owner, kind).await.map(|_| ())
+        let event = journal::append(&mut connection, self.owner, kind).await?;
+        self.live.stored(event.sequence);
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
-use super::Engine;
+use super::{Engine, live::Ephemeral};
 use crate::postgres::{journal, operations};
 
 /// How often the journal is looked at without news.
@@ -22,6 +22,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Events read at a time.
 const BATCH: i64 = 200;
+/// How long the journal may take to answer.
+const READ_LIMIT: Duration = Duration::from_secs(30);
 /// How long a watcher may take no event before its stream is closed; it can attach again where it was.
 const STALL_LIMIT: Duration = Duration::from_secs(20);
 /// Events that wait for a slow watcher; the rest waits in the journal.
@@ -40,6 +42,7 @@ impl Engine {
             ephemeral: self.live.watch(operation),
             engine: Arc::clone(self),
             operation,
+            early: None,
             cursor: start.max(1),
             sender,
         };
@@ -53,7 +56,9 @@ struct Watcher {
     operation: Uuid,
     cursor: u64,
     news: tokio::sync::watch::Receiver<()>,
-    ephemeral: Option<broadcast::Receiver<Event>>,
+    ephemeral: Option<broadcast::Receiver<Ephemeral>>,
+    /// An ephemeral event whose turn comes after stored ones that were not read yet.
+    early: Option<Ephemeral>,
     sender: mpsc::Sender<Result<Event, Fault>>,
 }
 
@@ -94,9 +99,8 @@ impl Watcher {
 
     /// Sends everything stored since the cursor; `true` when the stream is over.
     async fn catch_up(&mut self) -> Result<bool, Fault> {
-        let pool = &self.engine.control.pool;
         loop {
-            let events = journal::read(pool, self.operation, self.cursor, BATCH).await?;
+            let events = self.read().await?;
             if events.is_empty() {
                 return self.over().await;
             }
@@ -112,6 +116,14 @@ impl Watcher {
                 }
             }
         }
+    }
+
+    /// A control database that says nothing ends the stream; its watcher can attach again where it was.
+    async fn read(&self) -> Result<Vec<Event>, Fault> {
+        let read = journal::read(&self.engine.control.pool, self.operation, self.cursor, BATCH);
+        tokio::time::timeout(READ_LIMIT, read).await.unwrap_or_else(|_| {
+            Err(Fault::new(Reason::ControlUnavailable, "the control database says nothing"))
+        })
     }
 
     /// Nothing is stored from the cursor on: either it comes yet, or the cursor is beyond the end.
@@ -134,6 +146,9 @@ impl Watcher {
 
     /// Waits for news, passing ephemeral events on; `false` when the watcher went away.
     async fn wait(&mut self, beat: &mut tokio::time::Interval) -> bool {
+        if let Some((_, event)) = self.early.take() {
+            let _full = self.sender.try_send(Ok(event));
+        }
         let look = tokio::time::sleep(LOOK);
         tokio::pin!(look);
         loop {
@@ -153,7 +168,11 @@ impl Watcher {
                     return true;
                 }
                 told = ephemeral => match told {
-                    Ok(event) => event,
+                    Ok((after, event)) if after < self.cursor => event,
+                    Ok(early) => {
+                        self.early = Some(early);
+                        return true;
+                    }
                     Err(broadcast::error::RecvError::Lagged(_)) => continue,
                     Err(broadcast::error::RecvError::Closed) => {
                         self.ephemeral = None;

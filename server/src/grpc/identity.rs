@@ -1,50 +1,121 @@
-//! Who asks, and how that is proved: peer credentials on a unix socket, or nobody in particular on a loopback address.
+//! Who asks, and how that is proved: what the call itself shows goes before what its connection proves.
+//!
+//! A bearer token that was sent is the identity, good or refused: a bad one never falls back to a lesser proof. Without one
+//! it is the peer's credentials on a unix socket, the client's certificate on TLS, nobody in particular on loopback.
 
+use http::{HeaderMap, header::AUTHORIZATION};
+use jiff::Timestamp;
 use model::{
     fault::{Fault, Reason},
     permit::{Principal, PrincipalKind},
 };
-use nix::unistd::{Uid, User};
-use tonic::{
-    Request,
-    transport::server::{TcpConnectInfo, UdsConnectInfo},
+
+use super::{
+    certificate::Named,
+    connection::{Peer, Proof},
 };
+use crate::engine::Engine;
+
+/// Who was proved to call, and from where.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) principal: Principal,
+    pub(super) peer: String,
+}
+
+/// Who the gate proved to call.
+pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, tonic::Status> {
+    request.extensions().get::<Caller>().cloned().ok_or_else(|| {
+        super::status(unauthenticated("the call did not come through the gate", "call the daemon's address"))
+    })
+}
 
 /// The principal of a call.
-pub(super) fn of<T>(request: &Request<T>) -> Result<Principal, Fault> {
-    if let Some(info) = request.extensions().get::<UdsConnectInfo>() {
-        return unix(info);
-    }
-    match request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr) {
-        Some(address) if address.ip().is_loopback() => Ok(Principal::anonymous()),
-        _ => Err(unauthenticated("the connection proves nothing")),
+///
+/// # Errors
+/// `UNAUTHENTICATED`, with what to do.
+pub(super) async fn prove(engine: &Engine, peer: &Peer, headers: &HeaderMap) -> Result<Principal, Fault> {
+    let token = bearer(headers)?;
+    match (token, &peer.proof) {
+        (Some(_), Proof::Loopback) => Err(unauthenticated(
+            "a bearer token is not taken in plaintext",
+            "use TLS or the daemon's unix socket, and replace the token: it was sent over an open connection",
+        )),
+        (Some(token), _) => engine.principal_of_token(token).await,
+        (None, Proof::Loopback) => Ok(Principal::anonymous()),
+        (None, Proof::Unix(Some(principal))) => Ok(principal.clone()),
+        (None, Proof::Unix(None)) => {
+            Err(unauthenticated("the socket gives no peer credentials", "use a bearer token"))
+        }
+        (None, Proof::Tls(Some(named))) => of_certificate(named, Timestamp::now()),
+        (None, Proof::Tls(None)) => Err(unauthenticated(
+            "nothing proves who calls",
+            "use a client certificate (resetctl --cert FILE --key FILE) or a bearer token (resetctl --token-file FILE)",
+        )),
     }
 }
 
-/// From where a call comes, for the audit record.
-pub(super) fn peer<T>(request: &Request<T>) -> String {
-    if let Some(info) = request.extensions().get::<UdsConnectInfo>() {
-        return match info.peer_cred {
-            Some(credentials) => format!("unix socket, uid {}", credentials.uid()),
-            None => "unix socket".to_owned(),
+/// A certificate is looked at again with each call: it may have expired since the handshake.
+fn of_certificate(named: &Named, now: Timestamp) -> Result<Principal, Fault> {
+    let name = named.name.as_ref().map_err(|why| {
+        unauthenticated(why, "ask for a certificate whose subjectAltName has a URI or a DNS name")
+    })?;
+    if named.until.is_some_and(|until| until < now) {
+        return Err(unauthenticated("the client's certificate has expired", "renew it, and connect again"));
+    }
+    Ok(Principal { kind: PrincipalKind::Cert, name: name.clone(), owner: false })
+}
+
+/// The token of the one `authorization` header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = all.next() else { return Ok(None) };
+    let wrong = |what| unauthenticated(what, "send one header: authorization: Bearer rsd_…");
+    if all.next().is_some() {
+        return Err(wrong("there is more than one authorization header"));
+    }
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
+        return Err(wrong("the authorization header is no bearer token"));
+    }
+    Ok(Some(token.trim()))
+}
+
+fn unauthenticated(what: &str, hint: &str) -> Fault {
+    Fault::new(Reason::Unauthenticated, what).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (AUTHORIZATION, value.parse().expect("a header"))).collect()
+    }
+
+    #[test]
+    fn one_bearer_token_or_none_and_nothing_else() {
+        assert_eq!(bearer(&headers(&[])).expect("none"), None);
+        for good in ["Bearer rsd_a", "bearer  rsd_a ", "BEARER rsd_a"] {
+            assert_eq!(bearer(&headers(&[good])).expect(good), Some("rsd_a"));
+        }
+        for bad in ["", "Bearer", "Bearer ", "Basic dTpw", "rsd_a"] {
+            assert_eq!(bearer(&headers(&[bad])).expect_err(bad).reason, Reason::Unauthenticated);
+        }
+        assert!(bearer(&headers(&["Bearer a", "Bearer b"])).is_err());
+    }
+
+    #[test]
+    fn a_certificate_is_a_name_until_it_expires() {
+        let until = Timestamp::from_second(1_000).expect("a time");
+        let named = |name: Result<&str, &str>| Named {
+            name: name.map(str::to_owned).map_err(str::to_owned),
+            until: Some(until),
         };
+        let good = of_certificate(&named(Ok("ci.example")), until).expect("valid");
+        assert_eq!((good.to_string().as_str(), good.owner), ("cert:ci.example", false));
+        let late = until + jiff::SignedDuration::from_secs(1);
+        assert!(of_certificate(&named(Ok("ci.example")), late).is_err());
+        assert!(of_certificate(&named(Err("it names nobody")), until).is_err());
     }
-    let address = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-    address.map_or_else(|| "unknown".to_owned(), |a| a.to_string())
-}
-
-fn unix(info: &UdsConnectInfo) -> Result<Principal, Fault> {
-    let credentials =
-        info.peer_cred.ok_or_else(|| unauthenticated("the socket gives no peer credentials"))?;
-    let uid = Uid::from_raw(credentials.uid());
-    // A user without a name is known by number.
-    let name = match User::from_uid(uid) {
-        Ok(Some(user)) => user.name,
-        Ok(None) | Err(_) => format!("#{uid}"),
-    };
-    Ok(Principal { kind: PrincipalKind::Unix, name, owner: uid.is_root() || uid == Uid::effective() })
-}
-
-fn unauthenticated(what: &str) -> Fault {
-    Fault::new(Reason::Unauthenticated, what).hint("use the daemon's unix socket")
 }

@@ -1,26 +1,35 @@
-//! Opening listeners: unix sockets with modes that keep strangers out, and loopback addresses.
+//! Opening listeners: unix sockets with modes that keep strangers out, TCP addresses, and sockets that the service manager
+//! opened. Must not accept anything.
 
 use std::{
     fs, io,
-    net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
+use listenfd::ListenFd;
+use nix::unistd::{Group, chown};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-use crate::config::Listen;
+use crate::config::{Config, Listen, TcpRule};
 
 /// A listener that is open.
-pub(crate) enum Bound {
-    /// A unix socket; its file goes when the listener goes.
-    Unix(UnixListener, SocketFile),
-    /// A loopback address.
-    Tcp(TcpListener, SocketAddr),
+pub(crate) struct Bound {
+    listener: Listener,
+    address: String,
+    /// Its file goes when the listener goes, unless the service manager made it.
+    file: Option<SocketFile>,
+}
+
+/// The kinds of listeners.
+pub(super) enum Listener {
+    Unix(UnixListener),
+    Plain(TcpListener),
+    Tls(TcpListener),
 }
 
 /// A socket's file, removed on drop.
-pub(crate) struct SocketFile(PathBuf);
+pub(super) struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
@@ -32,40 +41,123 @@ impl Drop for SocketFile {
 
 impl Bound {
     /// The address as a client names it.
-    pub(crate) fn address(&self) -> String {
-        match self {
-            Self::Unix(_, file) => format!("unix:{}", file.0.display()),
-            Self::Tcp(_, address) => address.to_string(),
-        }
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The listener, and its file, which must live as long.
+    pub(super) fn into_parts(self) -> (Listener, Option<SocketFile>) {
+        (self.listener, self.file)
+    }
+
+    /// Whether everybody on the machine can call here without saying who they are.
+    pub(crate) fn is_plaintext(&self) -> bool {
+        matches!(self.listener, Listener::Plain(_))
+    }
+
+    fn tcp(listener: TcpListener, plaintext: bool) -> io::Result<Self> {
+        let address = listener.local_addr()?.to_string();
+        let listener = if plaintext { Listener::Plain(listener) } else { Listener::Tls(listener) };
+        Ok(Self { listener, address, file: None })
+    }
+
+    fn unix(listener: UnixListener, path: &Path, file: Option<SocketFile>) -> Self {
+        Self { listener: Listener::Unix(listener), address: format!("unix:{}", path.display()), file }
     }
 }
 
-/// Opens one listener.
+/// Opens every listener of the configuration, and takes over those of the service manager.
 ///
 /// # Errors
 /// What stands in the way, with the address.
-pub(crate) async fn bind(listen: &Listen) -> io::Result<Bound> {
-    let bound = match listen {
-        Listen::Tcp(address) => bind_tcp(*address).await,
-        Listen::Unix(path) => bind_unix(path).await,
+pub(crate) async fn bind_all(config: &Config) -> io::Result<Vec<Bound>> {
+    let mut bound = if config.activated { handed_over(config.tcp_rule)? } else { Vec::new() };
+    for listen in &config.listen {
+        if bound.iter().any(|b| b.address == listen.to_string()) {
+            continue;
+        }
+        let opened = match listen {
+            Listen::Plain(address) => TcpListener::bind(*address).await.and_then(|l| Bound::tcp(l, true)),
+            Listen::Tls(host_port) => TcpListener::bind(host_port).await.and_then(|l| Bound::tcp(l, false)),
+            Listen::Unix(path) => bind_unix(path, config.socket_group.as_deref()).await,
+        };
+        bound.push(opened.map_err(|e| said(&e, &format!("cannot listen on {listen}")))?);
+    }
+    Ok(bound)
+}
+
+fn said(error: &io::Error, what: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+/// The sockets that the service manager opened; the rules for plaintext hold for them, too.
+fn handed_over(rule: TcpRule) -> io::Result<Vec<Bound>> {
+    let mut sockets = ListenFd::from_env();
+    let mut bound = Vec::new();
+    for index in 0..sockets.len() {
+        let one = take(&mut sockets, index, rule);
+        bound.extend(one.map_err(|e| said(&e, &format!("socket {index} of the service manager")))?);
+    }
+    Ok(bound)
+}
+
+fn take(sockets: &mut ListenFd, index: usize, rule: TcpRule) -> io::Result<Option<Bound>> {
+    if let Ok(Some(listener)) = sockets.take_unix_listener(index) {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let path = address.as_pathname().unwrap_or(Path::new("(abstract)")).to_owned();
+        return Ok(Some(Bound::unix(UnixListener::from_std(listener)?, &path, None)));
+    }
+    let Some(listener) = sockets.take_tcp_listener(index)? else { return Ok(None) };
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let plaintext = rule.plaintext(address.ip()).ok_or_else(|| {
+        io::Error::other(format!(
+            "{address} is TCP, and there is no certificate for TLS; add [tls] with certificate_file and key_file"
+        ))
+    })?;
+    Bound::tcp(TcpListener::from_std(listener)?, plaintext).map(Some)
+}
+
+async fn bind_unix(path: &Path, group: Option<&str>) -> io::Result<Bound> {
+    let group = group.map(group_of).transpose()?;
+    let give = |path: &Path| {
+        match &group {
+        None => Ok(()),
+        Some(group) => chown(path, None, Some(group.gid)).map_err(|error| {
+            io::Error::other(format!(
+                "{} cannot be given to group {} (socket_group): {error}; only root, or a member of the group, may do that",
+                path.display(),
+                group.name
+            ))
+        }),
+    }
     };
-    bound.map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {listen}: {e}")))
-}
-
-async fn bind_tcp(address: SocketAddr) -> io::Result<Bound> {
-    let listener = TcpListener::bind(address).await?;
-    let bound = listener.local_addr()?;
-    Ok(Bound::Tcp(listener, bound))
-}
-
-async fn bind_unix(path: &Path) -> io::Result<Bound> {
     if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty() && !f.exists()) {
         fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
+        // The mode of a new folder is cut by the umask, and the group has to get in.
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o750))?;
+        give(folder)?;
     }
     clear_stale(path).await?;
     let listener = UnixListener::bind(path)?;
+    let file = SocketFile(path.to_owned());
+    // Peers are told apart by their credentials, not by whether they get in: the moment before this grants nothing.
+    give(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    Ok(Bound::Unix(listener, SocketFile(path.to_owned())))
+    Ok(Bound::unix(listener, path, Some(file)))
+}
+
+fn group_of(name: &str) -> io::Result<Group> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group),
+        Ok(None) => {
+            Err(io::Error::other(format!("there is no group {name:?} (socket_group) on this machine")))
+        }
+        Err(error) => {
+            Err(io::Error::other(format!("group {name:?} (socket_group) cannot be looked up: {error}")))
+        }
+    }
 }
 
 /// Removes the socket of a daemon that is gone; one that answers stays.

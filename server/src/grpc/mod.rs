@@ -1,14 +1,21 @@
-//! The door: gRPC calls come in, are told who asks, are authorized, and become calls of the engine.
+//! The door: connections come in, are told who calls, pass the gate, are authorized, and become calls of the engine.
 //!
 //! Nothing is decided here but who may pass; wire types do not go further in.
 
+mod accept;
 mod admin;
+mod body;
+mod certificate;
+mod connection;
+mod gate;
 mod identity;
+mod limits;
 mod listen;
 mod operations;
 mod serve;
 mod system;
 mod targets;
+mod tls;
 mod windows;
 
 use std::sync::Arc;
@@ -16,14 +23,16 @@ use std::sync::Arc;
 use model::{
     audit::Decision,
     fault::Fault,
-    permit::{Permit, Principal, Role, Subject},
+    permit::{Permit, Role, Subject},
 };
 use tonic::{Request, Status};
 
 use crate::engine::Engine;
+use identity::Caller;
 
-pub(crate) use listen::{Bound, bind};
+pub(crate) use listen::{Bound, bind_all};
 pub(crate) use serve::serve;
+pub(crate) use tls::{Certificates, keep_fresh};
 
 /// What every service holds.
 #[derive(Clone)]
@@ -46,7 +55,7 @@ impl Door {
         Self { engine }
     }
 
-    /// Proves who asks and decides whether they may. Every method passes here first, and every decision is on record
+    /// Decides whether the caller that the gate proved may do this. Every method passes here first, and every decision is on record
     /// before anything else happens.
     async fn authorize<T: Sync>(
         &self,
@@ -55,23 +64,22 @@ impl Door {
         about: About<'_>,
         lesser: Option<Role>,
     ) -> Result<Permit, Status> {
-        let decided = |decision: &Result<Permit, Fault>, principal: Option<&Principal>, target| Decision {
-            principal: principal.cloned(),
-            peer: identity::peer(request),
-            method: format!("resetd.v1.{method}"),
-            target,
-            allowed: decision.is_ok(),
-            reason: decision.as_ref().err().map(|fault| fault.reason),
-            ..Decision::default()
-        };
-        let principal = match identity::of(request) {
-            Ok(principal) => principal,
-            Err(fault) => {
-                let decision = Err(fault);
-                self.engine.record(decided(&decision, None, None)).await.map_err(status)?;
-                return decision.map_err(status);
-            }
-        };
+        let (permit, asked) = self.decide(method, request, about, lesser).await?;
+        self.engine.record(asked).await.map_err(status)?;
+        Ok(permit)
+    }
+
+    /// As [`Door::authorize`], for who has more to say on the record: a denial is recorded here, what was allowed is the
+    /// caller's to record before it does anything.
+    async fn decide<T: Sync>(
+        &self,
+        method: &str,
+        request: &Request<T>,
+        about: About<'_>,
+        lesser: Option<Role>,
+    ) -> Result<(Permit, Decision), Status> {
+        let Caller { principal, peer } = identity::caller(request)?;
+        let asked = Decision { peer, method: format!("resetd.v1.{method}"), ..Decision::default() };
         let subjects = self.engine.subjects();
         let subject = match about {
             About::Nothing => None,
@@ -81,15 +89,21 @@ impl Door {
             }
             About::Known(name) => Some(self.subject(name, &subjects)),
         };
-        let full = format!("resetd.v1.{method}");
-        let decision = self.engine.policy.authorize(&full, &principal, subject.as_ref(), &subjects, lesser);
-        match &decision {
-            Ok(_) => tracing::debug!(%principal, method, "allowed"),
-            Err(fault) => tracing::info!(%principal, method, reason = %fault.reason, "denied"),
-        }
+        let decision =
+            self.engine.policy.authorize(&asked.method, &principal, subject.as_ref(), &subjects, lesser);
         let target = subject.map(|s| s.target).filter(|t| !t.is_empty());
-        self.engine.record(decided(&decision, Some(&principal), target)).await.map_err(status)?;
-        decision.map_err(status)
+        let asked = Decision { principal: Some(principal), target, ..asked };
+        match decision {
+            Ok(permit) => Ok((permit, Decision { allowed: true, ..asked })),
+            Err(fault) => self.deny(asked, fault).await,
+        }
+    }
+
+    async fn deny<T>(&self, asked: Decision, fault: Fault) -> Result<T, Status> {
+        tracing::info!(peer = asked.peer, method = asked.method, reason = %fault.reason, "denied");
+        let reason = Some(fault.reason);
+        self.engine.record(Decision { allowed: false, reason, ..asked }).await.map_err(status)?;
+        Err(status(fault))
     }
 
     /// The target of a name as far as permission goes. One that does not exist is judged like the others, so that the
@@ -112,13 +126,4 @@ impl Door {
 /// A fault as the end of a call.
 fn status(fault: impl Into<Fault>) -> Status {
     wire::encode_fault(&fault.into())
-}
-
-/// What a later version offers.
-fn not_implemented(what: &str) -> Status {
-    status(
-        Fault::new(model::fault::Reason::NotImplemented, format!("this version does not offer {what}"))
-            .hint("nothing was changed; look at the changelog for the version that does")
-            .with("feature", what),
-    )
 }

@@ -3,8 +3,10 @@
 use std::pin::Pin;
 
 use model::{
+    audit::Decision,
     fault::{Fault, Reason},
-    permit::Role,
+    permit::{Permit, Role},
+    stakes,
 };
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
@@ -39,19 +41,23 @@ impl Operations {
             Err(error) => {
                 // Who may not call it is not told what is wrong with the request.
                 let call = Request::from_parts(metadata, extensions, ());
-                self.0.authorize(method, &call, About::Target(""), Some(Role::Operator)).await?;
-                return Err(status(error));
+                let (_, asked) =
+                    self.0.decide(method, &call, About::Target(""), Some(Role::Operator)).await?;
+                return self.0.deny(asked, error.into()).await;
             }
         };
         let call = Request::from_parts(metadata, extensions, ());
         let lesser = request.reads_only().then_some(Role::Operator);
-        let permit = self.0.authorize(method, &call, About::Target(&request.target), lesser).await?;
-        if !request.client_chains.is_empty() && !request.reads_only() {
-            // Who sends revisions says what is executed, as a reset does at least.
-            self.0.authorize("OperationService/Run", &call, About::Target(&request.target), None).await?;
+        let (permit, asked) = self.0.decide(method, &call, About::Target(&request.target), lesser).await?;
+        let target = match self.0.engine.target(&request.target) {
+            Ok(target) => target,
+            Err(fault) => return self.0.deny(asked, fault).await,
+        };
+        if let Err(fault) = stakes::check(&request, &target.profile, permit.role()) {
+            return self.0.deny(asked, fault).await;
         }
-        request.target = self.0.engine.target(&request.target).map_err(status)?.name.clone();
-        let id = self.0.engine.submit(request, &permit).await.map_err(status)?;
+        request.target.clone_from(&target.name);
+        let id = self.0.engine.submit(request, &permit, asked).await.map_err(status)?;
         Ok(self.follow(id, 1, wrap))
     }
 
@@ -76,13 +82,15 @@ impl Operations {
         method: &str,
         call: &Request<T>,
         id: &str,
-    ) -> Result<(model::permit::Permit, Uuid), Status> {
+    ) -> Result<(Permit, Uuid), Status> {
         let known = match wire::parse_operation_id(id) {
             Ok(id) => self.0.engine.operation(id).await,
             Err(error) => Err(Fault::from(error)),
         };
         let target = known.as_ref().map(|o| o.target.clone()).unwrap_or_default();
-        let permit = self.0.authorize(method, call, About::Known(&target), None).await?;
+        let (permit, asked) = self.0.decide(method, call, About::Known(&target), None).await?;
+        let operation = known.as_ref().ok().map(|o| o.id);
+        self.0.engine.record(Decision { operation, ..asked }).await.map_err(status)?;
         let operation = known.map_err(status)?;
         Ok((permit, operation.id))
     }

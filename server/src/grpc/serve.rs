@@ -1,11 +1,12 @@
 //! The server: every service on every listener, health and reflection, until it is told to end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use model::operation::limits;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use model::operation::limits::REQUEST_BYTES;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, server::Router};
+use tower::layer::util::{Identity, Stack};
 use wire::v1::{
     FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer,
     operation_service_server::OperationServiceServer, system_service_server::SystemServiceServer,
@@ -13,12 +14,20 @@ use wire::v1::{
 };
 
 use super::{
-    Bound, Door, admin::Admin, operations::Operations, system::System, targets::Targets, windows::Windows,
+    Bound, Certificates, Door,
+    accept::Reception,
+    admin::Admin,
+    gate::Gate,
+    limits::{
+        CALLS_PER_CONNECTION, Counter, HEADER_BYTES, KEEPALIVE, RESETS, SMALL_REQUEST, TCP_CONNECTIONS,
+        UNIX_CONNECTIONS, WINDOWS,
+    },
+    operations::Operations,
+    system::System,
+    targets::Targets,
+    windows::Windows,
 };
 use crate::engine::Engine;
-
-/// How often a quiet peer is asked whether it lives, and how long it may take to answer.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 
 /// Serves until `end`, then lets open calls finish.
 ///
@@ -27,24 +36,23 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from
 pub(crate) async fn serve(
     engine: Arc<Engine>,
     listeners: Vec<Bound>,
+    certificates: Option<Arc<Certificates>>,
     end: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let router = router(Door::new(engine)).await;
+    let reception =
+        Reception::new(Counter::new(TCP_CONNECTIONS), Counter::new(UNIX_CONNECTIONS), certificates);
     let tasks = TaskTracker::new();
     let mut running = Vec::new();
-    for listener in listeners {
+    for bound in listeners {
+        let (listener, file) = bound.into_parts();
+        let incoming = Arc::clone(&reception).open(listener, end.clone(), &tasks);
         let (router, end) = (router.clone(), end.clone());
         running.push(tasks.spawn(async move {
-            match listener {
-                Bound::Tcp(listener, _) => {
-                    let incoming = TcpListenerStream::new(listener);
-                    router.serve_with_incoming_shutdown(incoming, end.cancelled_owned()).await
-                }
-                Bound::Unix(listener, _file) => {
-                    let incoming = UnixListenerStream::new(listener);
-                    router.serve_with_incoming_shutdown(incoming, end.cancelled_owned()).await
-                }
-            }
+            let incoming = ReceiverStream::new(incoming);
+            let served = router.serve_with_incoming_shutdown(incoming, end.cancelled_owned()).await;
+            drop(file);
+            served
         }));
     }
     tasks.close();
@@ -57,7 +65,7 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-async fn router(door: Door) -> Router {
+async fn router(door: Door) -> Router<Stack<Gate, Identity>> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<OperationServiceServer<Operations>>().await;
     health.set_serving::<TargetServiceServer<Targets>>().await;
@@ -73,16 +81,20 @@ async fn router(door: Door) -> Router {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .tcp_keepalive(Some(KEEPALIVE.0))
-        .tcp_nodelay(true)
+        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .http2_max_header_list_size(HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(RESETS.0))
+        .http2_max_local_error_reset_streams(Some(RESETS.1))
+        .layer(Gate::new(door.clone()))
         .add_service(health_service)
         .add_optional_service(reflection)
         .add_service(
-            OperationServiceServer::new(Operations(door.clone()))
-                .max_decoding_message_size(limits::REQUEST_BYTES),
+            OperationServiceServer::new(Operations(door.clone())).max_decoding_message_size(REQUEST_BYTES),
         )
-        .add_service(TargetServiceServer::new(Targets(door.clone())))
-        .add_service(WindowServiceServer::new(Windows(door.clone())))
-        .add_service(AdminServiceServer::new(Admin(door.clone())))
-        .add_service(SystemServiceServer::new(System(door)))
+        .add_service(TargetServiceServer::new(Targets(door.clone())).max_decoding_message_size(SMALL_REQUEST))
+        .add_service(WindowServiceServer::new(Windows(door.clone())).max_decoding_message_size(SMALL_REQUEST))
+        .add_service(AdminServiceServer::new(Admin(door.clone())).max_decoding_message_size(SMALL_REQUEST))
+        .add_service(SystemServiceServer::new(System(door)).max_decoding_message_size(SMALL_REQUEST))
 }

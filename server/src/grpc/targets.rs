@@ -89,10 +89,10 @@ impl TargetService for Targets {
         call: Request<v1::EnrollTargetRequest>,
     ) -> Result<Response<v1::EnrollTargetResponse>, Status> {
         let about = About::Target(&call.get_ref().target);
-        let permit = self.0.authorize("TargetService/EnrollTarget", &call, about, None).await?;
+        let (permit, asked) = self.0.decide("TargetService/EnrollTarget", &call, about, None).await?;
         let request = call.into_inner();
         let enrolment = Enrolment { target: &request.target, confirmation: &request.database_confirmation };
-        let view = self.0.engine.enroll(&enrolment, &permit).await.map_err(status)?;
+        let view = self.0.engine.enroll(&enrolment, &permit, asked).await.map_err(status)?;
         Ok(Response::new(v1::EnrollTargetResponse { target: Some(encode(&view)) }))
     }
 

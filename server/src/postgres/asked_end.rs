@@ -23,7 +23,8 @@ use super::{
 const GONE_LIMIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Asks for a cancel: `Some(true)` the first time, `Some(false)` when it was asked before, `None` when it is too late.
+/// Asks for a cancel: `Some(true)` the first time, `Some(false)` when it was accepted before, whatever came of it since,
+/// `None` when it is too late.
 ///
 /// # Errors
 /// The control database does not answer.
@@ -42,7 +43,7 @@ async fn request_cancel_within(
 ) -> Result<Option<bool>, Fault> {
     let row: Option<(Uuid, bool)> = sqlx::query_as(
         "SELECT instance, cancel_requested_at IS NULL FROM resetd.operation
-          WHERE id = $1 AND state IN ('waiting', 'running') FOR UPDATE",
+          WHERE id = $1 AND (state IN ('waiting', 'running') OR cancel_requested_at IS NOT NULL) FOR UPDATE",
     )
     .bind(id)
     .fetch_optional(&mut *connection)
@@ -60,11 +61,19 @@ async fn request_cancel_within(
     Ok(Some(first))
 }
 
-/// Why an operation must end, where somebody asked for it.
+/// The end that somebody asked for.
+pub(crate) enum Asked {
+    /// A cancel.
+    Cancel,
+    /// The lock is broken: by whom, and why.
+    Break(Fault),
+}
+
+/// The end that somebody asked for, of an operation that has not ended.
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn asked(pool: &PgPool, id: Uuid) -> Result<Option<Fault>, Fault> {
+pub(crate) async fn asked(pool: &PgPool, id: Uuid) -> Result<Option<Asked>, Fault> {
     let row: Option<(bool, Option<String>, Option<String>)> = sqlx::query_as(
         "SELECT cancel_requested_at IS NOT NULL, forced_by, forced_reason FROM resetd.operation
           WHERE id = $1 AND state <> 'finished'",
@@ -74,25 +83,20 @@ pub(crate) async fn asked(pool: &PgPool, id: Uuid) -> Result<Option<Fault>, Faul
     .await
     .map_err(control_fault)?;
     Ok(match row {
-        Some((_, Some(by), reason)) => Some(broken(&by, &reason.unwrap_or_default())),
-        Some((true, None, _)) => Some(
-            Fault::new(Reason::Cancelled, "the operation was cancelled; everything was rolled back")
-                .hint("run it again when you want it"),
-        ),
+        Some((_, Some(by), reason)) => Some(Asked::Break(broken(&by, &reason.unwrap_or_default()))),
+        Some((true, None, _)) => Some(Asked::Cancel),
         _ => None,
     })
 }
 
-/// Whose lock was broken, and why.
-pub(crate) fn is_broken(fault: &Fault) -> bool {
-    fault.reason == Reason::ForcedUnlock
-}
-
 fn broken(by: &str, reason: &str) -> Fault {
-    Fault::new(Reason::ForcedUnlock, format!("{by} broke the lock: {reason}; everything was rolled back"))
-        .hint(format!("talk to {by} before you run it again"))
-        .with("by", by)
-        .with("why", reason)
+    Fault::new(
+        Reason::ForcedUnlock,
+        format!("{by} broke the lock: {reason}; what was not committed yet was rolled back"),
+    )
+    .hint(format!("talk to {by} before you run it again"))
+    .with("by", by)
+    .with("why", reason)
 }
 
 /// The lock of one operation, as it is to be broken.

@@ -51,6 +51,27 @@ pub(crate) async fn observe(connection: &mut PgConnection, look: &Look<'_>) -> R
     Ok(observed)
 }
 
+/// Counts and names what is in the managed schemas, where the whole database goes and nothing is walked further.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn count_inside(
+    connection: &mut PgConnection,
+    observed: &mut Observation,
+) -> Result<(), Fault> {
+    let names: Vec<String> = observed.schemas.iter().filter(|s| s.exists()).map(|s| s.name.clone()).collect();
+    let mut radius = walk::radius(connection, &names, &[]).await?;
+    count(&mut observed.schemas, &mut radius);
+    Ok(())
+}
+
+fn count(schemas: &mut [ObservedSchema], radius: &mut walk::Radius) {
+    for schema in schemas {
+        schema.kinds = radius.kinds.remove(&schema.name).unwrap_or_default();
+        schema.identities = radius.identities.remove(&schema.name).unwrap_or_default();
+    }
+}
+
 /// What a change would take along, what hangs on it, and what is in its way.
 async fn look_at_change(
     connection: &mut PgConnection,
@@ -61,10 +82,7 @@ async fn look_at_change(
     let mut radius = walk::radius(connection, look.reset, &extensions.moved).await?;
     let furniture = furniture::capture(connection, look.reset).await?;
     furniture::spare(&furniture, &mut radius.outside);
-    for schema in &mut observed.schemas {
-        schema.kinds = radius.kinds.remove(&schema.name).unwrap_or_default();
-        schema.identities = radius.identities.remove(&schema.name).unwrap_or_default();
-    }
+    count(&mut observed.schemas, &mut radius);
     observed.furniture = furniture.iter().flat_map(Furniture::pieces).collect();
     observed.grants = hanging::grants(connection, look.reset).await?;
     observed.hanging = hanging::on(connection, look.reset, &observed.grants, &radius).await?;

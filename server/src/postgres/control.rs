@@ -25,15 +25,16 @@ use super::{
 const SCHEMA: &str = "resetd";
 
 /// The daemon's own chain, compiled in.
-const REVISIONS: [(&str, &[u8]); 4] = [
+const REVISIONS: [(&str, &[u8]); 5] = [
     ("control/control_001.sql", include_bytes!("../../../migrations/control/control_001.sql")),
     ("control/control_002.sql", include_bytes!("../../../migrations/control/control_002.sql")),
     ("control/control_003.sql", include_bytes!("../../../migrations/control/control_003.sql")),
+    ("control/control_004.sql", include_bytes!("../../../migrations/control/control_004.sql")),
     ("control/control_005.sql", include_bytes!("../../../migrations/control/control_005.sql")),
 ];
 
 /// The control database, open.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Control {
     pub(crate) pool: PgPool,
     options: PgConnectOptions,
@@ -157,7 +158,11 @@ async fn create(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Resu
 /// The other one cannot be reached, or the role may not: then with the statement that mends it.
 pub(crate) async fn create_database(from: &PgConnectOptions, database: &str) -> Result<(), Fault> {
     let mut connection = connect::open(&connect::options(from, "resetd control", &[])).await?;
-    let statement = format!("CREATE DATABASE {} TEMPLATE template0", Ident(database));
+    // What people write is kept as they wrote it, whatever encoding and locale the cluster was made with.
+    let statement = format!(
+        "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'",
+        Ident(database)
+    );
     match sqlx::raw_sql(AssertSqlSafe(statement.as_str())).execute(&mut connection).await {
         Ok(_) => Ok(()),
         Err(error) if matches!(sqlstate(&error), Some("42P04" | "23505")) => Ok(()),

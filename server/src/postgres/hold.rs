@@ -13,11 +13,11 @@ pub(crate) async fn stored(operation: Uuid, sequence: i64) {
     point(operation, &sequence.to_string()).await;
 }
 
-/// A point beside the events: `recorded`, `prepared`, `committed`, `ended`, each after its transaction.
+/// A point beside the events: `recorded`, `begun`, `prepared`, `committed`, `ended`, each after its transaction.
 #[cfg(not(feature = "test-hooks"))]
 pub(crate) async fn point(_operation: Uuid, _name: &str) {}
 
-/// A point beside the events: `recorded`, `prepared`, `committed`, `ended`, each after its transaction.
+/// A point beside the events: `recorded`, `begun`, `prepared`, `committed`, `ended`, each after its transaction.
 #[cfg(feature = "test-hooks")]
 pub(crate) async fn point(operation: Uuid, name: &str) {
     with_hooks::point(operation, name).await;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     error::control_fault,
-    hold,
+    hold, kept,
     right::{Right, Until, take_turn},
     time,
 };
@@ -149,8 +149,8 @@ pub(crate) async fn prepare_commit(
             Ok(until)
         }
         Err(fault) => {
-            // At once: the turn is another's.
-            within.rollback().await.map_err(control_fault)?;
+            // At once: the turn is another's. Where it fails the session is gone, and the turn with it.
+            let _gone = within.rollback().await;
             Err(fault)
         }
     }
@@ -280,6 +280,7 @@ async fn prepared(connection: &mut PgConnection, operation: Uuid) -> Result<Endi
 }
 
 async fn write_end(connection: &mut PgConnection, owner: Owner, ending: Ending) -> Result<(), Fault> {
+    kept::give_back(connection, owner.operation).await?;
     let Ending { finished, report } = ending;
     let reason = finished.error.as_ref().map(|e| e.reason.name());
     let (outcome, summary, sha256) =

@@ -17,22 +17,53 @@ pub(crate) struct Kept {
     pub(crate) name: String,
     /// The operation that swapped it away.
     pub(crate) operation: Uuid,
+    pub(crate) kept_at: Timestamp,
     pub(crate) expires_at: Timestamp,
 }
 
-type KeptRow = (i64, String, Uuid, i64);
+type KeptRow = (i64, String, Uuid, i64, i64);
 
 const SELECT: &str = concat!(
     "SELECT oid::int8, name, operation, ",
+    time::micros!("kept_at"),
+    ", ",
     time::micros!("expires_at"),
     " FROM resetd.kept_database "
 );
 
-fn decode((oid, name, operation, expires_at): KeptRow) -> Kept {
+/// Which database of $1 an undo (of operation $2, where that is given) brings back.
+macro_rules! returnable {
+    () => {
+        "WHERE oid IN (SELECT oid FROM pg_database WHERE datconnlimit <> -2) AND database = $1 AND state = 'kept'
+           AND expires_at > clock_timestamp() AND ($2::uuid IS NULL OR operation = $2) ORDER BY kept_at DESC LIMIT 1"
+    };
+}
+
+/// The database that an undo would bring back now: the one that an operation swapped away, or the newest.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn next(
+    pool: &PgPool,
+    database: &str,
+    operation: Option<Uuid>,
+) -> Result<Option<Kept>, Fault> {
+    let sql = format!("{SELECT} {}", returnable!());
+    let row: Option<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(database)
+        .bind(operation)
+        .fetch_optional(pool)
+        .await
+        .map_err(control_fault)?;
+    Ok(row.map(decode))
+}
+
+fn decode((oid, name, operation, kept_at, expires_at): KeptRow) -> Kept {
     Kept {
         oid: u32::try_from(oid).unwrap_or_default(),
         name,
         operation,
+        kept_at: time::from_micros(kept_at),
         expires_at: time::from_micros(expires_at),
     }
 }
@@ -68,12 +99,12 @@ pub(crate) async fn enter(
 }
 
 /// Claims the database that an undo brings back: the one that an operation swapped away, or the newest. While it is
-/// claimed, the janitor leaves it alone.
+/// claimed, the janitor leaves it alone. On the connection that holds the lock: who lost it claims nothing.
 ///
 /// # Errors
 /// `NOTHING_TO_UNDO`.
 pub(crate) async fn claim(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     database: &str,
     operation: Option<Uuid>,
     by: Uuid,
@@ -82,17 +113,18 @@ pub(crate) async fn claim(
         "UPDATE resetd.kept_database k SET state = 'undoing', used_by = $3,
                 name = (SELECT d.datname FROM pg_database d WHERE d.oid = k.oid)
           WHERE k.oid = (
-            SELECT oid FROM resetd.kept_database
-             WHERE oid IN (SELECT oid FROM pg_database WHERE datconnlimit <> -2) AND database = $1 AND state = 'kept' AND expires_at > clock_timestamp()
-               AND ($2::uuid IS NULL OR operation = $2)
-             ORDER BY kept_at DESC LIMIT 1 FOR UPDATE SKIP LOCKED)
+            SELECT oid FROM resetd.kept_database ",
+        returnable!(),
+        " FOR UPDATE SKIP LOCKED)
          RETURNING k.oid::int8, k.name, k.operation, ",
+        time::micros!("kept_at"),
+        ", ",
         time::micros!("expires_at")
     ))
     .bind(database)
     .bind(operation)
     .bind(by)
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await
     .map_err(control_fault)?;
     row.map(decode).ok_or_else(|| {
@@ -103,14 +135,15 @@ pub(crate) async fn claim(
     })
 }
 
-/// Gives a claimed database back to the keepers.
+/// Gives back what an operation claimed and did not bring back, inside the transaction that writes its end: an operation
+/// that has ended holds no claim.
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn give_back(pool: &PgPool, by: Uuid) -> Result<(), Fault> {
+pub(super) async fn give_back(connection: &mut PgConnection, by: Uuid) -> Result<(), Fault> {
     sqlx::query("UPDATE resetd.kept_database SET state = 'kept', used_by = NULL WHERE used_by = $1")
         .bind(by)
-        .execute(pool)
+        .execute(connection)
         .await
         .map(|_| ())
         .map_err(control_fault)

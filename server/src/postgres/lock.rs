@@ -192,12 +192,12 @@ impl LockSession {
         self.heartbeat = Some(tokio::spawn(async move {
             let mut beat = tokio::time::interval(HEARTBEAT);
             let mut looked = tokio::time::Instant::now();
-            let lost = loop {
+            let why = loop {
                 beat.tick().await;
                 if let Ok(mut connection) = connection.try_lock() {
                     match answers(&mut connection).await {
                         None => continue,
-                        Some(lost) => break lost,
+                        Some(why) => break why,
                     }
                 }
                 // It is at work, and may be for long: others see whether it still holds what it must.
@@ -209,11 +209,14 @@ impl LockSession {
                     }
                 }
             };
-            interrupt.raise(
-                Fault::new(Reason::LockLost, format!("the connection that holds the lock was lost: {lost}"))
-                    .hint("everything was rolled back; run it again"),
-            );
+            interrupt.raise(lost(&why));
         }));
+    }
+
+    /// That the lock is lost, and why; `None`: its connection answers.
+    pub(crate) async fn lost(&self) -> Option<Fault> {
+        let mut connection = self.connection.lock().await;
+        answers(&mut connection).await.map(|why| lost(&why))
     }
 
     /// The connection, for what must only happen while the lock is held.
@@ -236,10 +239,12 @@ impl LockSession {
         let told = sqlx::raw_sql(
             "SELECT pg_catalog.pg_advisory_unlock_all(); SELECT pg_catalog.pg_notify('resetd_target', '')",
         );
-        if let Err(error) = told.execute(&mut connection).await {
-            tracing::debug!(error = %message(&error), "giving the lock back");
-        }
-        if let Err(error) = connection.close().await {
+        let closed = tokio::time::timeout(ANSWER_LIMIT, async {
+            told.execute(&mut connection).await?;
+            connection.close().await
+        });
+        // One that is silent is closed by being dropped.
+        if let Ok(Err(error)) = closed.await {
             tracing::debug!(error = %message(&error), "closing the lock session");
         }
     }
@@ -251,6 +256,12 @@ impl Drop for LockSession {
             heartbeat.abort();
         }
     }
+}
+
+/// The lock is gone with its connection, also where PostgreSQL as a whole was away: without it nothing may go on.
+fn lost(why: &str) -> Fault {
+    Fault::new(Reason::LockLost, format!("the connection that holds the lock was lost: {why}"))
+        .hint("nothing was changed; see that PostgreSQL is there, then run it again")
 }
 
 /// Why a connection is lost; `None`: it answers.

@@ -3,6 +3,7 @@
 //! It must not know gRPC, and it decides nothing: what to do comes from the engine and the model.
 
 pub(crate) mod asked_end;
+pub(crate) mod audit;
 pub(crate) mod barrier;
 mod blockers;
 pub(crate) mod catalog;
@@ -38,6 +39,7 @@ mod settings;
 pub(crate) mod swap;
 pub(crate) mod targets;
 mod time;
+pub(crate) mod tokens;
 pub(crate) mod turn;
 pub(crate) mod wakeup;
 mod walk;

@@ -4,6 +4,7 @@
 pub(crate) mod change;
 mod obstacles;
 mod roles;
+pub(crate) mod room;
 
 use model::{fault::Fault, finding::Finding};
 use sqlx::PgConnection;
@@ -35,8 +36,9 @@ pub(crate) async fn of_swap(
     }
     let Some(row) = row else { return Ok(findings) };
     if !superuser {
-        findings.extend(memberships(connection, &role, row).await?);
-        findings.extend(settings_of_others(connection, &role, row).await?);
+        let version = change::version(connection).await?;
+        findings.extend(memberships(connection, &role, version, row).await?);
+        findings.extend(settings_of_others(connection, &role, version, row).await?);
         findings.extend(guarded_settings(connection, &role, row).await?);
         findings.extend(tablespace(connection, &role, row).await?);
         findings.extend(sessions_out_of_reach(connection, &role, row.oid).await?);
@@ -49,6 +51,7 @@ pub(crate) async fn of_swap(
 async fn memberships(
     connection: &mut PgConnection,
     role: &str,
+    version: i32,
     row: &DatabaseRow,
 ) -> Result<Vec<Finding>, Fault> {
     let mut wanted = vec![row.owner.clone()];
@@ -56,9 +59,10 @@ async fn memberships(
     wanted.sort();
     wanted.dedup();
     let missing: Vec<String> = sqlx::query_scalar(
-        "SELECT w.name FROM unnest($1::text[]) w(name) WHERE NOT pg_has_role(current_user, w.name::name, 'MEMBER') ORDER BY 1",
+        "SELECT w.name FROM unnest($1::text[]) w(name) WHERE NOT pg_has_role(current_user, w.name::name, $2) ORDER BY 1",
     )
     .bind(wanted)
+    .bind(change::assume(version))
     .fetch_all(connection)
     .await
     .map_err(control_fault)?;
@@ -70,25 +74,28 @@ async fn memberships(
         Finding::error(
             code,
             format!("database {}", row.name),
-            format!("{what} {name}, and role {role} is no member of it"),
-            format!("GRANT {} TO {}", Ident(&name), Ident(role)),
+            format!("{what} {name}, and role {role} cannot act as it"),
+            format!("GRANT {} TO {}{}", Ident(&name), Ident(role), change::may_act(version)),
         )
     };
     Ok(missing.into_iter().map(finding).collect())
 }
 
-/// `ALTER ROLE … IN DATABASE` of somebody else.
+/// `ALTER ROLE … IN DATABASE` of somebody else: from version 16 on it takes the role's ADMIN option as well.
 async fn settings_of_others(
     connection: &mut PgConnection,
     role: &str,
+    version: i32,
     row: &DatabaseRow,
 ) -> Result<Vec<Finding>, Fault> {
     let rows: Vec<(String, bool)> = sqlx::query_as(
         "SELECT r.rolname::text, r.rolsuper FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
           WHERE s.setdatabase = $1::oid AND r.rolname <> current_user
-            AND (r.rolsuper OR NOT (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user)) ORDER BY 1",
+            AND (r.rolsuper OR NOT (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user)
+                 OR $2 AND NOT pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')) ORDER BY 1",
     )
     .bind(i64::from(row.oid))
+    .bind(version >= change::SET_OPTION)
     .fetch_all(connection)
     .await
     .map_err(control_fault)?;
@@ -102,6 +109,11 @@ async fn settings_of_others(
             ),
             match superuser {
                 true => format!("{take}; only a superuser may set what is a superuser's"),
+                false if version >= change::SET_OPTION => format!(
+                    "ALTER ROLE {0} CREATEROLE; GRANT {1} TO {0} WITH ADMIN OPTION, or {take}",
+                    Ident(role),
+                    Ident(&name)
+                ),
                 false => format!("ALTER ROLE {} CREATEROLE, or {take}", Ident(role)),
             },
         )
@@ -128,10 +140,7 @@ async fn guarded_settings(
     .fetch_all(&mut *connection)
     .await
     .map_err(control_fault)?;
-    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(control_fault)?;
+    let version = change::version(connection).await?;
     let mut findings = Vec::new();
     for name in guarded {
         let granted = version >= 150_000

@@ -94,7 +94,7 @@ pub(crate) async fn control(options: &PgConnectOptions, others: &[PgConnectOptio
             format!("database {database} is missing and role {role} may not create it"),
         )
         .hint(format!(
-            "CREATE DATABASE {} TEMPLATE template0 OWNER {};",
+            "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' OWNER {};",
             Ident(database),
             Ident(&role)
         )));

@@ -33,7 +33,7 @@ pub(super) fn unchecked() -> bool {
 }
 
 /// A target with one counter, and the control database of its cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Race {
     control: Control,
     target: PgConnectOptions,
@@ -93,7 +93,7 @@ impl Race {
     }
 
     async fn take_over(&self, pid: i32) -> Result<bool, Fault> {
-        pause(4_000).await;
+        pause(30_000).await;
         end_backend(&self.control.pool, pid).await;
         let lock = self.lock().await?;
         barrier::pass(&self.target, &lock).await?;

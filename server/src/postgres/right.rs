@@ -129,7 +129,7 @@ pub(crate) fn rolled_back(refusal: Option<Fault>) -> Fault {
     let fault =
         refusal.unwrap_or_else(|| Fault::new(Reason::Internal, "the right to change the target is gone"));
     let Fault { message, .. } = &fault;
-    Fault { message: format!("{message}; everything was rolled back"), ..fault }
+    Fault { message: format!("{message}; what was not committed yet was rolled back"), ..fault }
 }
 
 /// Takes the turn of a database until the transaction ends: whoever decides about the right to change it does so alone.

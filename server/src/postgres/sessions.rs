@@ -93,7 +93,8 @@ pub(crate) async fn end_while_locked(
 /// How many sessions are left; `None` while the holder has not locked the database yet.
 async fn end_once(pool: &PgPool, oid: u32, holder: i32, rule: SessionRule) -> sqlx::Result<Option<i64>> {
     let ended: Option<(i64, i64)> = sqlx::query_as(
-        "SELECT count(a.pid), count(pg_terminate_backend(a.pid)) FILTER (WHERE $3 OR ($4 AND a.state = 'idle'))
+        "SELECT count(a.pid), count(pg_terminate_backend(a.pid)) FILTER (WHERE $3
+                    OR ($4 AND a.state = 'idle' AND coalesce(a.backend_type, 'client backend') = 'client backend'))
            FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.datid = l.objid
           WHERE l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND l.objid = $1::oid
             AND l.pid = $2 AND l.granted AND l.mode = 'AccessExclusiveLock'

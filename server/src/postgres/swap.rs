@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     databases::{self, DatabaseRow},
-    error::{control_fault, message, work_fault},
+    error::{control_fault, is_disconnect, message},
     hold,
     ident::Ident,
     journal::{self, MakeEnding, Owner},
@@ -74,8 +74,7 @@ pub(crate) async fn swap(
             take_back(connection).await;
             return Err(late);
         }
-        let fault = work_fault("committing the swap", &error);
-        return Err(Fault { reason: Reason::OutcomeUnknown, ..fault });
+        return Err(commit_fault(&error));
     }
     hold::point(swap.owner.operation, "ended").await;
     Ok(())
@@ -88,6 +87,18 @@ async fn take_back(connection: &mut PgConnection) {
     if let Err(error) = sqlx::raw_sql(back).execute(&mut *connection).await {
         tracing::debug!(error = %message(&error), "the swap's session was gone before its rollback");
     }
+}
+
+/// The server's refusal is an answer; a lost connection leaves open what happened.
+fn commit_fault(error: &sqlx::Error) -> Fault {
+    let (reason, told) = match is_disconnect(error) {
+        true => (
+            Reason::OutcomeUnknown,
+            "the connection that holds the lock was lost while the swap was committed",
+        ),
+        false => (Reason::CommitFailed, "PostgreSQL refused the swap's commit"),
+    };
+    Fault::new(reason, format!("{told}: {}", message(error))).hint("nothing was changed; run it again")
 }
 
 async fn listen(connection: &mut PgConnection, pid: i32) -> Result<(), Fault> {

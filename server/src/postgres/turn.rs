@@ -198,13 +198,18 @@ impl Waiter<'_> {
     /// Waits until it is granted, and then runs.
     ///
     /// # Errors
-    /// `WAIT_EXPIRED`, `WINDOW_REQUIRED`, the interrupt's reason, or the control database does not answer.
+    /// `WAIT_EXPIRED`, `WINDOW_REQUIRED`, `LOCK_LOST`, the interrupt's reason, or the control database does not answer.
     pub(crate) async fn wait(mut self) -> Result<(), Fault> {
         let interrupt = self.interrupt.clone();
         tokio::select! {
             biased;
             why = interrupt.raised() => Err(why),
-            waited = self.queue() => waited,
+            waited = self.queue() => match waited {
+                Err(fault) if fault.reason == Reason::ControlUnavailable => {
+                    Err(self.lock.lost().await.unwrap_or(fault))
+                }
+                waited => waited,
+            },
         }
     }
 

@@ -1,4 +1,4 @@
--- Everything that DROP SCHEMA … CASCADE of the schemas $1 takes along, in one read-only query that locks nobody's tables.
+-- Everything that DROP SCHEMA ... CASCADE of the schemas $1 takes along, in one read-only query that locks nobody's tables.
 -- $2: extensions (oids) that will have been moved out of the schemas by then, with their members.
 --
 -- It does what findDependentObjects in PostgreSQL's dependency.c does. Down: dependents of the object (of the column,

@@ -52,7 +52,7 @@ pub(crate) struct WorkContext {
     /// Where blockers are told.
     pub(crate) tell: Tell,
     /// The backends that work for the operation: ended when they do not end by themselves.
-    pub(crate) backends: Backends,
+    pub(crate) backends: Arc<Backends>,
 }
 
 /// One transaction in the target.
@@ -63,8 +63,8 @@ pub(crate) struct Work {
     context: WorkContext,
     contact: Contact,
     waited: Duration,
-    /// What commits here must do so before this.
-    until: Option<Until>,
+    /// What is committed next is so before this, or not at all.
+    pub(crate) until: Option<Until>,
 }
 
 /// A message that failed: after how many statements, and how.
@@ -308,11 +308,6 @@ impl Work {
                 end_backend(&self.context.control, self.pid).await;
             }
         }
-    }
-
-    /// What is committed next is so before this, or not at all.
-    pub(crate) fn set_until(&mut self, until: Option<Until>) {
-        self.until = until;
     }
 
     /// Sends COMMIT. An error leaves open whether it happened: `pg_xact_status` decides.

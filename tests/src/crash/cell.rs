@@ -40,7 +40,7 @@ impl std::fmt::Display for Cell {
 
 impl Cell {
     /// Strikes and looks; what is wrong, in words.
-    pub async fn run(&self, lane: &mut Lane, shape: &Shape) -> Vec<String> {
+    pub async fn run(&self, lane: &mut Lane, shapes: &[Shape]) -> Vec<String> {
         let label = format!("c{}", LABEL.fetch_add(1, Ordering::Relaxed));
         lane.proxy.set(Mode::Pass);
         lane.sweep_kept().await;
@@ -81,7 +81,7 @@ impl Cell {
             wrong.push(format!("successor: it ended with {successor:?}"));
         }
         let after = Picture::of(lane).await;
-        check::state(self.kind, &before, &after, shape, stored.as_ref(), &mut wrong);
+        check::state(self.kind, &before, &after, shapes, stored.as_ref(), &mut wrong);
         match &stored {
             None if ["1", "2"].contains(&self.point.as_str()) && output.code != 0 => {
                 check::leftovers(lane, &[&successor.0], &mut wrong).await;
@@ -90,11 +90,14 @@ impl Cell {
             Some(stored) => {
                 check::events(lane, stored, &mut wrong).await;
                 check::leftovers(lane, &[&stored.id, &successor.0], &mut wrong).await;
+                if self.fault.spares_the_lock() {
+                    check::end_before_grant(lane, &stored.id, &successor.0, &mut wrong).await;
+                }
                 // A client that was alone may have asked again after the successor: then that one is the old owner.
                 match check::granted_first(lane, &stored.id, &successor.0).await {
                     true => check::log(lane, from, &stored.id, &successor.0, &mut wrong),
-                    // A validation shares the target: it has no barrier to pass.
-                    false if self.kind == Kind::Validate => {}
+                    // What shares the target has no barrier to pass.
+                    false if self.kind.reads_only() => {}
                     false => check::log(lane, from, &successor.0, &stored.id, &mut wrong),
                 }
                 self.report(lane, stored, output, &mut wrong).await;

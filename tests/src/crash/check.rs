@@ -48,19 +48,19 @@ impl Picture {
         }
     }
 
-    /// It is what the operation makes of `before`, and not a mixture.
-    fn is_made_of(&self, before: &Self, kind: Kind, shape: &Shape) -> bool {
+    /// It is what the operation makes of `before`, and not a mixture: `shape`, where that is not `None`.
+    fn is_made_of(&self, before: &Self, kind: Kind, shape: Option<&Shape>) -> bool {
         let moved = |name: &str| self.schemas.get(name) != before.schemas.get(name);
         let identities = match kind {
-            Kind::Validate => return self == before,
+            Kind::Validate | Kind::DryRun => return self == before,
             Kind::Reset | Kind::Run => self.oid == before.oid && MANAGED.iter().all(|name| moved(name)),
-            Kind::Migrate => {
+            Kind::Migrate | Kind::MigratePhased => {
                 before.schemas.keys().all(|name| !moved(name))
                     && before.relations.iter().all(|r| self.relations.contains(r))
             }
             Kind::ResetDatabase | Kind::RunDatabase | Kind::Undo => self.oid != before.oid,
         };
-        identities && self.shape() == *shape
+        identities && shape.is_some_and(|shape| self.shape() == *shape)
     }
 }
 
@@ -105,15 +105,19 @@ impl Stored {
     }
 }
 
-/// The target is the old or the new state, as the end says.
+/// The target is the old or the new state, as the end says. `shapes` are those that a run without a fault goes through.
 pub(crate) fn state(
     kind: Kind,
     before: &Picture,
     after: &Picture,
-    shape: &Shape,
+    shapes: &[Shape],
     stored: Option<&Stored>,
     wrong: &mut Vec<String>,
 ) {
+    if kind == Kind::MigratePhased {
+        return steps(before, after, shapes, stored, wrong);
+    }
+    let shape = shapes.last();
     let succeeded = stored.is_some_and(|it| it.outcome == "succeeded");
     let (old, new) = (after == before, after.is_made_of(before, kind, shape));
     if !old && !new {
@@ -124,6 +128,45 @@ pub(crate) fn state(
     }
     if !succeeded && !old {
         wrong.push(format!("truth: it says {stored:.300?}, and the target is the new one"));
+    }
+}
+
+/// The target is at one of the steps that stay, what the report lists is there, and nobody says that nothing changed
+/// where something did.
+fn steps(
+    before: &Picture,
+    after: &Picture,
+    shapes: &[Shape],
+    stored: Option<&Stored>,
+    wrong: &mut Vec<String>,
+) {
+    let now = after.shape();
+    let Some(step) = shapes.iter().position(|shape| *shape == now) else {
+        return wrong.push(format!("state: the target is between two steps: {now:?}"));
+    };
+    if !after.is_made_of(before, Kind::MigratePhased, Some(&now)) {
+        wrong.push("state: what was there before is not as it was".to_owned());
+    }
+    let Some(stored) = stored else {
+        if step > 0 {
+            wrong.push("truth: nobody tells of what was changed".to_owned());
+        }
+        return;
+    };
+    let report: serde_json::Value = serde_json::from_str(&stored.report).unwrap_or_default();
+    let listed = report["revisions"]
+        .as_array()
+        .map_or(0, |all| all.iter().filter(|r| r["status"] == "applied").count());
+    // The first step makes the schemas, each further one a revision.
+    if listed > 0 && step < listed + 1 {
+        wrong.push(format!("truth: {listed} revisions are listed, and the target is at step {step}"));
+    }
+    if stored.outcome == "succeeded" && step + 1 != shapes.len() {
+        wrong.push(format!("truth: it says that it succeeded, and the target is at step {step}"));
+    }
+    let told = format!("{} {}", report["error"], report["error_detail"]);
+    if step > 0 && ["rolled back", "nothing was", "nothing had"].iter().any(|words| told.contains(words)) {
+        wrong.push(format!("truth: the target is at step {step}, and it says {told}"));
     }
 }
 
@@ -142,6 +185,17 @@ pub(crate) async fn events(lane: &Lane, stored: &Stored, wrong: &mut Vec<String>
     }
     if ["INTERNAL", "OUTCOME_UNKNOWN"].contains(&stored.reason.as_str()) {
         wrong.push(format!("truth: it ended with {}: {}", stored.reason, stored.summary));
+    }
+}
+
+/// Where the lock's session was not struck, nobody else got the lock before the end was written.
+pub(crate) async fn end_before_grant(lane: &Lane, old: &str, successor: &str, wrong: &mut Vec<String>) {
+    let sql = format!(
+        "SELECT f.at <= g.at FROM resetd.event f, resetd.event g WHERE f.operation = '{old}' AND f.terminal
+            AND g.operation = '{successor}' AND g.code = 'LOCK_ACQUIRED'"
+    );
+    if lane.target.control_rows(&sql).await != [["t"]] {
+        wrong.push("lock: somebody else had it before the end was written".to_owned());
     }
 }
 

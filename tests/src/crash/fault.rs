@@ -80,6 +80,11 @@ impl Fault {
         matches!(self, Self::RestartFast | Self::RestartImmediate)
     }
 
+    /// The session that holds the lock lives on.
+    pub(crate) fn spares_the_lock(self) -> bool {
+        !self.restarts() && !matches!(self, Self::Kill | Self::Stop | Self::LockBackend)
+    }
+
     /// It strikes by the proxy: whether it did is known only when something comes by.
     pub(crate) fn by_proxy(self) -> bool {
         matches!(self, Self::Swallow | Self::Delay | Self::Reset)

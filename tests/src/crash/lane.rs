@@ -167,7 +167,7 @@ impl Lane {
     /// Makes the target what an operation begins with.
     pub(crate) async fn prepare(&self, kind: Kind) {
         let database = &self.target.database;
-        let template = if kind == Kind::Migrate { BEHIND } else { FULL };
+        let template = if matches!(kind, Kind::Migrate | Kind::MigratePhased) { BEHIND } else { FULL };
         self.server(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await;
         self.server(&format!("CREATE DATABASE {database} TEMPLATE {template}")).await;
         if kind == Kind::Undo {

@@ -24,18 +24,19 @@ pub struct Point {
     traffic: bool,
 }
 
-/// Every point of an operation, from runs that no fault strikes, and what it makes of its target.
-pub async fn survey(lane: &mut Lane, kind: Kind) -> (Vec<Point>, Shape) {
+/// Every point of an operation, from runs that no fault strikes, and the shapes that its target goes through.
+pub async fn survey(lane: &mut Lane, kind: Kind) -> (Vec<Point>, Vec<Shape>) {
     lane.sweep_kept().await;
     lane.clear_holds();
     lane.first().await;
     lane.prepare(kind).await;
     let codes = plain(lane, kind).await;
-    let shape = Picture::of(lane).await.shape();
+    let made = Picture::of(lane).await.shape();
 
     lane.sweep_kept().await;
     lane.prepare(kind).await;
-    let mut points = names(&codes);
+    let mut points = names(&codes, kind);
+    let mut shapes = vec![Picture::of(lane).await.shape()];
     fs::write(lane.hold("at"), &points[0].name).expect("a hold can be written");
     let client = crate::Running::start(
         lane.folder.path(),
@@ -47,6 +48,10 @@ pub async fn survey(lane: &mut Lane, kind: Kind) -> (Vec<Point>, Shape) {
         lane.held(&format!("{} of {}", points[at].name, kind.name())).await;
         points[at].works = !lane.workers().await.is_empty();
         bytes.push(lane.proxy.bytes());
+        // All others show nothing of what they do until they commit, and hold locks meanwhile.
+        if kind == Kind::MigratePhased {
+            shapes.push(Picture::of(lane).await.shape());
+        }
         fs::remove_file(lane.hold("held")).expect("it was held");
         if let Some(next) = points.get(at + 1) {
             fs::write(lane.hold("at"), &next.name).expect("a hold can be written");
@@ -58,7 +63,9 @@ pub async fn survey(lane: &mut Lane, kind: Kind) -> (Vec<Point>, Shape) {
     for (point, before) in points.iter_mut().zip(bytes) {
         point.traffic = all > before;
     }
-    (points, shape)
+    shapes.push(made);
+    shapes.dedup();
+    (points, shapes)
 }
 
 async fn plain(lane: &Lane, kind: Kind) -> Vec<String> {
@@ -71,7 +78,7 @@ async fn plain(lane: &Lane, kind: Kind) -> Vec<String> {
     lane.target.control_rows(&sql).await.into_iter().map(|row| row[0].clone()).collect()
 }
 
-fn names(codes: &[String]) -> Vec<Point> {
+fn names(codes: &[String], kind: Kind) -> Vec<Point> {
     let mut points = Vec::new();
     let mut add = |name: String, code: &str| {
         points.push(Point { name, code: code.to_owned(), works: false, traffic: false });
@@ -80,6 +87,7 @@ fn names(codes: &[String]) -> Vec<Point> {
         add((at + 1).to_string(), code);
         let beside: &[&str] = match code.as_str() {
             "LOCK_ACQUIRED" => &["recorded"],
+            "PLANNED" if kind == Kind::MigratePhased => &["begun"],
             "COMMIT_PREPARED" => &["prepared", "committed"],
             "FINISHED" => &["ended"],
             _ => &[],
@@ -121,7 +129,7 @@ pub struct Outcome {
 pub async fn run(
     sites: &[Arc<Site>],
     cells: Vec<Cell>,
-    shapes: &BTreeMap<Kind, Shape>,
+    shapes: &BTreeMap<Kind, Vec<Shape>>,
     tell: fn(&Outcome),
 ) -> Vec<Outcome> {
     let queue = Arc::new(Mutex::new(VecDeque::from(cells)));
@@ -133,9 +141,9 @@ pub async fn run(
         lanes.push(tokio::spawn(async move {
             let mut lane = Lane::open(&site).await;
             while let Some(cell) = { queue.lock().expect("nobody panics with it").pop_front() } {
-                let (shape, it) = (shapes[&cell.kind].clone(), cell.clone());
+                let (shapes, it) = (shapes[&cell.kind].clone(), cell.clone());
                 let ran = tokio::spawn(async move {
-                    let wrong = it.run(&mut lane, &shape).await;
+                    let wrong = it.run(&mut lane, &shapes).await;
                     (lane, wrong)
                 });
                 let wrong = match ran.await {

@@ -38,11 +38,15 @@ pub enum Kind {
     RunDatabase,
     /// `undo` of a reset of the whole database.
     Undo,
+    /// `migrate --allow-phased`: as `migrate`, and each step stays.
+    MigratePhased,
+    /// `run --dry-run`.
+    DryRun,
 }
 
 impl Kind {
     /// Every one.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Reset,
         Self::Migrate,
         Self::Validate,
@@ -50,6 +54,8 @@ impl Kind {
         Self::ResetDatabase,
         Self::RunDatabase,
         Self::Undo,
+        Self::MigratePhased,
+        Self::DryRun,
     ];
 
     /// The client's words.
@@ -63,6 +69,8 @@ impl Kind {
             Self::ResetDatabase => "reset --scope database --confirm-destructive-reset RESET",
             Self::RunDatabase => "run --scope database --jobs 1 --confirm-destructive-reset RESET",
             Self::Undo => "undo --confirm-destructive-reset RESET",
+            Self::MigratePhased => "migrate --allow-phased",
+            Self::DryRun => "run --dry-run",
         }
     }
 
@@ -77,6 +85,14 @@ impl Kind {
             Self::ResetDatabase => "reset database",
             Self::RunDatabase => "run database",
             Self::Undo => "undo",
+            Self::MigratePhased => "migrate phased",
+            Self::DryRun => "dry run",
         }
+    }
+
+    /// It changes nothing, and shares the target.
+    #[must_use]
+    pub fn reads_only(self) -> bool {
+        matches!(self, Self::Validate | Self::DryRun)
     }
 }

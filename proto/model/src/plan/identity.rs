@@ -20,6 +20,7 @@ fn lines(plan: &Plan, chains: &ChainSet, observed: &Observation) -> Vec<String> 
         format!("database {} oid {}", plan.database, plan.database_oid),
         format!("scope {scope}"),
     ];
+    all.extend(plan.brings_back.iter().map(|r| format!("brings back database oid {}", r.oid)));
     for schema in &plan.schemas {
         let owner = schema.owner.as_deref().unwrap_or("nobody: it is not there");
         all.push(format!("schema {} of {owner}", schema.schema));

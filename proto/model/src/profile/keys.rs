@@ -159,6 +159,38 @@ pub const KEYS: &[Key] = &[
         count_or_none,
         shown_count
     ),
+    key!(
+        role_production_name,
+        Kind::Word(Role::WORDS),
+        "the least role for --allow-production-db-name",
+        ["resetter"; 3],
+        role,
+        Role::to_string
+    ),
+    key!(
+        role_terminate_sessions,
+        Kind::Word(Role::WORDS),
+        "the least role for --terminate-sessions",
+        ["resetter"; 3],
+        role,
+        Role::to_string
+    ),
+    key!(
+        role_outside_digest,
+        Kind::Word(Role::WORDS),
+        "the least role for a digest that lets objects outside go",
+        ["resetter"; 3],
+        role,
+        Role::to_string
+    ),
+    key!(
+        role_client_chains,
+        Kind::Word(Role::WORDS),
+        "the least role for --chains, where client_chains allows them",
+        ["resetter"; 3],
+        role,
+        Role::to_string
+    ),
 ];
 
 fn shown_count(count: &Option<u64>) -> String {

@@ -20,6 +20,10 @@ const DESIGN: &str = "\
 | `lock_patience` | 1m | 1m | 1m |
 | `max_rows` | none | none | none |
 | `max_bytes` | none | none | none |
+| `role_production_name` | resetter | resetter | resetter |
+| `role_terminate_sessions` | resetter | resetter | resetter |
+| `role_outside_digest` | resetter | resetter | resetter |
+| `role_client_chains` | resetter | resetter | resetter |
 ";
 
 #[test]

@@ -97,6 +97,13 @@ pub(crate) fn plan() -> Plan {
             would_end: true,
         }],
         keep_previous_seconds: 86_400,
+        brings_back: Some(model::plan::Returning {
+            name: "resetd_kept_1".into(),
+            oid: 77,
+            operation: Uuid::from_u128(4),
+            kept_since: at(5),
+            kept_until: at(6),
+        }),
     }
 }
 

@@ -84,6 +84,4 @@ fn clusters_are_told_apart() {
 fn another_database_is_the_same_place() {
     let url = DatabaseUrl::parse("postgres://u:pw@db/app").expect("a URL").with_database("resetd");
     assert_eq!(url.to_string(), "postgres://u@db:5432/resetd");
-    assert_eq!(format!("{:?}", Secret::new("pw")), "[redacted]");
-    assert_eq!(*Secret::new("pw").expose(), "pw");
 }

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::{
     super::{catalog::Look, error::work_fault, ident::Ident, walk::Radius},
-    change::SET_OPTION,
+    change::{assume, may_act},
 };
 
 /// How many objects of one owner are named.
@@ -34,7 +34,7 @@ pub(super) async fn memberships(
     )
     .bind(reset)
     .bind(migrated.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
-    .bind(if version >= SET_OPTION { "SET" } else { "MEMBER" })
+    .bind(assume(version))
     .fetch_all(connection)
     .await
     .map_err(|e| work_fault("looking at memberships", &e))?;
@@ -45,7 +45,12 @@ pub(super) async fn memberships(
                 "MEMBERSHIP_MISSING",
                 format!("schema {schema}"),
                 format!("role {role} {why}, and the daemon's role cannot act as it"),
-                format!("GRANT {} TO {}; (a member that inherits)", Ident(&role), Ident(&own)),
+                format!(
+                    "GRANT {} TO {}{}; (a member that inherits)",
+                    Ident(&role),
+                    Ident(&own),
+                    may_act(version)
+                ),
             )
         })
         .collect())

@@ -1,0 +1,178 @@
+//! The layer that every call passes before any handler: who asks is proved here, and whether they could do anything at all
+//! with the method; what one principal may hold open is counted here. Whether they may do it to this target is decided by
+//! [`Door::authorize`], which alone gives a permit.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use model::{
+    audit::Decision,
+    fault::{Fault, Reason},
+    permit::{self, Principal},
+};
+use tonic::{Code, Status, body::Body};
+use tower::{Layer, Service};
+
+use super::{
+    Door,
+    body::{Received, Told},
+    connection::Peer,
+    identity::{self, Caller},
+    limits::{self, Bytes, CALLS, Counted, Counter},
+    status,
+};
+
+/// Health is for load balancers, which prove nothing.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+/// The contract itself: for everybody who is somebody.
+const REFLECTION: &str = "/grpc.reflection.";
+
+/// The layer.
+#[derive(Clone)]
+pub(super) struct Gate {
+    door: Door,
+    calls: Arc<Counter>,
+    bytes: Arc<Bytes>,
+}
+
+impl Gate {
+    pub(super) fn new(door: Door) -> Self {
+        Self { door, calls: Counter::new(CALLS), bytes: Arc::default() }
+    }
+
+    /// Lets a call through with its caller written into it.
+    async fn admit(&self, peer: &Peer, request: &mut Request<Body>) -> Result<Counted, Fault> {
+        let path = request.uri().path().to_owned();
+        if path.starts_with(HEALTH) {
+            return self.count(&peer.origin);
+        }
+        let method = path.trim_start_matches('/');
+        let principal = match identity::prove(&self.door.engine, peer, request.headers()).await {
+            Ok(principal) => principal,
+            Err(fault) => return Err(self.denied(peer, None, method, fault).await),
+        };
+        if !path.starts_with(REFLECTION) {
+            let policy = &self.door.engine.policy;
+            if !permit::is_method(method) {
+                return Err(unknown_method(method));
+            }
+            if let Err(fault) = policy.could(method, &principal, &self.door.engine.subjects()) {
+                return Err(self.denied(peer, Some(principal), method, fault).await);
+            }
+        }
+        let counted = self.count(&principal.to_string())?;
+        request.extensions_mut().insert(Caller { principal, peer: peer.address.clone() });
+        Ok(counted)
+    }
+
+    fn count(&self, whose: &str) -> Result<Counted, Fault> {
+        self.calls.enter(whose).map_err(|full| limits::too_many_calls(whose, full))
+    }
+
+    /// A refusal, on record. It stands whether or not it can be written down.
+    async fn denied(&self, peer: &Peer, principal: Option<Principal>, method: &str, fault: Fault) -> Fault {
+        // What a stranger sends as a method is theirs to choose.
+        let method = if permit::is_method(method) { method } else { "unknown" };
+        tracing::info!(peer = peer.address, method, reason = %fault.reason, "denied: {fault}");
+        let decision = Decision {
+            principal,
+            peer: peer.address.clone(),
+            method: method.to_owned(),
+            reason: Some(fault.reason),
+            ..Decision::default()
+        };
+        if let Err(error) = self.door.engine.record(decision).await {
+            tracing::warn!(%error, "a refusal is not on the audit record");
+        }
+        fault
+    }
+}
+
+fn unknown_method(method: &str) -> Fault {
+    let shown: String = method.chars().filter(|c| c.is_ascii_graphic()).take(100).collect();
+    Fault::new(Reason::NotImplemented, format!("this version has no method {shown}"))
+        .hint("compare the versions of client and daemon: `resetctl status` shows the daemon's")
+        .with("method", shown)
+}
+
+impl<S> Layer<S> for Gate {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { gate: self.clone(), inner }
+    }
+}
+
+/// A service behind the gate.
+#[derive(Clone)]
+pub(super) struct Guarded<S> {
+    gate: Gate,
+    inner: S,
+}
+
+type Answer<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
+
+impl<S> Service<Request<Body>> for Guarded<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Answer<S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // The one that is ready goes into the future; its clone stays for the next call.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let gate = self.gate.clone();
+        Box::pin(async move {
+            let Some(peer) = request.extensions().get::<Arc<Peer>>().cloned() else {
+                return Ok(status(Fault::new(Reason::Internal, "the connection is not known")).into_http());
+            };
+            let open = peer.call();
+            let counted = match gate.admit(&peer, &mut request).await {
+                Ok(counted) => counted,
+                Err(fault) => return Ok(Told::wrap(status(fault).into_http(), open, None)),
+            };
+            // Reflection talks back and forth; every other request is one message that has to arrive.
+            let held = gate.bytes.hold();
+            let endless = request.uri().path().starts_with(REFLECTION);
+            let ours = !endless && !request.uri().path().starts_with(HEALTH);
+            let request = request.map(|body| Received::wrap(body, Arc::clone(&held), !endless));
+            let mut response = inner.call(request).await?;
+            if ours {
+                response = in_our_words(response);
+            }
+            drop(held);
+            Ok(Told::wrap(response, open, Some(counted)))
+        })
+    }
+}
+
+/// What the framework refuses by itself (a message too large, one that cannot be decoded) gets a reason of the table.
+fn in_our_words(response: Response<Body>) -> Response<Body> {
+    if response.headers().contains_key("grpc-status-details-bin") {
+        return response;
+    }
+    let Some(found) = Status::from_header_map(response.headers()) else { return response };
+    let (reason, hint) = match found.code() {
+        Code::OutOfRange | Code::ResourceExhausted => {
+            (Reason::LimitExceeded, "send less: GetServerInfo shows the limits")
+        }
+        Code::Internal | Code::InvalidArgument => {
+            (Reason::InvalidRequest, "compare the versions of client and daemon: `resetctl status`")
+        }
+        Code::Unimplemented => (Reason::NotImplemented, "send the request as plain, uncompressed gRPC"),
+        _ => return response,
+    };
+    status(Fault::new(reason, found.message()).hint(hint)).into_http()
+}

@@ -1,0 +1,194 @@
+//! What one peer, one principal and all of them together may hold of the daemon. Must not know what is called.
+//!
+//! The numbers are chosen so that the memory they add up to can be stated; `docs/security.md` does the sum.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use model::fault::{Fault, Reason};
+
+/// Connections on TCP listeners, in all and of one address (of one /64 network with IPv6).
+pub(super) const TCP_CONNECTIONS: Most = Most { all: 1024, each: 256 };
+/// Connections on unix sockets, in all and of one user. They are counted apart: who floods a port locks nobody out here.
+pub(super) const UNIX_CONNECTIONS: Most = Most { all: 512, each: 256 };
+/// Open calls, streams included, in all and of one principal.
+pub(super) const CALLS: Most = Most { all: 1024, each: 256 };
+/// Open calls on one connection.
+pub(super) const CALLS_PER_CONNECTION: u32 = 64;
+/// Bytes of all requests that are being received or handled.
+pub(super) const REQUEST_BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
+/// How long a TLS handshake may take.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a connection may be open before its first call.
+pub(super) const FIRST_CALL: Duration = Duration::from_secs(10);
+/// How long a connection may be open without any call.
+pub(super) const IDLE: Duration = Duration::from_secs(300);
+/// How long a request may take to arrive.
+pub(super) const REQUEST: Duration = Duration::from_secs(60);
+/// What a peer may send before it is read: of one call, of all calls of a connection.
+pub(super) const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
+/// The size of all headers of one call.
+pub(super) const HEADER_BYTES: u32 = 16 * 1024;
+/// Calls that were reset before they were looked at, and by us: more of them close the connection.
+pub(super) const RESETS: (usize, usize) = (20, 100);
+/// How often a quiet peer is asked whether it lives, and how long it may take to answer.
+pub(super) const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
+/// The largest request of the services that take no chains.
+pub(super) const SMALL_REQUEST: usize = 64 * 1024;
+
+/// How many there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// In all.
+    pub(super) all: usize,
+    /// Of one.
+    pub(super) each: usize,
+}
+
+/// Which of the two was reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Full {
+    /// One's own.
+    Each(usize),
+    /// Everybody's.
+    All(usize),
+}
+
+/// Counts what is open, by whom.
+#[derive(Debug)]
+pub(super) struct Counter {
+    most: Most,
+    open: Mutex<(usize, HashMap<String, usize>)>,
+}
+
+/// One that is open; a drop closes it.
+#[derive(Debug)]
+pub(super) struct Counted {
+    counter: Arc<Counter>,
+    whose: String,
+}
+
+impl Counter {
+    pub(super) fn new(most: Most) -> Arc<Self> {
+        Arc::new(Self { most, open: Mutex::default() })
+    }
+
+    /// One more, if there is room for it.
+    pub(super) fn enter(self: &Arc<Self>, whose: &str) -> Result<Counted, Full> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = open.1.get(whose).copied().unwrap_or_default();
+        if own >= self.most.each {
+            return Err(Full::Each(self.most.each));
+        }
+        if open.0 >= self.most.all {
+            return Err(Full::All(self.most.all));
+        }
+        open.0 += 1;
+        open.1.insert(whose.to_owned(), own + 1);
+        Ok(Counted { counter: Arc::clone(self), whose: whose.to_owned() })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut open = self.counter.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.0 -= 1;
+        if let Some(own) = open.1.get_mut(&self.whose) {
+            *own -= 1;
+            if *own == 0 {
+                open.1.remove(&self.whose);
+            }
+        }
+    }
+}
+
+/// The bytes of requests that are held now.
+#[derive(Debug, Default)]
+pub(super) struct Bytes(AtomicUsize);
+
+/// The bytes of one request; a drop gives them back.
+#[derive(Debug)]
+pub(super) struct Held {
+    bytes: Arc<Bytes>,
+    size: AtomicUsize,
+}
+
+impl Bytes {
+    pub(super) fn hold(self: &Arc<Self>) -> Arc<Held> {
+        Arc::new(Held { bytes: Arc::clone(self), size: AtomicUsize::new(0) })
+    }
+}
+
+impl Held {
+    /// Some more; `LIMIT_EXCEEDED` when all requests together have become too large.
+    pub(super) fn more(&self, size: usize) -> Result<(), Fault> {
+        self.size.fetch_add(size, Ordering::Relaxed);
+        let all = self.bytes.0.fetch_add(size, Ordering::Relaxed) + size;
+        if all <= REQUEST_BYTES_IN_FLIGHT {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Reason::LimitExceeded,
+            format!(
+                "the daemon receives more than {REQUEST_BYTES_IN_FLIGHT} bytes of requests at this moment"
+            ),
+        )
+        .hint("try again in a moment; without --chains a request is small"))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.bytes.0.fetch_sub(*self.size.get_mut(), Ordering::Relaxed);
+    }
+}
+
+/// Too many open calls.
+pub(super) fn too_many_calls(whose: &str, full: Full) -> Fault {
+    let (text, hint) = match full {
+        Full::Each(most) => (
+            format!("{whose} has {most} open calls, and one principal may have no more"),
+            "end some of them: watchers that nobody looks at, or clients that were forgotten",
+        ),
+        Full::All(most) => (
+            format!("the daemon has {most} open calls, and may have no more"),
+            "try again when other clients have ended",
+        ),
+    };
+    Fault::new(Reason::LimitExceeded, text).hint(hint).with("principal", whose)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_may_be_full_while_others_are_not() {
+        let counter = Counter::new(Most { all: 3, each: 2 });
+        let first = counter.enter("a").expect("room");
+        let _second = counter.enter("a").expect("room");
+        assert_eq!(counter.enter("a").expect_err("full"), Full::Each(2));
+        let _third = counter.enter("b").expect("room for another");
+        assert_eq!(counter.enter("c").expect_err("full"), Full::All(3));
+        drop(first);
+        counter.enter("c").expect("room again");
+        assert_eq!(counter.open.lock().expect("no panic").1.len(), 2, "who is gone is forgotten");
+    }
+
+    #[test]
+    fn what_is_held_is_given_back() {
+        let bytes = Arc::new(Bytes::default());
+        let held = bytes.hold();
+        held.more(REQUEST_BYTES_IN_FLIGHT).expect("just so");
+        let other = bytes.hold();
+        assert_eq!(other.more(1).expect_err("too much").reason, Reason::LimitExceeded);
+        drop((held, other));
+        bytes.hold().more(REQUEST_BYTES_IN_FLIGHT).expect("all was given back");
+    }
+}
