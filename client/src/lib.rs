@@ -24,6 +24,7 @@ mod greeting;
 mod intent;
 mod invocation;
 mod io;
+mod moment;
 mod render;
 mod report_file;
 #[cfg(test)]
