@@ -5,6 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand, ValueEnum};
 use model::{duration::parse_duration, profile::Scope};
 
+mod window;
+pub use window::WindowVerb;
+
 use crate::exit;
 
 mod admin;
@@ -78,14 +81,26 @@ pub enum Verb {
     #[command(subcommand)]
     Report(ReportVerb),
     /// Who answers, and what is going on with the targets now.
-    #[command(after_long_help = "Examples:\n  resetctl status\n  resetctl --target staging status --json")]
-    Status(ListArgs),
+    #[command(
+        after_long_help = "Examples:\n  resetctl status\n  resetctl status --watch\n  resetctl --target staging status --json"
+    )]
+    Status {
+        /// Follow the targets until you interrupt it.
+        #[arg(long)]
+        watch: bool,
+        /// How it is printed.
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Reserve a target, and see who has reserved it.
+    #[command(subcommand)]
+    Window(WindowVerb),
     /// List the targets that you may see.
     #[command(
         after_long_help = "Examples:\n  resetctl targets\n  resetctl targets --json | jq -r '.[].name'"
     )]
     Targets(ListArgs),
-    /// Enroll a target: record its identity before its first destructive operation.
+    /// What admins do with a target: enroll it, break its lock.
     #[command(subcommand)]
     Target(TargetVerb),
     /// Make, list and revoke bearer tokens, as an admin.
@@ -120,6 +135,20 @@ pub enum TargetVerb {
         /// The database's name; on a terminal it is asked for.
         #[arg(long, value_name = "DATABASE")]
         confirm_database: Option<String>,
+    },
+    /// Break the lock of an operation that holds a target: its sessions are ended and it is rolled back.
+    #[command(
+        after_long_help = "Example:\n  resetctl target unlock staging --operation 0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f --reason 'hangs since noon'"
+    )]
+    Unlock {
+        /// The target's name.
+        name: String,
+        /// The operation that holds it (`resetctl status` shows it); any other one is left alone.
+        #[arg(long, value_name = "ID")]
+        operation: String,
+        /// Why: whoever is interrupted reads it, and it goes on the audit record.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
     },
 }
 

@@ -4,7 +4,7 @@ use model::fault::{Fault, exit};
 use uuid::Uuid;
 
 use crate::{
-    args::{Args, AuditVerb, OperationsVerb, ReportVerb, TargetVerb, TokenVerb, Verb},
+    args::{Args, AuditVerb, OperationsVerb, ReportVerb, TargetVerb, TokenVerb, Verb, WindowVerb},
     intent::{Destination, Operate},
     render::Screen,
     view,
@@ -16,8 +16,10 @@ mod operate;
 mod operations;
 mod report;
 mod settle;
+mod status;
 mod targets;
 mod tokens;
+mod window;
 
 /// Does what was asked.
 pub(crate) async fn dispatch(args: Args, mut screen: Screen) -> u8 {
@@ -65,10 +67,15 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
         Verb::Report(ReportVerb::Get { id, report_path }) => {
             report::get(screen, &to, parse(id)?, report_path.as_deref()).await
         }
-        Verb::Status(list) => targets::status(screen, &to, list.json).await,
+        Verb::Status { watch: false, list } => status::once(screen, &to, list.json).await,
+        Verb::Status { watch: true, list } => status::watch(screen, &to, list.json).await,
+        Verb::Window(verb) => window::run(screen, &to, verb).await,
         Verb::Targets(list) => targets::list(screen, &to, list.json).await,
         Verb::Target(TargetVerb::Enroll { name, confirm_database }) => {
             targets::enroll(screen, &to, name, confirm_database.as_deref()).await
+        }
+        Verb::Target(TargetVerb::Unlock { name, operation, reason }) => {
+            targets::unlock(screen, &to, name, parse(operation)?, reason).await
         }
         Verb::Token(verb) => tokens::run(screen, &to, verb).await,
         Verb::Audit(verb) => audit::run(screen, &to, verb).await,
@@ -101,9 +108,11 @@ fn title(verb: &Verb) -> &'static str {
         Verb::Operations(OperationsVerb::Watch { .. }) => "operations watch",
         Verb::Operations(OperationsVerb::Cancel { .. }) => "operations cancel",
         Verb::Report(_) => "report get",
-        Verb::Status(_) => "status",
+        Verb::Status { .. } => "status",
+        Verb::Window(verb) => window_title(verb),
         Verb::Targets(_) => "targets",
         Verb::Target(TargetVerb::Enroll { .. }) => "target enroll",
+        Verb::Target(TargetVerb::Unlock { .. }) => "target unlock",
         Verb::Token(TokenVerb::Create { .. }) => "token create",
         Verb::Token(TokenVerb::List(_)) => "token list",
         Verb::Token(TokenVerb::Revoke { .. }) => "token revoke",
@@ -111,6 +120,16 @@ fn title(verb: &Verb) -> &'static str {
         Verb::Audit(AuditVerb::Verify { .. }) => "audit verify",
         Verb::Explain { .. } => "explain",
         Verb::Completions { .. } => "completions",
+    }
+}
+
+fn window_title(verb: &WindowVerb) -> &'static str {
+    match verb {
+        WindowVerb::Reserve { .. } => "window reserve",
+        WindowVerb::List { .. } => "window list",
+        WindowVerb::Show { .. } => "window show",
+        WindowVerb::Extend { .. } => "window extend",
+        WindowVerb::Release { .. } => "window release",
     }
 }
 

@@ -22,6 +22,7 @@ use tonic::{
 use wire::v1::{
     admin_service_client::AdminServiceClient, operation_service_client::OperationServiceClient,
     system_service_client::SystemServiceClient, target_service_client::TargetServiceClient,
+    window_service_client::WindowServiceClient,
 };
 
 use crate::{
@@ -203,6 +204,11 @@ pub(crate) fn operations(channel: Channel) -> OperationServiceClient<Channel> {
 /// Targets over a channel.
 pub(crate) fn targets(channel: Channel) -> TargetServiceClient<Channel> {
     TargetServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
+}
+
+/// Windows over a channel.
+pub(crate) fn windows(channel: Channel) -> WindowServiceClient<Channel> {
+    WindowServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
 }
 
 /// Administration over a channel.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
 use model::secret::Secret;
 
 use crate::credentials;
@@ -17,6 +18,8 @@ pub struct Environment {
     pub(crate) token: Option<Secret<String>>,
     /// `NO_COLOR` is set, or the terminal is `dumb`.
     pub no_color: bool,
+    /// The zone in which this person reads clocks (`TZ`, else the system's); nothing is UTC.
+    pub zone: Option<TimeZone>,
 }
 
 impl Environment {
@@ -28,6 +31,7 @@ impl Environment {
         Self {
             runtime_dir: path("XDG_RUNTIME_DIR"),
             config_home: path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config"))),
+            zone: TimeZone::try_system().ok(),
             token: std::env::var("RESETCTL_TOKEN")
                 .ok()
                 .map(|t| credentials::token(&t))

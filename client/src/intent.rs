@@ -220,6 +220,7 @@ impl Operate {
             wait: wait(args.wait),
             timeout: args.timeout,
             expect_chains: args.expect_chains.as_deref().map(expected_fingerprint).transpose()?,
+            detached: args.detach,
             client_chains: args.chains.as_deref().map(chains::read).transpose()?.unwrap_or_default(),
             ..Request::new(verb, target, Uuid::new_v4())
         };

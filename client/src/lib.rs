@@ -10,6 +10,7 @@ use clap::Parser as _;
 pub mod args;
 
 mod address;
+mod backoff;
 mod chains;
 mod command;
 mod confirm;
@@ -23,6 +24,7 @@ mod greeting;
 mod intent;
 mod invocation;
 mod io;
+mod moment;
 mod render;
 mod report_file;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::tz::TimeZone;
 use model::{
     event::{EventKind, Finished},
     fault::Fault,
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub(crate) mod admin;
+pub(crate) mod board;
 pub(crate) mod event;
 pub(crate) mod json;
 pub(crate) mod listing;
@@ -32,6 +34,7 @@ mod plan;
 mod surroundings;
 pub(crate) mod table;
 pub(crate) mod text;
+pub(crate) mod window;
 
 use event::Weight;
 use text::Paint;
@@ -109,6 +112,26 @@ impl Screen {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
         }
+    }
+
+    /// What is shown in place where stdout is a terminal, as large as it is now; else the line of the change.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub(crate) fn board(&mut self, lines: impl Fn(usize) -> Vec<String>, change: &str) -> io::Result<()> {
+        if self.io.stdout_width.is_none() {
+            return self.data(format!("{change}\n").as_bytes());
+        }
+        let (rows, columns) = console::Term::stdout().size();
+        let mut lines = lines(usize::from(columns));
+        lines.truncate(usize::from(rows).saturating_sub(1).max(1));
+        let text: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
+        self.data(format!("\x1b[H{text}\x1b[J").as_bytes())
+    }
+
+    /// The zone in which a person reads clocks.
+    pub(crate) fn zone(&self) -> TimeZone {
+        self.io.environment.zone.clone().unwrap_or(TimeZone::UTC)
     }
 
     /// The columns that data may take.

@@ -7,8 +7,9 @@ use model::{
     fault::{Fault, Reason},
     lock::Holder,
     operation::Operation,
+    window::Window,
 };
-use wire::{decode_holder, decode_operation, decode_timestamp, v1};
+use wire::{decode_holder, decode_operation, decode_timestamp, decode_window, v1};
 
 /// A database that the daemon may touch.
 #[derive(Clone, Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct Target {
     pub(crate) holder: Option<Holder>,
     pub(crate) queue: Vec<Operation>,
     pub(crate) window: Option<Window>,
+    pub(crate) next_windows: Vec<Window>,
     pub(crate) last: Option<Operation>,
     pub(crate) kept: Vec<Kept>,
 }
@@ -33,14 +35,6 @@ pub(crate) struct Kept {
     pub(crate) name: String,
     pub(crate) operation: String,
     pub(crate) until: Option<Timestamp>,
-}
-
-/// An active window.
-#[derive(Clone, Debug)]
-pub(crate) struct Window {
-    pub(crate) principal: String,
-    pub(crate) reason: String,
-    pub(crate) ends_at: Option<Timestamp>,
 }
 
 /// Who answers.
@@ -88,11 +82,8 @@ impl TryFrom<v1::Target> for Target {
             protected: it.protected,
             holder: it.holder.map(decode_holder),
             queue: it.queue.into_iter().map(operation).collect::<Result<_, _>>()?,
-            window: it.window.map(|w| Window {
-                principal: w.principal,
-                reason: w.reason,
-                ends_at: decode_timestamp(w.ends_at),
-            }),
+            window: it.window.map(window).transpose()?,
+            next_windows: it.next_windows.into_iter().map(window).collect::<Result<_, _>>()?,
             last: it.last_operation.map(operation).transpose()?,
             kept: it
                 .kept
@@ -109,6 +100,14 @@ impl TryFrom<v1::Target> for Target {
 /// The daemon broke the contract.
 pub(crate) fn operation(it: v1::Operation) -> Result<Operation, Fault> {
     decode_operation(it).map_err(|error| broken(&error.to_string()))
+}
+
+/// A window of a reply.
+///
+/// # Errors
+/// The daemon broke the contract.
+pub(crate) fn window(it: v1::Window) -> Result<Window, Fault> {
+    decode_window(it).map_err(|error| broken(&error.to_string()))
 }
 
 /// What the contract promises was missing.

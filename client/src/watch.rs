@@ -46,6 +46,8 @@ pub(crate) struct Seen {
     pub(crate) accepted: Option<Accepted>,
     /// Its plan.
     pub(crate) plan: Option<Plan>,
+    /// It waits for its turn.
+    pub(crate) waits: bool,
 }
 
 impl Seen {
@@ -53,6 +55,8 @@ impl Seen {
         self.operation = Some(event.operation);
         match &event.kind {
             Some(EventKind::Accepted(it)) => self.accepted = Some(it.clone()),
+            Some(EventKind::Queued(_)) => self.waits = true,
+            Some(EventKind::LockAcquired { .. }) => self.waits = false,
             Some(EventKind::Planned { plan }) => self.plan = Some((**plan).clone()),
             _ => {}
         }

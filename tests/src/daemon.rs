@@ -297,6 +297,17 @@ impl Daemon {
         Running::start(self.folder.path(), &self.address, words).finish().await
     }
 
+    /// Starts `resetctl` at another of the daemon's addresses: another principal.
+    #[must_use]
+    pub fn ctl_at(&self, address: usize, words: &[&str]) -> Running {
+        Running::start(self.folder.path(), &self.addresses[address], words)
+    }
+
+    /// Raw clients at another of the daemon's addresses.
+    pub async fn api_at(&self, address: usize) -> Api {
+        Api::connect(&self.addresses[address]).await
+    }
+
     /// Words for [`Daemon::ctl_args`], over TLS: with the authority's certificate, and with the client's own.
     #[must_use]
     pub fn with(authority: &Authority, shown: Option<&Paper>, words: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Holding a daemon still at a known step: before it stores one kind of event it waits for a lock of the test.
 
-use crate::{sql::Session, target::TestTarget};
+use crate::{eventually, sql::Session, target::TestTarget};
 
 /// The advisory lock in the control database. It is nobody else's.
 const KEY: i64 = 4711;
@@ -29,9 +29,15 @@ impl Gate {
         Self { session, target: target.clone() }
     }
 
-    /// Waits until a daemon stands before it.
+    /// Waits until a daemon stands before it. Asked in the control database: the target's may be on its way to another name.
     pub async fn reached(&self) {
-        self.target.until_blocked_by(self.session.pid).await;
+        let mut session = self.target.control_session().await;
+        let cell = tokio::sync::Mutex::new(&mut session);
+        let pid = self.session.pid;
+        let sql =
+            format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid)))");
+        eventually("a daemon before the gate", || async { cell.lock().await.rows(&sql).await[0][0] == "t" })
+            .await;
     }
 
     /// Waits until so many sessions stand behind each other before it.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use harness::{
-    Api, Daemon, Event, EventStream, Gate, Migrations, Session, Setup, State, TestTarget, collect, request,
+    Api, Daemon, Event, EventStream, Gate, Migrations, Session, Setup, State, TestTarget, collect,
+    eventually, request,
 };
 use model::{
     event::EventKind,
@@ -230,16 +231,15 @@ async fn of_many_at_once_one_wins() {
     assert_eq!(operations(&target).await, "1");
 }
 
-/// Waits until so many sessions wait for an advisory lock in the control database, besides the one before the gate.
-async fn queue_of(target: &TestTarget, waiting: usize) {
-    target
-        .until(&format!(
-            "SELECT count(*) = {waiting} FROM pg_stat_activity a JOIN pg_locks l USING (pid)
-              WHERE a.datname = '{}' AND l.locktype = 'advisory' AND NOT l.granted AND a.application_name LIKE 'resetd%{}%'
-                AND l.mode = 'ExclusiveLock'",
-            target.control, target.name
-        ))
-        .await;
+/// Waits until so many operations wait with a session of their own.
+pub(crate) async fn queue_of(target: &TestTarget, waiting: usize) {
+    let mut control = target.control_session().await;
+    let cell = tokio::sync::Mutex::new(&mut control);
+    eventually(&format!("{waiting} in the queue"), || async {
+        let sql = "SELECT count(*) FROM resetd.operation WHERE state = 'waiting' AND waiter_pid IS NOT NULL";
+        cell.lock().await.rows(sql).await[0][0] == waiting.to_string()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -431,7 +431,10 @@ async fn told_blocked(stream: &mut EventStream, session: &Session) {
     let blocker = blockers.iter().find(|b| b.pid == session.pid).unwrap_or_else(|| panic!("{event:?}"));
     assert_eq!((blocker.application_name.as_str(), blocker.user.as_str()), ("lunch break", "postgres"));
     assert_eq!(blocker.state, "idle in transaction");
-    assert!(blocker.since.is_some() && blocker.query.contains("general.state"), "{event:?}");
+    assert!(
+        blocker.since.is_some() && blocker.query_since.is_some() && blocker.query.contains("general.state"),
+        "{event:?}"
+    );
     for word in [session.pid.to_string().as_str(), "lunch break", "idle in transaction"] {
         assert!(event.text.contains(word), "{word}: {event:?}");
     }
@@ -723,30 +726,5 @@ async fn a_target_is_enrolled_by_an_admin_before_it_is_reset() {
         out.expect(9).refused("WINDOW_REQUIRED");
         assert!(out.at("/operation").is_null(), "{out}");
         strict.ctl("validate").await.expect(0);
-    }
-}
-
-#[tokio::test]
-async fn what_is_not_there_yet_says_so() {
-    let target = TestTarget::migrated().await;
-    let daemon = Setup::of(&target).listen("unix:socket").start().await;
-    let mut api = daemon.api().await;
-    let name = target.name.clone();
-    let reserve = v1::ReserveWindowRequest { target: name.clone(), ..Default::default() };
-    let unlock = v1::ForceUnlockTargetRequest { target: name, ..Default::default() };
-    let answers: Vec<(&str, Option<Status>)> = vec![
-        ("ReserveWindow", api.windows.reserve_window(reserve).await.err()),
-        ("GetWindow", api.windows.get_window(v1::GetWindowRequest::default()).await.err()),
-        ("ListWindows", api.windows.list_windows(v1::ListWindowsRequest::default()).await.err()),
-        ("ExtendWindow", api.windows.extend_window(v1::ExtendWindowRequest::default()).await.err()),
-        ("ReleaseWindow", api.windows.release_window(v1::ReleaseWindowRequest::default()).await.err()),
-        ("WatchTargets", api.targets.watch_targets(v1::WatchTargetsRequest::default()).await.err()),
-        ("ForceUnlockTarget", api.targets.force_unlock_target(unlock).await.err()),
-    ];
-    for (method, status) in answers {
-        let status = status.unwrap_or_else(|| panic!("{method} answers"));
-        assert_eq!(status.code(), Code::Unimplemented, "{method}: {status:?}");
-        assert_eq!(fault(&status).reason.name(), "NOT_IMPLEMENTED", "{method}");
-        assert!(fault(&status).hint.is_some(), "{method}");
     }
 }

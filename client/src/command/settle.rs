@@ -124,7 +124,13 @@ fn detached(screen: &mut Screen, case: &Case<'_>, seen: &Seen, signal: Signal) -
     let text = match seen.operation {
         Some(operation) => {
             let again = invocation::watch(case.to, operation);
-            format!("detached by {name}; the operation goes on: {again}")
+            match seen.waits {
+                true => format!(
+                    "detached by {name}; the operation still waits, and loses its place when nobody watches it for long \
+                     (`waiter_bound` of the profile): {again}"
+                ),
+                false => format!("detached by {name}; the operation goes on: {again}"),
+            }
         }
         None => format!(
             "detached by {name} before the daemon accepted anything; if the request arrived, `resetctl operations list` shows it"

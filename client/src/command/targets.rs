@@ -1,11 +1,11 @@
-//! `status`, `targets` and `target enroll`.
+//! `targets`, `target enroll` and `target unlock`.
 
 use model::fault::{Fault, Reason, exit};
 use serde_json::Value;
 use uuid::Uuid;
 use wire::v1;
 
-use super::{operate, print, print_json, promised};
+use super::{print, print_json, promised};
 use crate::{
     connection::{self, Connection},
     intent::Destination,
@@ -29,27 +29,6 @@ pub(crate) async fn list(screen: &mut Screen, to: &Destination, as_json: bool) -
     }
     let lines = listing::targets(&all, screen.data_width());
     print(screen, &lines)
-}
-
-/// `status`: of one target when one is named, else of all.
-///
-/// # Errors
-/// The daemon cannot be reached or refuses, or there is no such target.
-pub(crate) async fn status(screen: &mut Screen, to: &Destination, as_json: bool) -> Result<u8, Fault> {
-    let connection = Connection::new(to.address.clone());
-    let daemon = operate::daemon(&connection).await?;
-    let targets = match to.target.as_str() {
-        "" => every(&connection).await?.iter().map(|t| t.name.clone()).collect(),
-        name => vec![name.to_owned()],
-    };
-    let mut full = Vec::new();
-    for name in targets {
-        full.push(one(&connection, name).await?);
-    }
-    match as_json {
-        true => print_json(screen, &json::status(&daemon, &full)),
-        false => print(screen, &listing::status(&daemon, &full)),
-    }
 }
 
 /// `target enroll`: the database's name comes from the flag, or from the keyboard.
@@ -87,14 +66,36 @@ pub(crate) async fn enroll(
     Ok(exit::OK)
 }
 
-async fn every(connection: &Connection) -> Result<Vec<Target>, Fault> {
+/// `target unlock`: breaks the lock of the operation that is named.
+///
+/// # Errors
+/// The daemon cannot be reached or refuses: another operation holds the target, or none does.
+pub(crate) async fn unlock(
+    screen: &mut Screen,
+    to: &Destination,
+    name: &str,
+    operation: Uuid,
+    reason: &str,
+) -> Result<u8, Fault> {
+    let request = v1::ForceUnlockTargetRequest {
+        request_id: Uuid::new_v4().to_string(),
+        target: name.to_owned(),
+        operation: operation.to_string(),
+        reason: reason.to_owned(),
+    };
+    let mut client = connection::targets(Connection::new(to.address.clone()).open().await?);
+    let reply = client.force_unlock_target(request).await.map_err(|s| normalise(&s).fault)?;
+    let holder = wire::decode_holder(promised(reply.into_inner().broken, "holder")?);
+    screen.say(&format!("the lock of target {name} is broken; it was held by {}", holder.phrase()));
+    Ok(exit::OK)
+}
+
+/// Every target that the caller may see.
+///
+/// # Errors
+/// The daemon cannot be reached or refuses.
+pub(super) async fn every(connection: &Connection) -> Result<Vec<Target>, Fault> {
     let mut client = connection::targets(connection.open().await?);
     let reply = client.list_targets(v1::ListTargetsRequest {}).await.map_err(|s| normalise(&s).fault)?;
     reply.into_inner().targets.into_iter().map(Target::try_from).collect()
-}
-
-async fn one(connection: &Connection, target: String) -> Result<Target, Fault> {
-    let mut client = connection::targets(connection.open().await?);
-    let reply = client.get_target(v1::GetTargetRequest { target }).await.map_err(|s| normalise(&s).fault)?;
-    promised(reply.into_inner().target, "target")?.try_into()
 }

@@ -1,6 +1,6 @@
 //! Operations, targets and the daemon as JSON for scripts; the keys are public. Pure.
 
-use model::{lock::Holder, operation::Operation};
+use model::{lock::Holder, operation::Operation, window::Window};
 use serde_json::{Value, json};
 
 use crate::view::{Daemon, Target};
@@ -44,12 +44,23 @@ pub(crate) fn target(it: &Target) -> Value {
         "protected": it.protected,
         "holder": it.holder.as_ref().map(holder),
         "queue": it.queue.iter().map(operation).collect::<Vec<_>>(),
-        "window": it.window.as_ref().map(|w| json!({
-            "principal": w.principal,
-            "reason": w.reason,
-            "ends_at": w.ends_at,
-        })),
+        "window": it.window.as_ref().map(window),
+        "next_windows": it.next_windows.iter().map(window).collect::<Vec<_>>(),
         "last_operation": it.last.as_ref().map(operation),
+    })
+}
+
+/// One window.
+pub(crate) fn window(it: &Window) -> Value {
+    json!({
+        "id": it.id,
+        "target": it.target,
+        "principal": it.principal,
+        "reason": it.reason,
+        "starts_at": it.starts_at,
+        "ends_at": it.ends_at,
+        "released_at": it.released_at,
+        "etag": it.etag,
     })
 }
 

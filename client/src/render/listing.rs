@@ -1,6 +1,6 @@
 //! Operations, targets and the daemon as tables and lines. Pure.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use model::{
     chain::set_fingerprint,
     operation::{Operation, State},
@@ -9,6 +9,7 @@ use model::{
 use super::{
     table::{self, left, right},
     text::clean,
+    window::brief,
 };
 use crate::view::{Daemon, Target};
 
@@ -29,7 +30,7 @@ pub(crate) fn operations(all: &[Operation], width: usize) -> Vec<String> {
             it.id.to_string(),
             verb(it),
             it.target.clone(),
-            state(it),
+            ended(it),
             time(Some(it.created_at)),
             took(it),
             it.principal.clone(),
@@ -48,7 +49,7 @@ pub(crate) fn operation(it: &Operation) -> Vec<String> {
         ("verb", verb(it)),
         ("target", format!("{} (database {})", it.target, it.database)),
         ("scope", it.scope.map(|s| s.to_string()).unwrap_or_default()),
-        ("state", state(it)),
+        ("state", ended(it)),
         ("reason", end.and_then(|e| e.reason).map(|r| r.to_string()).unwrap_or_default()),
         ("summary", end.map(|e| e.summary.clone()).unwrap_or_default()),
         ("exit code", end.map(|e| e.exit_code().to_string()).unwrap_or_default()),
@@ -85,16 +86,16 @@ pub(crate) fn targets(all: &[Target], width: usize) -> Vec<String> {
             it.queue.len().to_string(),
             it.window
                 .as_ref()
-                .map(|w| format!("{} until {}", w.principal, time(w.ends_at)))
+                .map(|w| format!("{} until {}", w.principal, time(Some(w.ends_at))))
                 .unwrap_or_default(),
-            it.last.as_ref().map(|l| format!("{} {}", verb(l), state(l))).unwrap_or_default(),
+            it.last.as_ref().map(|l| format!("{} {}", verb(l), ended(l))).unwrap_or_default(),
         ]
     };
     table::layout(&columns, &all.iter().map(row).collect::<Vec<_>>(), width)
 }
 
 /// The daemon and what goes on with targets.
-pub(crate) fn status(daemon: &Daemon, targets: &[Target]) -> Vec<String> {
+pub(crate) fn status(daemon: &Daemon, targets: &[Target], zone: &TimeZone) -> Vec<String> {
     let since = daemon.started_at.map(|at| format!(", since {}", time(Some(at)))).unwrap_or_default();
     let mut lines = vec![
         format!("daemon     resetd {}{since} (instance {})", clean(&daemon.version), clean(&daemon.instance)),
@@ -116,12 +117,12 @@ pub(crate) fn status(daemon: &Daemon, targets: &[Target]) -> Vec<String> {
     }
     for target in targets {
         lines.push(String::new());
-        lines.extend(target_lines(target));
+        lines.extend(target_lines(target, zone));
     }
     lines
 }
 
-fn target_lines(it: &Target) -> Vec<String> {
+fn target_lines(it: &Target, zone: &TimeZone) -> Vec<String> {
     let mut lines =
         vec![format!("target     {} (database {}, profile {})", it.name, it.database, it.profile)];
     let flags = [(it.protected, "protected"), (!it.enrolled, "not enrolled")];
@@ -144,9 +145,9 @@ fn target_lines(it: &Target) -> Vec<String> {
         ));
     }
     if let Some(window) = &it.window {
-        let why = if window.reason.is_empty() { String::new() } else { format!(": {}", window.reason) };
-        lines.push(format!("window     {} until {}{why}", window.principal, time(window.ends_at)));
+        lines.push(format!("window     {}", brief(window, zone)));
     }
+    lines.extend(it.next_windows.iter().map(|window| format!("next       {}", brief(window, zone))));
     for kept in &it.kept {
         let until = time(kept.until);
         lines.push(format!(
@@ -161,22 +162,22 @@ fn target_lines(it: &Target) -> Vec<String> {
             "last       {} by {} {} at {at} ({})",
             verb(last),
             last.principal,
-            state(last),
+            ended(last),
             last.id
         ));
     }
     lines.iter().map(|line| clean(line)).collect()
 }
 
-fn verb(it: &Operation) -> String {
+pub(super) fn verb(it: &Operation) -> String {
     format!("{}{}", it.verb.as_str(), if it.dry_run { " (dry run)" } else { "" })
 }
 
-fn state(it: &Operation) -> String {
+pub(super) fn ended(it: &Operation) -> String {
     it.end.as_ref().map_or_else(|| it.state.as_str().to_owned(), |end| end.outcome.as_str().to_owned())
 }
 
-fn holding(it: &Target) -> String {
+pub(super) fn holding(it: &Target) -> String {
     match &it.holder {
         Some(holder) => holder.verb.map_or("locked", model::operation::Verb::as_str).to_owned(),
         None if it.protected => "protected".to_owned(),

@@ -17,6 +17,7 @@ use crate::{
     plan::Plan,
     profile::Scope,
     validation::Validation,
+    window::Window,
 };
 
 mod phrase;
@@ -147,6 +148,9 @@ pub struct Queued {
     pub position: u32,
     /// Who holds the lock.
     pub holder: Option<Holder>,
+    /// The window in the way: it has to end first, or, where it is one's own, to begin.
+    #[serde(default)]
+    pub window: Option<Window>,
 }
 
 /// One schema dropped and recreated.
@@ -264,6 +268,9 @@ pub struct Blocker {
     pub query: String,
     /// Since when its transaction is open.
     pub since: Option<Timestamp>,
+    /// When its present or last query began.
+    #[serde(default)]
+    pub query_since: Option<Timestamp>,
 }
 
 impl EventKind {

@@ -26,6 +26,7 @@ pub mod stakes;
 mod testing;
 pub mod token;
 pub mod validation;
+pub mod window;
 
 /// Bytes as lower-case hex.
 #[must_use]

@@ -38,6 +38,12 @@ impl LockKey {
         Self::derive("control", "schema")
     }
 
+    /// The key under which the right to a target is decided: windows, turns and commits, one after the other.
+    #[must_use]
+    pub fn turn(database: &str) -> Self {
+        Self::derive("turn", database)
+    }
+
     /// The key of whoever cleans up.
     #[must_use]
     pub fn janitor() -> Self {

@@ -137,6 +137,14 @@ pub struct Request {
     pub allow_phased: bool,
     /// The operation that an undo takes back; `None`: the target's last one that can be.
     pub undoes: Option<Uuid>,
+    /// The caller does not mean to watch: the operation keeps its place in the queue without.
+    #[serde(skip_serializing_if = "is_not")]
+    pub detached: bool,
+}
+
+/// What was not asked for is not part of a request's hash: requests of before stay the same.
+fn is_not(asked: &bool) -> bool {
+    !*asked
 }
 
 /// What a request may hold.
@@ -177,6 +185,7 @@ impl Request {
             jobs: 0,
             allow_phased: false,
             undoes: None,
+            detached: false,
         }
     }
 

@@ -110,6 +110,10 @@ pub struct Profile {
     pub window: WindowRule,
     /// The longest window.
     pub max_window: Duration,
+    /// How far ahead a window must be reserved.
+    pub lead_time: Duration,
+    /// How long an operation that waits keeps its place while nobody watches it.
+    pub waiter_bound: Duration,
     /// What happens to sessions in the way of a swap.
     pub sessions: SessionRule,
     /// How long the previous database is kept for undo; zero keeps none.
@@ -278,6 +282,8 @@ impl Profile {
             default_scope: None,
             window: WindowRule::Required,
             max_window: Duration::ZERO,
+            lead_time: Duration::ZERO,
+            waiter_bound: Duration::ZERO,
             sessions: SessionRule::Refuse,
             keep_previous: Duration::ZERO,
             preserve_extensions: Vec::new(),

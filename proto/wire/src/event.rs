@@ -22,6 +22,7 @@ use crate::{
     plan::{decode_finding, decode_plan, encode_finding, encode_plan},
     request::DecodeError,
     v1,
+    window::{decode_window, encode_window},
 };
 
 /// An event as a client receives it.
@@ -98,6 +99,7 @@ fn encode_kind(kind: &EventKind) -> Payload {
         EventKind::Queued(it) => Payload::Queued(v1::Queued {
             position: it.position,
             holder: it.holder.as_ref().map(encode_holder),
+            window: it.window.as_ref().map(encode_window),
         }),
         EventKind::LockAcquired { shared, pid } => {
             Payload::LockAcquired(v1::LockAcquired { shared: *shared, pid: *pid })
@@ -139,9 +141,11 @@ fn encode_kind(kind: &EventKind) -> Payload {
 fn decode_kind(payload: Payload) -> Option<EventKind> {
     Some(match payload {
         Payload::Accepted(it) => EventKind::Accepted(decode_accepted(it)?),
-        Payload::Queued(it) => {
-            EventKind::Queued(Queued { position: it.position, holder: it.holder.map(decode_holder) })
-        }
+        Payload::Queued(it) => EventKind::Queued(Queued {
+            position: it.position,
+            holder: it.holder.map(decode_holder),
+            window: it.window.and_then(|window| decode_window(window).ok()),
+        }),
         Payload::LockAcquired(it) => EventKind::LockAcquired { shared: it.shared, pid: it.pid },
         Payload::Planned(it) => EventKind::Planned { plan: Box::new(decode_plan(it.plan?)) },
         Payload::FindingReported(it) => EventKind::FindingReported { finding: decode_finding(it.finding?) },
@@ -366,6 +370,7 @@ fn encode_blocker(it: &Blocker) -> v1::Blocker {
         state: it.state.clone(),
         query: it.query.clone(),
         since: it.since.map(timestamp),
+        query_since: it.query_since.map(timestamp),
     }
 }
 
@@ -377,5 +382,6 @@ fn decode_blocker(it: v1::Blocker) -> Blocker {
         state: it.state,
         query: it.query,
         since: decode_timestamp(it.since),
+        query_since: decode_timestamp(it.query_since),
     }
 }

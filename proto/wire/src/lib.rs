@@ -8,6 +8,7 @@ mod fault;
 mod operation;
 mod plan;
 mod request;
+mod window;
 
 pub use admin::{
     decode_audit_record, decode_expected, decode_new_token, decode_revoke_token, decode_token,
@@ -19,6 +20,7 @@ pub use operation::{
     decode_holder, decode_operation, decode_timestamp, encode_holder, encode_operation, timestamp,
 };
 pub use request::{DecodeError, Request, decode_request, encode_request, parse_operation_id};
+pub use window::{decode_reservation, decode_window, encode_window, parse_request_id, parse_window_id};
 
 /// The generated messages, clients and servers.
 pub mod v1 {

@@ -67,7 +67,7 @@ pub fn parse_operation_id(text: &str) -> Result<Uuid, DecodeError> {
     })
 }
 
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
@@ -132,6 +132,7 @@ fn encode_options(request: &operation::Request) -> v1::OperationOptions {
             .iter()
             .map(|f| v1::ChainFile { path: f.path.clone(), content: f.content.clone().into() })
             .collect(),
+        detached: request.detached,
     }
 }
 
@@ -173,6 +174,7 @@ fn plain(verb: Verb, options: Option<v1::OperationOptions>) -> Result<operation:
             .into_iter()
             .map(|f| operation::ChainFile { path: f.path, content: f.content.to_vec() })
             .collect(),
+        detached: options.detached,
         ..operation::Request::new(verb, options.target, request_id)
     })
 }

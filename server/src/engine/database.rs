@@ -247,6 +247,7 @@ impl Run {
             rule: self.session_rule(),
             own: &lock.application_name,
             lock_pid: lock.pid,
+            right: &self.right,
         };
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
         let pool = &self.engine.control.pool;

@@ -28,7 +28,12 @@ pub(super) fn make(events: &[Event], at: Timestamp, result: Result<&str, &Fault>
     let cancelled = cancelled();
     let result = if asked && result.is_ok() { Err(&cancelled) } else { result };
     let planned = events.iter().any(|e| matches!(e.kind, EventKind::Planned { .. }));
-    let told = result.err().map(|fault| match phased && planned && Outcome::of(fault.reason) != Outcome::Refused {
+    // Refused by its plan, nothing had begun; at a window's edge, much may have.
+    let began = |reason| {
+        matches!(reason, Reason::WindowHeld | Reason::WindowRequired)
+            || Outcome::of(reason) != Outcome::Refused
+    };
+    let told = result.err().map(|fault| match phased && planned && began(fault.reason) {
         // A step may be committed and not listed yet: only the target knows.
         true => fault.clone().hint(
             "what was committed before stays; `resetctl migrate --dry-run` shows what is pending; mend it, then migrate again",

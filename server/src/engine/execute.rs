@@ -22,7 +22,9 @@ use crate::postgres::{
     lock::LockSession,
     operations,
     replay::{self, Place},
-    reset, sessions,
+    reset,
+    right::Until,
+    sessions,
     targets::{self, Identity},
     work::Work,
 };
@@ -236,14 +238,15 @@ impl Run {
     /// Stores the end that the commit will have, sends COMMIT, and learns whether it happened.
     async fn commit(&self, mut work: Work, lock: &LockSession, summary: &str) -> Result<Done, Fault> {
         let prepared = self.prepare(&mut work, lock, summary).await;
-        let transaction = match prepared {
-            Ok(transaction) => transaction,
+        let (transaction, until) = match prepared {
+            Ok(prepared) => prepared,
             Err(fault) => {
                 work.roll_back().await;
                 return Err(fault);
             }
         };
         let pid = work.pid();
+        work.until = until;
         let committed = work.commit().await;
         hold::point(self.owner.operation, "committed").await;
         let Err(failed) = committed else { return Ok(Done::Committed) };
@@ -251,14 +254,20 @@ impl Run {
         self.learn(&transaction, pid, &failed).await
     }
 
-    async fn prepare(&self, work: &mut Work, lock: &LockSession, summary: &str) -> Result<String, Fault> {
+    async fn prepare(
+        &self,
+        work: &mut Work,
+        lock: &LockSession,
+        summary: &str,
+    ) -> Result<(String, Option<Until>), Fault> {
         self.live.interrupt.check()?;
         let transaction = work.assigned().to_owned();
         let _rest = self.backends.rest();
         let mut connection = lock.connection().await;
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
-        journal::prepare_commit(&mut connection, self.owner, &transaction, &make).await?;
-        Ok(transaction)
+        let right = &self.right;
+        let until = journal::prepare_commit(&mut connection, self.owner, &transaction, right, &make).await?;
+        Ok((transaction, until))
     }
 
     /// Asks the cluster what became of the transaction, until it knows.
@@ -299,7 +308,7 @@ impl Run {
 /// A commit that did not happen: PostgreSQL refused it, or its connection was lost before.
 fn refused_or_lost(failed: &Fault) -> Fault {
     match failed.reason {
-        Reason::TargetUnreachable => failed.clone(),
+        Reason::TargetUnreachable | Reason::WindowHeld | Reason::WindowRequired => failed.clone(),
         _ => Fault { reason: Reason::CommitFailed, ..failed.clone() },
     }
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use model::fault::Fault;
 
 use super::Engine;
-use crate::postgres::{cleaning, kept, operations};
+use crate::postgres::{cleaning, kept, operations, windows};
 
 /// How often it is looked for what has had its time, and how soon at the soonest.
 const LOOK: Duration = Duration::from_secs(30);
@@ -35,11 +35,14 @@ async fn until_next(engine: &Engine) -> Duration {
 }
 
 async fn clean(engine: &Engine) -> Result<(), Fault> {
-    for name in cleaning::drop_expired(&engine.control).await? {
-        tracing::info!(name, "dropped a database that nobody needs any more");
-    }
+    // A database that cannot be dropped keeps nothing else from being cleaned away.
+    let dropped = cleaning::drop_expired(&engine.control).await;
     for target in &engine.targets {
         operations::forget_old(&engine.control.pool, &target.name, target.profile.keep_operations).await?;
+        windows::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
+    }
+    for name in dropped? {
+        tracing::info!(name, "dropped a database that nobody needs any more");
     }
     Ok(())
 }

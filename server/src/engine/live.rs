@@ -46,6 +46,11 @@ impl LiveOperation {
         self.stored.fetch_max(sequence, Ordering::Relaxed);
     }
 
+    /// Somebody watches it here.
+    pub(super) fn is_watched(&self) -> bool {
+        self.ephemeral.receiver_count() > 0
+    }
+
     /// The same as a function that can be handed down.
     pub(super) fn teller(&self) -> Tell {
         let this = self.clone();

@@ -4,10 +4,13 @@
 
 mod audit;
 mod database;
+mod edge;
 mod ending;
 mod execute;
+mod force;
 mod janitor;
 mod live;
+mod panorama;
 mod planning;
 mod query;
 mod recover;
@@ -16,7 +19,9 @@ mod stepwise;
 mod submit;
 pub(crate) mod tokens;
 mod undo;
+mod waiting;
 mod watch;
+mod windows;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -37,7 +42,9 @@ use crate::{
     postgres::{control::Control, wakeup::Wakeups},
 };
 
+pub(crate) use force::Force;
 pub(crate) use query::{Enrolment, TargetView};
+pub(crate) use windows::ReleaseRequest;
 
 /// How long cancelled operations and background tasks may take to end.
 const LAST_WAIT: Duration = Duration::from_secs(15);

@@ -7,6 +7,7 @@ use model::{
     lock::Holder,
     operation::{Operation, State},
     permit::Permit,
+    window::Window,
 };
 use uuid::Uuid;
 
@@ -14,11 +15,15 @@ use super::{Engine, Target};
 use crate::{
     chains::{self, Shelf},
     postgres::{
+        asked_end,
         kept::Kept,
         operations::{self, Filter},
-        targets,
+        right, targets,
     },
 };
+
+/// How many windows to come are shown of a target.
+const NEXT: usize = 5;
 
 /// A page of operations.
 pub(crate) struct Page {
@@ -27,6 +32,7 @@ pub(crate) struct Page {
 }
 
 /// A target with what is known of it now.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TargetView {
     pub(crate) name: String,
     pub(crate) database: String,
@@ -37,6 +43,10 @@ pub(crate) struct TargetView {
     pub(crate) enrolled: bool,
     pub(crate) holder: Option<Holder>,
     pub(crate) queue: Vec<Operation>,
+    /// The active window.
+    pub(crate) window: Option<Window>,
+    /// The windows that begin next.
+    pub(crate) next_windows: Vec<Window>,
     pub(crate) last: Option<Operation>,
     pub(crate) kept: Vec<Kept>,
 }
@@ -88,7 +98,7 @@ impl Engine {
     pub(crate) async fn cancel(&self, id: Uuid, permit: &Permit, reason: &str) -> Result<Operation, Fault> {
         let reason: String = reason.chars().take(500).collect();
         let event = EventKind::CancelRequested { principal: permit.principal().to_string(), reason };
-        let asked = operations::request_cancel(&self.control.pool, id, event).await?;
+        let asked = asked_end::request_cancel(&self.control.pool, id, event).await?;
         let operation = self.operation(id).await?;
         let cancelled = operation.end.as_ref().is_some_and(|e| e.reason == Some(Reason::Cancelled));
         // Cancelled without anybody's asking: its daemon was shut down.
@@ -123,6 +133,8 @@ impl Engine {
     /// The control database does not answer.
     pub(crate) async fn view(&self, target: &Target) -> Result<TargetView, Fault> {
         let state = targets::state(&self.control, &target.name, target.database()).await?;
+        let (now, windows) = right::coming(&self.control.pool, target.database(), &target.name).await?;
+        let (active, coming): (Vec<_>, Vec<_>) = windows.into_iter().partition(|w| w.is_active(now));
         Ok(TargetView {
             name: target.name.clone(),
             database: target.database().to_owned(),
@@ -133,6 +145,8 @@ impl Engine {
             enrolled: state.enrolled,
             holder: state.holder,
             queue: state.queue,
+            window: active.into_iter().next(),
+            next_windows: coming.into_iter().take(NEXT).collect(),
             last: state.last,
             kept: state.kept,
         })

@@ -10,6 +10,7 @@ use model::{
 
 use super::{Engine, ending};
 use crate::postgres::{
+    asked_end::{self, Asked},
     barrier, databases,
     instances::{self, Presence},
     journal::{self, Owner},
@@ -21,6 +22,8 @@ use crate::postgres::{
 /// How often it is looked for operations whose daemon is gone.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How long a daemon may take to end an operation whose lock was broken, in seconds.
+const BROKEN: f64 = 5.0;
 /// How long a look may take, and how long the recovery of one operation, which may drop what was built; both are tried
 /// again.
 const LIMITS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
@@ -65,8 +68,10 @@ async fn orphans(engine: &Engine) -> Result<Vec<Orphan>, Fault> {
         let id = open.owner.operation;
         let left = match open.owner.instance == engine.instance {
             true => open.age_seconds > SETTLED && !engine.live.runs(id),
+            // A daemon that does not end an operation whose lock was broken has lost it, alive or not.
             false => {
-                !instances::lives(&engine.control, LockKey::instance(open.owner.instance)).await?
+                (open.broken_seconds.is_some_and(|age| age > BROKEN)
+                    || !instances::lives(&engine.control, LockKey::instance(open.owner.instance)).await?)
                     && !instances::lives(&engine.control, LockKey::operation(id)).await?
             }
         };
@@ -154,7 +159,11 @@ async fn end(
     match status.as_deref() {
         Some("committed") => journal::finish_prepared(connection, owner).await?,
         Some("aborted") => {
-            let fault = abandoned(orphan);
+            let broken = asked_end::asked(&engine.control.pool, owner.operation).await?;
+            let fault = match broken {
+                Some(Asked::Break(broken)) => broken,
+                _ => abandoned(orphan),
+            };
             journal::finish(connection, owner, &|events, at| ending::make(events, at, Err(&fault))).await?;
         }
         Some(_) => return Err(Fault::new(Reason::ZombieBackend, "its transaction is still in progress")),

@@ -1,10 +1,7 @@
 //! The life of one operation from its lock to its end. Whatever happens, it ends with one terminal event, and the lock
 //! is given back after it.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use model::{
     chain::ChainSet,
@@ -16,13 +13,16 @@ use model::{
 
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Engine, Target, ending, live::LiveOperation};
+use super::{Engine, Target, edge, ending, live::LiveOperation};
 use crate::postgres::{
+    asked_end::{self, Asked},
     contact::Backends,
     interrupt::Interrupt,
     journal::{self, Owner},
     lock::{LockRequest, LockSession},
     operations,
+    right::Right,
+    turn::Claim,
     work::WorkContext,
 };
 
@@ -53,6 +53,9 @@ pub(super) struct Run {
     pub(super) chains: ChainSet,
     pub(super) live: LiveOperation,
     pub(super) lock_request: LockRequest,
+    pub(super) claim: Claim,
+    /// The right to change the target, while it changes it.
+    pub(super) right: Right,
     /// The role that let the operation through.
     pub(super) role: Option<Role>,
     /// The backends that work for the operation.
@@ -75,9 +78,12 @@ impl Run {
         // However this ends, a panic included, the operation does not count as running here afterwards.
         let leaves = self.engine.live.leaves(self.owner.operation);
         let cancels =
-            AbortOnDropHandle::new(tokio::spawn(heed_cancels(Arc::clone(&self.engine), self.live.clone())));
+            AbortOnDropHandle::new(tokio::spawn(heed_ends(Arc::clone(&self.engine), self.live.clone())));
         let mut lock = lock;
-        let result = self.hold(&mut lock).await;
+        let result = match self.hold(&mut lock).await {
+            Err(fault) => Err(self.why(fault).await),
+            done => done,
+        };
         drop(cancels);
         let undecided = matches!(&result, Err(fault) if fault.reason == Reason::OutcomeUnknown);
         if matches!(result, Ok(Done::Committed | Done::Finished)) {
@@ -90,6 +96,18 @@ impl Run {
         self.engine.janitor.notify_one();
         if let Some(lock) = lock {
             lock.release().await;
+        }
+    }
+
+    /// A broken lock ends the operation's sessions as well: what they died of is not why.
+    async fn why(&self, fault: Fault) -> Fault {
+        if fault.reason == Reason::OutcomeUnknown {
+            return fault;
+        }
+        let asked = asked_end::asked(&self.engine.control.pool, self.owner.operation);
+        match tokio::time::timeout(WRITE_LIMIT, asked).await {
+            Ok(Ok(Some(Asked::Break(broken)))) => broken,
+            _ => fault,
         }
     }
 
@@ -106,12 +124,16 @@ impl Run {
             .request
             .timeout
             .map(|limit| AbortOnDropHandle::new(tokio::spawn(deadline(limit, self.live.interrupt.clone()))));
+        let edge = self.claim.right.clone().map(|right| {
+            let heed = edge::heed(Arc::clone(&self.engine), self.live.clone(), right);
+            AbortOnDropHandle::new(tokio::spawn(heed))
+        });
         let result = tokio::select! {
             biased;
             result = self.execute(lock) => result,
             given_up = self.given_up() => Err(given_up),
         };
-        drop(deadline);
+        drop((deadline, edge));
         match result {
             // A statement that an interrupt cancelled on the server side, wherever it was.
             Err(fault) if fault.sql.sqlstate.as_deref() == Some(CANCELLED) => {
@@ -131,49 +153,6 @@ impl Run {
         tokio::time::sleep(GIVE_UP).await;
         tracing::warn!(operation = %self.owner.operation, %why, "its work does not end; it is left to recovery");
         Fault { reason: Reason::OutcomeUnknown, ..why }
-    }
-
-    async fn wait_for_lock(&self) -> Result<LockSession, Fault> {
-        let pool = &self.engine.control.pool;
-        let lock = LockSession::open(&self.engine.control, &self.lock_request).await?;
-        let live = self.live.clone();
-        let told = Mutex::new(None);
-        let (first, mut queued) = tokio::sync::mpsc::channel(1);
-        let tell = move |place: model::event::Queued| {
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.as_ref() == Some(&place) {
-                return;
-            }
-            if told.is_none() {
-                // The first place is a milestone; a full channel cannot be, it has room for the one.
-                let _sent = first.try_send(place.clone());
-            }
-            live.tell(EventKind::Queued(place.clone()));
-            *told = Some(place);
-        };
-        let milestone = async {
-            if let Some(place) = queued.recv().await {
-                self.append_by_pool(EventKind::Queued(place)).await?;
-            }
-            std::future::pending::<Result<(), Fault>>().await
-        };
-        tokio::select! {
-            waited = lock.wait(pool, self.request.wait, &self.live.interrupt, &tell) => waited?,
-            failed = milestone => failed?,
-        }
-        let mut connection = lock.connection().await;
-        operations::start(&mut connection, self.owner, lock.pid).await?;
-        let acquired = EventKind::LockAcquired { shared: lock.shared, pid: lock.pid };
-        journal::append(&mut connection, self.owner, acquired).await?;
-        drop(connection);
-        Ok(lock)
-    }
-
-    async fn append_by_pool(&self, kind: EventKind) -> Result<(), Fault> {
-        let mut connection = self.engine.control.connection().await?;
-        let event = journal::append(&mut connection, self.owner, kind).await?;
-        self.live.stored(event.sequence);
-        Ok(())
     }
 
     /// Stores a milestone, on the connection that holds the lock: who lost it writes nothing.
@@ -289,18 +268,21 @@ async fn deadline(limit: Duration, interrupt: Interrupt) {
     );
 }
 
-/// Raises the interrupt once somebody has asked for a cancel, through whichever daemon.
-async fn heed_cancels(engine: Arc<Engine>, live: LiveOperation) {
+/// Raises the interrupt once somebody has asked for the end, through whichever daemon.
+async fn heed_ends(engine: Arc<Engine>, live: LiveOperation) {
     let mut news = engine.wakeups.subscribe(live.id);
     loop {
-        let asked = operations::cancel_requested(&engine.control.pool, live.id);
+        let asked = asked_end::asked(&engine.control.pool, live.id);
         let Ok(asked) = tokio::time::timeout(WRITE_LIMIT, asked).await else { continue };
         match asked {
-            Ok(true) => {
-                live.interrupt.raise(ending::cancelled());
+            Ok(Some(asked)) => {
+                live.interrupt.raise(match asked {
+                    Asked::Cancel => ending::cancelled(),
+                    Asked::Break(broken) => broken,
+                });
                 return;
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(fault) => tracing::debug!(%fault, "cancels cannot be looked for now"),
         }
         // News or none: what is true is in the control database.

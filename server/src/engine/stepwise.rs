@@ -20,6 +20,7 @@ use crate::{
         lock::LockSession,
         replay::{self, Place},
         reset,
+        right::Until,
         work::Work,
     },
 };
@@ -47,10 +48,12 @@ impl Run {
             let took = match refuses_transaction(chain, revision) {
                 true => {
                     let _turn = self.turn(alone).await;
+                    work.until = self.until(url).await?;
                     replay::apply_bare(&mut work, lock, &place, before, revision).await?
                 }
                 false => {
                     let took = replay::apply(&mut work, &place, before, revision).await?;
+                    work.until = self.until(url).await?;
                     work.renew(lock).await?;
                     took
                 }
@@ -58,9 +61,18 @@ impl Run {
             self.tell_done(lock, revision_applied(planned, revision, took)).await?;
             before = Some(&revision.id);
         }
+        work.until = self.until(url).await?;
         work.commit().await?;
         self.tell_done(lock, chain_completed(planned)).await?;
         Ok(pending.len())
+    }
+
+    /// Until when a step may be committed. What is built aside nobody sees, and its steps know no window.
+    async fn until(&self, url: &DatabaseUrl) -> Result<Option<Until>, Fault> {
+        match url.database() == self.target.database() {
+            true => self.right.for_a_moment(&self.engine.control.pool).await.map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Waits for its turn, which may take as long as another schema's index.
@@ -83,6 +95,7 @@ impl Run {
         let prepared = self.guarded(self.prepare_phased(&mut work, lock)).await;
         let (observed, plan) = match prepared {
             Ok(prepared) => {
+                work.until = self.until(&self.target.url).await?;
                 work.commit().await?;
                 hold::point(self.owner.operation, "begun").await;
                 prepared

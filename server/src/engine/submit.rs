@@ -12,7 +12,9 @@ use model::{
     lock::{Holder, application_name},
     operation::{Request, Verb, Wait},
     permit::Permit,
-    profile::{Scope, WindowRule},
+    plan::count,
+    profile::Scope,
+    window::Rules,
 };
 use uuid::Uuid;
 
@@ -21,9 +23,11 @@ use crate::{
     chains,
     postgres::{
         journal::Owner,
-        lock::{Attempt, LockRequest, LockSession},
+        lock::{LockRequest, LockSession, Patience},
         operations::{self, NewOperation},
+        right::Right,
         targets::{self, Enrolment},
+        turn::{self, Claim, Entry, Taken},
     },
 };
 
@@ -78,8 +82,16 @@ impl Engine {
         let target = Arc::clone(self.target(&request.target)?);
         let guarded = guard::check(request, target.database(), &target.profile, &target.matrix)?;
         let request = guarded.request().clone();
-        check_window(&request, &target)?;
         self.check_enrolment(&request, &target).await?;
+        let right = Right {
+            database: target.database().to_owned(),
+            rules: Rules::of(&target.name, &target.profile),
+            principal: principal.clone(),
+        };
+        let changes = (!request.reads_only()).then(|| right.clone());
+        if let Some(right) = &changes {
+            self.check_windows(right, request.wait).await?;
+        }
         let chains = self.chains(&request, &target).await?;
         let id = Uuid::now_v7();
         self.record(Decision { operation: Some(id), ..asked.clone() }).await?;
@@ -92,6 +104,13 @@ impl Engine {
             principal: &principal,
             proof: permit.principal().kind.proof(),
             lock_pid: None,
+            needs_window: changes.as_ref().is_some_and(|right| right.rules.required()),
+        };
+        let claim = Claim {
+            operation: id,
+            database: target.database().to_owned(),
+            shared: request.reads_only(),
+            right: changes,
         };
         let lock_request = LockRequest {
             database: target.database().to_owned(),
@@ -100,7 +119,7 @@ impl Engine {
             shared: request.reads_only(),
         };
         let lock = match request.wait {
-            Wait::No => match self.locked(new, &lock_request, accepted).await? {
+            Wait::No => match self.locked(new, &lock_request, &claim, accepted).await? {
                 Some(lock) => Some(lock),
                 None => return self.must_join(&request, &principal).await,
             },
@@ -122,7 +141,8 @@ impl Engine {
         let backends = Arc::default();
         let role = permit.role();
         let engine = Arc::clone(&self);
-        let run = Run { engine, owner, request, target, chains, live, lock_request, role, backends };
+        let run =
+            Run { engine, owner, request, target, chains, live, lock_request, claim, right, role, backends };
         self.operations.spawn(run.live(lock));
         Ok(id)
     }
@@ -157,31 +177,61 @@ impl Engine {
         &self,
         new: NewOperation<'_>,
         request: &LockRequest,
+        claim: &Claim,
         accepted: EventKind,
     ) -> Result<Option<LockSession>, Fault> {
-        let lock = match LockSession::attempt(&self.control, request).await? {
-            Attempt::Granted(lock) => lock,
-            Attempt::Held(holder) => {
-                let known = operations::by_request_id(&self.control.pool, new.request.request_id).await?;
-                return match known {
-                    Some(_) => Ok(None),
-                    None => Err(locked_by(&new.request.target, holder)),
-                };
+        let lock = LockSession::open(&self.control, request).await?;
+        let began = self.begin(&lock, new, claim, accepted).await;
+        if matches!(began, Ok(true)) {
+            return Ok(Some(lock));
+        }
+        lock.release().await;
+        began.map(|_| None)
+    }
+
+    /// `false`: the same request was recorded by somebody else.
+    async fn begin(
+        &self,
+        lock: &LockSession,
+        new: NewOperation<'_>,
+        claim: &Claim,
+        accepted: EventKind,
+    ) -> Result<bool, Fault> {
+        let mut patience = Patience::default();
+        loop {
+            let events =
+                vec![accepted.clone(), EventKind::LockAcquired { shared: claim.shared, pid: lock.pid }];
+            let place = match turn::take(lock, claim, Entry::New(new, events)).await? {
+                Taken::Granted => return Ok(true),
+                Taken::Joined => return Ok(false),
+                Taken::Not(place) => place,
+            };
+            if operations::by_request_id(&self.control.pool, new.request.request_id).await?.is_some() {
+                return Ok(false);
             }
-        };
-        let events = vec![accepted, EventKind::LockAcquired { shared: request.shared, pid: lock.pid }];
-        let new = NewOperation { lock_pid: Some(lock.pid), ..new };
-        let recorded = operations::record(&mut *lock.connection().await, &new, events).await;
-        match recorded {
-            Ok(true) => Ok(Some(lock)),
-            Ok(false) => {
-                lock.release().await;
-                Ok(None)
+            if let Some(refusal) = claim.right.as_ref().and_then(|right| right.refusal(&place.verdict)) {
+                return Err(refusal);
             }
-            Err(fault) => {
-                lock.release().await;
-                Err(fault)
+            let holder = lock.holder(&self.control.pool).await?;
+            let target = &new.request.target;
+            if place.next > 0 && holder.is_none() {
+                return Err(locked_by(
+                    target,
+                    &format!("{} that came before", count(place.next as usize, "operation")),
+                ));
             }
+            if place.next > 0 || !patience.is_worth_it(holder.as_ref()).await {
+                return Err(locked_by_holder(target, holder));
+            }
+        }
+    }
+
+    /// What windows refuse at once: with `--wait` only what no time brings.
+    async fn check_windows(&self, right: &Right, wait: Wait) -> Result<(), Fault> {
+        let verdict = right.standing(&self.control.pool).await?.verdict;
+        match right.refusal(&verdict).filter(|_| wait == Wait::No || !verdict.passes()) {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
         }
     }
 
@@ -263,14 +313,15 @@ fn replays(verb: Verb) -> bool {
     verb.migrates() || verb.validates()
 }
 
-fn locked_by(target: &str, holder: Option<Holder>) -> Fault {
-    let fault = |who: &str| {
-        Fault::new(Reason::TargetLocked, format!("target {target} is held by {who}"))
-            .hint("wait for it with --wait[=DURATION], or watch it with `resetctl operations watch`")
-            .with("target", target)
-    };
-    let Some(holder) = holder else { return fault("another session") };
-    let mut fault = fault(&holder.phrase()).with("holder_pid", holder.pid);
+fn locked_by(target: &str, who: &str) -> Fault {
+    Fault::new(Reason::TargetLocked, format!("target {target} is held by {who}"))
+        .hint("wait for it with --wait[=DURATION], or watch it with `resetctl operations watch`")
+        .with("target", target)
+}
+
+fn locked_by_holder(target: &str, holder: Option<Holder>) -> Fault {
+    let Some(holder) = holder else { return locked_by(target, "another session") };
+    let mut fault = locked_by(target, &holder.phrase()).with("holder_pid", holder.pid);
     if let Some(id) = holder.operation {
         fault = fault.with("holder_operation", id);
     }
@@ -281,23 +332,4 @@ fn locked_by(target: &str, holder: Option<Holder>) -> Fault {
         fault = fault.with("since", since);
     }
     fault
-}
-
-/// Where the profile requires a window of one's own, nothing is changed without one; this version has no windows yet.
-fn check_window(request: &Request, target: &Target) -> Result<(), Fault> {
-    if request.reads_only() || target.profile.window == WindowRule::Optional {
-        return Ok(());
-    }
-    Err(Fault::new(
-        Reason::WindowRequired,
-        format!(
-            "profile {} requires a reserved window, and this version cannot reserve one",
-            target.profile.name
-        ),
-    )
-    .hint(format!(
-        "[profile.{}] window = \"optional\" in the daemon's configuration lets it through",
-        target.profile.name
-    ))
-    .with("target", &target.name))
 }

@@ -127,12 +127,3 @@ impl Door {
 fn status(fault: impl Into<Fault>) -> Status {
     wire::encode_fault(&fault.into())
 }
-
-/// What a later version offers.
-fn not_implemented(what: &str) -> Status {
-    status(
-        Fault::new(model::fault::Reason::NotImplemented, format!("this version does not offer {what}"))
-            .hint("nothing was changed; look at the changelog for the version that does")
-            .with("feature", what),
-    )
-}

@@ -2,12 +2,12 @@
 
 use std::pin::Pin;
 
-use tokio_stream::Stream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 use wire::v1::{self, target_service_server::TargetService};
 
-use super::{About, Door, not_implemented, status};
-use crate::engine::{Enrolment, TargetView};
+use super::{About, Door, status};
+use crate::engine::{Enrolment, Force, TargetView};
 
 /// The service.
 #[derive(Clone)]
@@ -23,7 +23,8 @@ fn encode(view: &TargetView) -> v1::Target {
         enrolled: view.enrolled,
         holder: view.holder.as_ref().map(wire::encode_holder),
         queue: view.queue.iter().map(wire::encode_operation).collect(),
-        window: None,
+        window: view.window.as_ref().map(wire::encode_window),
+        next_windows: view.next_windows.iter().map(wire::encode_window).collect(),
         last_operation: view.last.as_ref().map(wire::encode_operation),
         protected: view.protected,
         kept: view
@@ -72,8 +73,15 @@ impl TargetService for Targets {
         &self,
         call: Request<v1::WatchTargetsRequest>,
     ) -> Result<Response<Self::WatchTargetsStream>, Status> {
-        self.0.authorize("TargetService/WatchTargets", &call, About::Nothing, None).await?;
-        Err(not_implemented("WatchTargets"))
+        let permit = self.0.authorize("TargetService/WatchTargets", &call, About::Nothing, None).await?;
+        let mut names = self.0.visible(&permit);
+        names.sort();
+        let views = self.0.engine.watch_targets(names);
+        let stream = views.map(|view| match view {
+            Ok(view) => Ok(v1::WatchTargetsResponse { target: Some(encode(&view)) }),
+            Err(fault) => Err(status(fault)),
+        });
+        Ok(Response::new(Box::pin(stream)))
     }
 
     async fn enroll_target(
@@ -93,7 +101,15 @@ impl TargetService for Targets {
         call: Request<v1::ForceUnlockTargetRequest>,
     ) -> Result<Response<v1::ForceUnlockTargetResponse>, Status> {
         let about = About::Target(&call.get_ref().target);
-        self.0.authorize("TargetService/ForceUnlockTarget", &call, about, None).await?;
-        Err(not_implemented("ForceUnlockTarget"))
+        let permit = self.0.authorize("TargetService/ForceUnlockTarget", &call, about, None).await?;
+        let request = call.into_inner();
+        wire::parse_request_id(&request.request_id).map_err(status)?;
+        let operation = wire::parse_operation_id(&request.operation).map_err(status)?;
+        let force = Force { target: &request.target, operation, reason: &request.reason };
+        let (broken, at) = self.0.engine.force_unlock(&force, &permit).await.map_err(status)?;
+        Ok(Response::new(v1::ForceUnlockTargetResponse {
+            broken: Some(wire::encode_holder(&broken)),
+            broken_at: Some(wire::timestamp(at)),
+        }))
     }
 }

@@ -1,13 +1,68 @@
-//! `WindowService`: the whole surface is in the contract; this version answers plainly that it does not offer it.
+//! `WindowService`.
 
+use model::{
+    fault::{Fault, Reason},
+    permit::Permit,
+    window::Window,
+};
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 use wire::v1::{self, window_service_server::WindowService};
 
-use super::{About, Door, not_implemented};
+use super::{About, Door, status};
+use crate::engine::ReleaseRequest;
 
 /// The service.
 #[derive(Clone)]
 pub(super) struct Windows(pub(super) Door);
+
+/// The size of a page when none is asked for, and the largest.
+const PAGE: (i64, i64) = (50, 1000);
+
+impl Windows {
+    /// Decides about a call that names a window: the permission is the one on its target. A window that does not exist
+    /// is judged like one of no target in particular.
+    async fn about<T: Sync>(
+        &self,
+        method: &str,
+        call: &Request<T>,
+        id: &str,
+    ) -> Result<(Permit, Window), Status> {
+        let known = match wire::parse_window_id(id) {
+            Ok(id) => self.0.engine.window(id).await,
+            Err(error) => Err(Fault::from(error)),
+        };
+        let target = known.as_ref().map(|w| w.target.clone()).unwrap_or_default();
+        let permit = self.0.authorize(method, call, About::Known(&target), None).await?;
+        Ok((permit, known.map_err(status)?))
+    }
+}
+
+fn etag(text: &str) -> Result<Option<Uuid>, Status> {
+    match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| {
+            let what =
+                format!("etag: `{}` is none of this daemon's", text.chars().take(80).collect::<String>());
+            status(
+                Fault::new(Reason::InvalidRequest, what).hint("send the etag that the window was read with"),
+            )
+        }),
+    }
+}
+
+fn page_token(text: &str) -> Result<Option<(i64, Uuid)>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parts = text.split_once(':').and_then(|(at, id)| Some((at.parse().ok()?, id.parse().ok()?)));
+    parts.map(Some).ok_or_else(|| {
+        status(
+            Fault::new(Reason::InvalidRequest, "page_token: is none that was given out")
+                .hint("send the token of the page before, unchanged"),
+        )
+    })
+}
 
 #[tonic::async_trait]
 impl WindowService for Windows {
@@ -15,41 +70,89 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::ReserveWindowRequest>,
     ) -> Result<Response<v1::ReserveWindowResponse>, Status> {
-        self.0
-            .authorize("WindowService/ReserveWindow", &call, About::Target(&call.get_ref().target), None)
-            .await?;
-        Err(not_implemented("reset windows"))
+        let about = About::Target(&call.get_ref().target);
+        let permit = self.0.authorize("WindowService/ReserveWindow", &call, about, None).await?;
+        let request = call.into_inner();
+        let id = wire::parse_request_id(&request.request_id).map_err(status)?;
+        let asked = wire::decode_reservation(&request).map_err(status)?;
+        let window = self.0.engine.reserve(id, &request.target, &asked, &permit).await.map_err(status)?;
+        Ok(Response::new(v1::ReserveWindowResponse { window: Some(wire::encode_window(&window)) }))
     }
 
     async fn get_window(
         &self,
         call: Request<v1::GetWindowRequest>,
     ) -> Result<Response<v1::GetWindowResponse>, Status> {
-        self.0.authorize("WindowService/GetWindow", &call, About::Target(""), None).await?;
-        Err(not_implemented("reset windows"))
+        let (_, window) = self.about("WindowService/GetWindow", &call, &call.get_ref().window).await?;
+        Ok(Response::new(v1::GetWindowResponse { window: Some(wire::encode_window(&window)) }))
     }
 
     async fn list_windows(
         &self,
         call: Request<v1::ListWindowsRequest>,
     ) -> Result<Response<v1::ListWindowsResponse>, Status> {
-        self.0.authorize("WindowService/ListWindows", &call, About::Nothing, None).await?;
-        Err(not_implemented("reset windows"))
+        let permit = self.0.authorize("WindowService/ListWindows", &call, About::Nothing, None).await?;
+        let request = call.into_inner();
+        let mut targets = self.0.visible(&permit);
+        if !request.target.is_empty() {
+            targets.retain(|target| *target == request.target);
+            if targets.is_empty() {
+                let fault = Fault::new(
+                    Reason::TargetNotFound,
+                    format!("the daemon has no target `{}` that you may see", request.target),
+                );
+                return Err(status(
+                    fault.hint("`resetctl targets` lists them").with("target", &request.target),
+                ));
+            }
+        }
+        let most = match i64::from(request.page_size) {
+            0 => PAGE.0,
+            size => size.clamp(1, PAGE.1),
+        };
+        let after = page_token(&request.page_token)?;
+        let page =
+            self.0.engine.windows(&targets, request.include_past, after, most).await.map_err(status)?;
+        Ok(Response::new(v1::ListWindowsResponse {
+            windows: page.windows.iter().map(wire::encode_window).collect(),
+            next_page_token: page.next.map(|(at, id)| format!("{at}:{id}")).unwrap_or_default(),
+        }))
     }
 
     async fn extend_window(
         &self,
         call: Request<v1::ExtendWindowRequest>,
     ) -> Result<Response<v1::ExtendWindowResponse>, Status> {
-        self.0.authorize("WindowService/ExtendWindow", &call, About::Target(""), None).await?;
-        Err(not_implemented("reset windows"))
+        let (permit, window) =
+            self.about("WindowService/ExtendWindow", &call, &call.get_ref().window).await?;
+        let request = call.into_inner();
+        let id = wire::parse_request_id(&request.request_id).map_err(status)?;
+        let ends_at = wire::decode_timestamp(request.ends_at).ok_or_else(|| {
+            status(
+                Fault::new(Reason::InvalidRequest, "ends_at: is missing or out of range")
+                    .hint("the contract in proto/resetd/v1 says what each field holds"),
+            )
+        })?;
+        let etag = etag(&request.etag)?;
+        let extended = self.0.engine.extend(id, window.id, ends_at, etag, &permit).await.map_err(status)?;
+        Ok(Response::new(v1::ExtendWindowResponse { window: Some(wire::encode_window(&extended)) }))
     }
 
     async fn release_window(
         &self,
         call: Request<v1::ReleaseWindowRequest>,
     ) -> Result<Response<v1::ReleaseWindowResponse>, Status> {
-        self.0.authorize("WindowService/ReleaseWindow", &call, About::Target(""), None).await?;
-        Err(not_implemented("reset windows"))
+        let (permit, window) =
+            self.about("WindowService/ReleaseWindow", &call, &call.get_ref().window).await?;
+        let request = call.into_inner();
+        let id = wire::parse_request_id(&request.request_id).map_err(status)?;
+        let asked = ReleaseRequest {
+            window: window.id,
+            reason: &request.reason,
+            etag: etag(&request.etag)?,
+            force: request.force,
+        };
+        let released = self.0.engine.release(id, &asked, &permit).await.map_err(status)?;
+        Ok(Response::new(v1::ReleaseWindowResponse { window: Some(wire::encode_window(&released)) }))
     }
 }

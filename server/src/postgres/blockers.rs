@@ -22,13 +22,15 @@ pub(super) async fn tell(context: &WorkContext, pid: i32) {
     }
 }
 
-type BlockerRow = (i32, String, String, String, String, Option<i64>);
+type BlockerRow = (i32, String, String, String, String, Option<i64>, Option<i64>);
 
 async fn blockers(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
     let rows: Vec<BlockerRow> = sqlx::query_as(concat!(
         "SELECT b.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, 'prepared transaction'),
                 coalesce(left(regexp_replace(a.query, '\\s+', ' ', 'g'), 120), ''), ",
         time::micros!("a.xact_start"),
+        ", ",
+        time::micros!("a.query_start"),
         " FROM unnest(pg_blocking_pids($1)) b(pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid ORDER BY 6, 1"
     ))
     .bind(pid)
@@ -37,13 +39,14 @@ async fn blockers(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
     .map_err(control_fault)?;
     Ok(rows
         .into_iter()
-        .map(|(pid, user, application_name, state, query, since)| Blocker {
+        .map(|(pid, user, application_name, state, query, since, query_since)| Blocker {
             pid,
             user,
             application_name,
             state,
             query,
             since: since.map(time::from_micros),
+            query_since: query_since.map(time::from_micros),
         })
         .collect())
 }

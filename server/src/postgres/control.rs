@@ -25,11 +25,12 @@ use super::{
 const SCHEMA: &str = "resetd";
 
 /// The daemon's own chain, compiled in.
-const REVISIONS: [(&str, &[u8]); 4] = [
+const REVISIONS: [(&str, &[u8]); 5] = [
     ("control/control_001.sql", include_bytes!("../../../migrations/control/control_001.sql")),
     ("control/control_002.sql", include_bytes!("../../../migrations/control/control_002.sql")),
     ("control/control_003.sql", include_bytes!("../../../migrations/control/control_003.sql")),
     ("control/control_004.sql", include_bytes!("../../../migrations/control/control_004.sql")),
+    ("control/control_005.sql", include_bytes!("../../../migrations/control/control_005.sql")),
 ];
 
 /// The control database, open.

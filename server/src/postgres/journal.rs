@@ -11,7 +11,12 @@ use model::{
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{error::control_fault, hold, kept, time};
+use super::{
+    error::control_fault,
+    hold, kept,
+    right::{Right, Until, take_turn},
+    time,
+};
 
 /// The channel on which new events are announced; the payload is the operation's id.
 pub(crate) const CHANNEL: &str = "resetd_event";
@@ -117,21 +122,38 @@ fn decode(operation: Uuid, (sequence, at, body): (i64, i64, String)) -> Result<E
 }
 
 /// Stores, as one, that the commit of `transaction` comes next, and the end and report that it will have. From here on
-/// the operation cannot be cancelled.
+/// the operation cannot be cancelled, and the commit may be sent until the edge that is given.
 ///
 /// # Errors
-/// `CANCELLED` when a cancel came first; the operation is not this daemon's any more.
+/// `CANCELLED` when a cancel came first; a window stands in the way; the operation is not this daemon's any more.
 pub(crate) async fn prepare_commit(
     connection: &mut PgConnection,
     owner: Owner,
     transaction: &str,
+    right: &Right,
     make: MakeEnding<'_>,
-) -> Result<(), Fault> {
+) -> Result<Option<Until>, Fault> {
     let mut within = connection.begin().await.map_err(control_fault)?;
-    prepare_commit_within(&mut within, owner, transaction, make).await?;
-    within.commit().await.map_err(control_fault)?;
-    hold::point(owner.operation, "prepared").await;
-    Ok(())
+    // From here to the end of the commit, nobody makes a window that it would be in.
+    take_turn(&mut within, &right.database).await?;
+    let prepared = async {
+        let until = right.until(&mut within).await?;
+        prepare_commit_within(&mut within, owner, transaction, make).await?;
+        Ok(until)
+    }
+    .await;
+    match prepared {
+        Ok(until) => {
+            within.commit().await.map_err(control_fault)?;
+            hold::point(owner.operation, "prepared").await;
+            Ok(until)
+        }
+        Err(fault) => {
+            // At once: the turn is another's. Where it fails the session is gone, and the turn with it.
+            let _gone = within.rollback().await;
+            Err(fault)
+        }
+    }
 }
 
 async fn prepare_commit_within(

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{error::control_fault, time};
 
 /// A database that is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Kept {
     pub(crate) oid: u32,
     /// Its generated name.

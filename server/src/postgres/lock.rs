@@ -5,20 +5,17 @@
 use std::{sync::Arc, time::Duration};
 
 use model::{
-    event::Queued,
     fault::{Fault, Reason},
     lock::{Holder, LockKey},
-    operation::Wait,
 };
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::Mutex;
-use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::{
     connect,
     control::Control,
-    error::{control_fault, is_disconnect, message},
+    error::{control_fault, message},
     interrupt::Interrupt,
     time,
 };
@@ -53,8 +50,6 @@ const HEARTBEAT: Duration = Duration::from_millis(200);
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// How long a lock connection may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// How often a waiter tells its place.
-const QUEUE_LOOK: Duration = Duration::from_millis(500);
 /// How long the lock of an operation that has ended may take to come free.
 const RELEASE_LIMIT: Duration = Duration::from_secs(3);
 
@@ -84,7 +79,28 @@ pub(crate) enum Attempt {
     /// Granted.
     Granted(LockSession),
     /// Somebody else holds it.
-    Held(Option<Holder>),
+    Held,
+}
+
+/// How long a lock is tried for whose holder is ending.
+pub(crate) struct Patience(tokio::time::Instant);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(tokio::time::Instant::now() + RELEASE_LIMIT)
+    }
+}
+
+impl Patience {
+    /// Waits a moment where the holder has ended and only its session has not.
+    pub(crate) async fn is_worth_it(&mut self, holder: Option<&Holder>) -> bool {
+        let ending = holder.is_none_or(|h| h.operation.is_none() && h.application_name.starts_with("resetd"));
+        let worth = ending && tokio::time::Instant::now() < self.0;
+        if worth {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        worth
+    }
 }
 
 impl LockSession {
@@ -107,47 +123,52 @@ impl LockSession {
         })
     }
 
-    /// Takes the lock if it is free, or about to be: a holder whose operation has ended is given a moment.
+    /// Takes the lock if it is free, or about to be: a holder whose operation has ended is given a moment. Nobody's turn
+    /// is asked for: this is for who takes up what was left.
     ///
     /// # Errors
     /// The control database does not answer.
     pub(crate) async fn attempt(control: &Control, request: &LockRequest) -> Result<Attempt, Fault> {
         let session = Self::open(control, request).await?;
-        let until = tokio::time::Instant::now() + RELEASE_LIMIT;
+        let mut patience = Patience::default();
         loop {
             if session.try_lock().await? {
                 return Ok(Attempt::Granted(session));
             }
             let holder = session.holder(&control.pool).await?;
-            let ending = holder
-                .as_ref()
-                .is_none_or(|h| h.operation.is_none() && h.application_name.starts_with("resetd"));
-            if !ending || tokio::time::Instant::now() >= until {
+            if !patience.is_worth_it(holder.as_ref()).await {
                 session.release().await;
-                return Ok(Attempt::Held(holder));
+                return Ok(Attempt::Held);
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     async fn try_lock(&self) -> Result<bool, Fault> {
+        let mut connection = self.connection.lock().await;
+        self.try_lock_on(&mut connection).await
+    }
+
+    /// Takes both keys on the lock's own connection, if the target's is free.
+    ///
+    /// # Errors
+    /// The control database does not answer.
+    pub(super) async fn try_lock_on(&self, connection: &mut PgConnection) -> Result<bool, Fault> {
         let sql = match self.shared {
             true => "SELECT pg_catalog.pg_try_advisory_lock_shared($1)",
             false => "SELECT pg_catalog.pg_try_advisory_lock($1)",
         };
-        let mut connection = self.connection.lock().await;
         let granted: bool = sqlx::query_scalar(sql)
             .bind(self.key.0)
             .fetch_one(&mut *connection)
             .await
             .map_err(control_fault)?;
         if granted {
-            self.lock_operation(&mut connection).await?;
+            self.lock_operation(connection).await?;
         }
         Ok(granted)
     }
 
-    async fn lock_operation(&self, connection: &mut PgConnection) -> Result<(), Fault> {
+    pub(super) async fn lock_operation(&self, connection: &mut PgConnection) -> Result<(), Fault> {
         sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)")
             .bind(self.operation_key.0)
             .execute(connection)
@@ -156,91 +177,11 @@ impl LockSession {
             .map_err(control_fault)
     }
 
-    /// Waits in PostgreSQL's own queue, first come, first served, and tells its place.
+    /// Who holds the target's lock.
     ///
     /// # Errors
-    /// `WAIT_EXPIRED`, the interrupt's reason, or the control database does not answer.
-    pub(crate) async fn wait(
-        &self,
-        pool: &PgPool,
-        wait: Wait,
-        interrupt: &Interrupt,
-        tell: &(dyn Fn(Queued) + Send + Sync),
-    ) -> Result<(), Fault> {
-        let connection = Arc::clone(&self.connection);
-        let sql = match self.shared {
-            true => "SELECT pg_catalog.pg_advisory_lock_shared($1)",
-            false => "SELECT pg_catalog.pg_advisory_lock($1)",
-        };
-        let (key, operation_key, pid) = (self.key.0, self.operation_key.0, self.pid);
-        // The operation's own key first: who holds it lives. Dropped, the waiter is gone as well.
-        let mut waiting = AbortOnDropHandle::new(tokio::spawn(async move {
-            let mut connection = connection.lock().await;
-            let own = sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)").bind(operation_key);
-            own.execute(&mut *connection).await?;
-            sqlx::query(sql).bind(key).execute(&mut *connection).await.map(|_| ())
-        }));
-        let limit = async {
-            match wait {
-                Wait::AtMost(limit) => tokio::time::sleep(limit).await,
-                _ => std::future::pending().await,
-            }
-        };
-        tokio::pin!(limit);
-        let mut look = tokio::time::interval(QUEUE_LOOK);
-        let refused = loop {
-            tokio::select! {
-                biased;
-                granted = &mut waiting => {
-                    return match granted {
-                        Ok(Ok(())) => Ok(()),
-                        Ok(Err(error)) if is_disconnect(&error) => Err(lost(&message(&error))),
-                        Ok(Err(error)) => Err(control_fault(error)),
-                        Err(_) => Err(Fault::new(Reason::Internal, "the waiter for the lock ended by itself")),
-                    };
-                }
-                why = interrupt.raised() => break why,
-                () = &mut limit => break self.wait_expired(pool).await,
-                _ = look.tick() => match self.place(pool).await {
-                    Ok(queued) => tell(queued),
-                    Err(fault) => tracing::debug!(%fault, "the place in the queue could not be looked up"),
-                },
-            }
-        };
-        // The backend leaves the queue at once; the session is of no more use.
-        let ended = sqlx::query("SELECT pg_catalog.pg_terminate_backend($1)").bind(pid).execute(pool).await;
-        if let Err(error) = ended {
-            tracing::warn!(pid, error = %message(&error), "a waiting session could not be ended");
-        }
-        waiting.abort();
-        Err(refused)
-    }
-
-    async fn wait_expired(&self, pool: &PgPool) -> Fault {
-        let holder = self.holder(pool).await.ok().flatten();
-        let held = holder.map(|h| format!(": it is held by {}", h.phrase())).unwrap_or_default();
-        Fault::new(Reason::WaitExpired, format!("the target did not come free in the time given{held}"))
-            .hint("wait longer with --wait=DURATION, or ask the holder")
-    }
-
-    async fn place(&self, pool: &PgPool) -> Result<Queued, Fault> {
-        let (high, low) = self.key.halves();
-        let before: i64 = sqlx::query_scalar(concat!(
-            "SELECT count(*) FROM pg_locks l WHERE ",
-            pg_locks_row!("l", "$1", "$2", "$3"),
-            " AND NOT l.granted AND l.waitstart < (SELECT max(m.waitstart) FROM pg_locks m WHERE m.pid = $4)"
-        ))
-        .bind(i64::from(self.database_oid))
-        .bind(high)
-        .bind(low)
-        .bind(self.pid)
-        .fetch_one(pool)
-        .await
-        .map_err(control_fault)?;
-        Ok(Queued { position: u32::try_from(before).unwrap_or_default(), holder: self.holder(pool).await? })
-    }
-
-    async fn holder(&self, pool: &PgPool) -> Result<Option<Holder>, Fault> {
+    /// The control database does not answer.
+    pub(crate) async fn holder(&self, pool: &PgPool) -> Result<Option<Holder>, Fault> {
         holder(pool, self.database_oid, self.key).await
     }
 
@@ -293,8 +234,16 @@ impl LockSession {
         let shared = Arc::clone(&self.connection);
         drop(self);
         let Ok(connection) = Arc::try_unwrap(shared) else { return };
+        let mut connection = connection.into_inner();
+        // Whoever waits is told as soon as it is free.
+        let told = sqlx::raw_sql(
+            "SELECT pg_catalog.pg_advisory_unlock_all(); SELECT pg_catalog.pg_notify('resetd_target', '')",
+        );
+        let closed = tokio::time::timeout(ANSWER_LIMIT, async {
+            told.execute(&mut connection).await?;
+            connection.close().await
+        });
         // One that is silent is closed by being dropped.
-        let closed = tokio::time::timeout(ANSWER_LIMIT, connection.into_inner().close());
         if let Ok(Err(error)) = closed.await {
             tracing::debug!(error = %message(&error), "closing the lock session");
         }

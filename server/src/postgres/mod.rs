@@ -2,6 +2,7 @@
 //!
 //! It must not know gRPC, and it decides nothing: what to do comes from the engine and the model.
 
+pub(crate) mod asked_end;
 pub(crate) mod audit;
 pub(crate) mod barrier;
 mod blockers;
@@ -32,14 +33,17 @@ pub(crate) mod probe;
 pub mod race;
 pub(crate) mod replay;
 pub(crate) mod reset;
+pub(crate) mod right;
 pub(crate) mod sessions;
 mod settings;
 pub(crate) mod swap;
 pub(crate) mod targets;
 mod time;
 pub(crate) mod tokens;
+pub(crate) mod turn;
 pub(crate) mod wakeup;
 mod walk;
+pub(crate) mod windows;
 pub(crate) mod work;
 
 /// A session of the daemon, as the engine hands it on without looking inside.

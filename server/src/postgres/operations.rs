@@ -29,6 +29,7 @@ const COLUMNS: &str = concat!(
 );
 
 /// What is recorded of a new operation.
+#[derive(Clone, Copy)]
 pub(crate) struct NewOperation<'a> {
     pub(crate) owner: Owner,
     pub(crate) request: &'a Request,
@@ -37,6 +38,8 @@ pub(crate) struct NewOperation<'a> {
     pub(crate) proof: &'a str,
     /// The backend that holds the lock already; `None` while it waits.
     pub(crate) lock_pid: Option<i32>,
+    /// Only an active window of its principal's own lets it begin.
+    pub(crate) needs_window: bool,
 }
 
 /// Records an operation and its first event, as one. `false`: the request id is taken.
@@ -60,15 +63,16 @@ pub(crate) async fn record(
     Ok(true)
 }
 
-async fn insert(connection: &mut PgConnection, new: &NewOperation<'_>) -> Result<bool, Fault> {
+pub(super) async fn insert(connection: &mut PgConnection, new: &NewOperation<'_>) -> Result<bool, Fault> {
     let request = new.request;
     let labels = serde_json::to_string(&request.labels).unwrap_or_else(|_| "{}".to_owned());
     let inserted = sqlx::query(
         "INSERT INTO resetd.operation (id, request_id, request_hash, verb, target, database, scope, dry_run, principal,
-             proof, labels, instance, state, reads_only, lock_pid, started_at)
+             proof, labels, instance, state, reads_only, lock_pid, started_at, ticket, needs_window)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::json, $12,
              CASE WHEN $14::int4 IS NULL THEN 'waiting' ELSE 'running' END, $13, $14,
-             CASE WHEN $14::int4 IS NOT NULL THEN clock_timestamp() END)",
+             CASE WHEN $14::int4 IS NOT NULL THEN clock_timestamp() END,
+             CASE WHEN $14::int4 IS NULL THEN nextval('resetd.operation_ticket') END, $15)",
     )
     .bind(new.owner.operation)
     .bind(request.request_id)
@@ -84,6 +88,7 @@ async fn insert(connection: &mut PgConnection, new: &NewOperation<'_>) -> Result
     .bind(new.owner.instance)
     .bind(request.reads_only())
     .bind(new.lock_pid)
+    .bind(new.needs_window)
     .execute(connection)
     .await;
     match inserted {
@@ -256,6 +261,23 @@ pub(crate) async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Operation
     rows.iter().map(|row| decode(row).map_err(control_fault)).collect()
 }
 
+/// Operations that wait for a database, in the order in which they came.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn waiting(pool: &PgPool, database: &str, most: i64) -> Result<Vec<Operation>, Fault> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM resetd.operation WHERE database = $1 AND state = 'waiting' ORDER BY ticket LIMIT $2"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(database)
+        .bind(most)
+        .fetch_all(pool)
+        .await
+        .map_err(control_fault)?;
+    rows.iter().map(|row| decode(row).map_err(control_fault)).collect()
+}
+
 /// The report of an ended operation.
 ///
 /// # Errors
@@ -268,59 +290,6 @@ pub(crate) async fn report(pool: &PgPool, id: Uuid) -> Result<Option<String>, Fa
             .await
             .map_err(control_fault)?;
     Ok(report.flatten())
-}
-
-/// Asks for a cancel: `Some(true)` the first time, `Some(false)` when it was accepted before, whatever came of it since,
-/// `None` when it is too late.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn request_cancel(pool: &PgPool, id: Uuid, event: EventKind) -> Result<Option<bool>, Fault> {
-    // Dropped half-way, it is rolled back: nothing stays open on a shared session.
-    let mut transaction = pool.begin().await.map_err(control_fault)?;
-    let asked = request_cancel_within(&mut transaction, id, event).await?;
-    transaction.commit().await.map_err(control_fault)?;
-    Ok(asked)
-}
-
-async fn request_cancel_within(
-    connection: &mut PgConnection,
-    id: Uuid,
-    event: EventKind,
-) -> Result<Option<bool>, Fault> {
-    let row: Option<(Uuid, bool)> = sqlx::query_as(
-        "SELECT instance, cancel_requested_at IS NULL FROM resetd.operation
-          WHERE id = $1 AND (state IN ('waiting', 'running') OR cancel_requested_at IS NOT NULL) FOR UPDATE",
-    )
-    .bind(id)
-    .fetch_optional(&mut *connection)
-    .await
-    .map_err(control_fault)?;
-    let Some((instance, first)) = row else { return Ok(None) };
-    if first {
-        sqlx::query("UPDATE resetd.operation SET cancel_requested_at = clock_timestamp() WHERE id = $1")
-            .bind(id)
-            .execute(&mut *connection)
-            .await
-            .map_err(control_fault)?;
-        journal::append(connection, Owner { operation: id, instance }, event).await?;
-    }
-    Ok(Some(first))
-}
-
-/// Whether somebody asked for a cancel of an operation that still runs.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn cancel_requested(pool: &PgPool, id: Uuid) -> Result<bool, Fault> {
-    let asked: Option<bool> = sqlx::query_scalar(
-        "SELECT cancel_requested_at IS NOT NULL FROM resetd.operation WHERE id = $1 AND state <> 'finished'",
-    )
-    .bind(id)
-    .fetch_optional(pool)
-    .await
-    .map_err(control_fault)?;
-    Ok(asked.unwrap_or(false))
 }
 
 /// What became of a transaction, asked in the control database: ids are the cluster's.

@@ -17,9 +17,11 @@ pub(crate) struct Orphan {
     /// How long ago it was recorded, in seconds.
     pub(crate) age_seconds: f64,
     pub(crate) build_database: Option<String>,
+    /// How long ago its lock was broken, in seconds.
+    pub(crate) broken_seconds: Option<f64>,
 }
 
-type OrphanRow = (Uuid, Uuid, String, String, bool, String, f64, Option<String>);
+type OrphanRow = (Uuid, Uuid, String, String, bool, String, f64, Option<String>, Option<f64>);
 
 /// Operations that have not ended. Whether their daemons live is another question.
 ///
@@ -28,7 +30,8 @@ type OrphanRow = (Uuid, Uuid, String, String, bool, String, f64, Option<String>)
 pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, Fault> {
     let rows: Vec<OrphanRow> = sqlx::query_as(
         "SELECT id, instance, target, database, reads_only, state,
-                extract(epoch FROM clock_timestamp() - created_at)::float8, build_database
+                extract(epoch FROM clock_timestamp() - created_at)::float8, build_database,
+                extract(epoch FROM clock_timestamp() - forced_at)::float8
            FROM resetd.operation WHERE state <> 'finished' ORDER BY id",
     )
     .fetch_all(pool)
@@ -36,17 +39,30 @@ pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, Fault> {
     .map_err(control_fault)?;
     Ok(rows
         .into_iter()
-        .map(|(operation, instance, target, database, reads_only, state, age_seconds, build_database)| {
-            Orphan {
-                build_database,
-                owner: Owner { operation, instance },
+        .map(
+            |(
+                operation,
+                instance,
                 target,
                 database,
                 reads_only,
-                waiting: state == State::Waiting.as_str(),
+                state,
                 age_seconds,
-            }
-        })
+                build_database,
+                broken_seconds,
+            )| {
+                Orphan {
+                    build_database,
+                    broken_seconds,
+                    owner: Owner { operation, instance },
+                    target,
+                    database,
+                    reads_only,
+                    waiting: state == State::Waiting.as_str(),
+                    age_seconds,
+                }
+            },
+        )
         .collect())
 }
 

@@ -12,7 +12,7 @@ use model::{
     fault::{Fault, Reason},
     profile::SessionRule,
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,7 +21,9 @@ use super::{
     hold,
     ident::Ident,
     journal::{self, MakeEnding, Owner},
-    kept, operations, sessions, targets,
+    kept, operations,
+    right::{Right, Until, take_turn},
+    sessions, targets,
 };
 
 /// What is swapped.
@@ -41,6 +43,8 @@ pub(crate) struct Swap<'a> {
     pub(crate) own: &'a str,
     /// Backend of the lock connection.
     pub(crate) lock_pid: i32,
+    /// The right to change the database.
+    pub(crate) right: &'a Right,
 }
 
 /// Swaps and writes the operation's end.
@@ -57,18 +61,32 @@ pub(crate) async fn swap(
     listen(connection, swap.lock_pid).await?;
     let begin = "BEGIN; SAVEPOINT resetd_swap";
     sqlx::raw_sql(begin).execute(&mut *connection).await.map_err(control_fault)?;
-    if let Err(fault) = within(connection, pool, swap, make).await {
-        // A notification that arrives is more than the driver can take: whatever ends the transaction also ends the
-        // listening, so that none does.
-        let back = "ROLLBACK TO SAVEPOINT resetd_swap; UNLISTEN *; COMMIT";
-        if let Err(error) = sqlx::raw_sql(back).execute(&mut *connection).await {
-            tracing::debug!(error = %message(&error), "the swap's session was gone before its rollback");
+    let until = match within(connection, pool, swap, make).await {
+        Ok(until) => until,
+        Err(fault) => {
+            take_back(connection).await;
+            return Err(fault);
         }
-        return Err(fault);
+    };
+    let commit = Until::commit(until.as_ref());
+    if let Err(error) = sqlx::raw_sql(AssertSqlSafe(commit)).execute(&mut *connection).await {
+        if let Some(late) = Until::missed(until.as_ref(), &error) {
+            take_back(connection).await;
+            return Err(late);
+        }
+        return Err(commit_fault(&error));
     }
-    sqlx::raw_sql("COMMIT").execute(connection).await.map_err(|error| commit_fault(&error))?;
     hold::point(swap.owner.operation, "ended").await;
     Ok(())
+}
+
+/// A notification that arrives is more than the driver can take: whatever ends the transaction also ends the listening,
+/// so that none does.
+async fn take_back(connection: &mut PgConnection) {
+    let back = "ROLLBACK TO SAVEPOINT resetd_swap; UNLISTEN *; COMMIT";
+    if let Err(error) = sqlx::raw_sql(back).execute(&mut *connection).await {
+        tracing::debug!(error = %message(&error), "the swap's session was gone before its rollback");
+    }
 }
 
 /// The server's refusal is an answer; a lost connection leaves open what happened.
@@ -98,7 +116,10 @@ async fn within(
     pool: &PgPool,
     swap: &Swap<'_>,
     make: MakeEnding<'_>,
-) -> Result<(), Fault> {
+) -> Result<Option<Until>, Fault> {
+    // To the end of this transaction nobody makes a window that it would be in.
+    take_turn(connection, &swap.right.database).await?;
+    let until = swap.right.until(connection).await?;
     operations::enter_commit(connection, swap.owner).await?;
     let old = databases::row(connection, swap.database).await?;
     match &old {
@@ -131,7 +152,8 @@ async fn within(
     };
     journal::append(connection, swap.owner, EventKind::DatabaseSwapped(swapped)).await?;
     databases::run(connection, "ending the swap", "UNLISTEN *").await?;
-    journal::finish_within(connection, swap.owner, make).await
+    journal::finish_within(connection, swap.owner, make).await?;
+    Ok(until)
 }
 
 /// Renames the old database away. The rename holds the database's lock, so new connections wait; a second session ends

@@ -149,6 +149,9 @@ pub(crate) async fn same_cluster(
     .with("found", &identity.system_identifier))
 }
 
+/// How many operations are looked through.
+const RECENT: i64 = 100;
+
 /// What is known of a target now.
 pub(crate) struct TargetState {
     pub(crate) enrolled: bool,
@@ -163,17 +166,12 @@ pub(crate) struct TargetState {
 /// # Errors
 /// The control database does not answer.
 pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Result<TargetState, Fault> {
-    let filter =
-        |active_only, most| Filter { targets: vec![target.to_owned()], before: None, active_only, most };
-    let active = operations::list(&control.pool, &filter(true, 100)).await?;
-    let recent = operations::list(&control.pool, &filter(false, 100)).await?;
-    let mut queue: Vec<Operation> =
-        active.into_iter().filter(|o| o.state == model::operation::State::Waiting).collect();
-    queue.reverse();
+    let recent = Filter { targets: vec![target.to_owned()], before: None, active_only: false, most: RECENT };
+    let recent = operations::list(&control.pool, &recent).await?;
     Ok(TargetState {
         enrolled: enrolment(control, database).await? == Enrolment::This,
         holder: lock::holder(&control.pool, control.database_oid, LockKey::target(database)).await?,
-        queue,
+        queue: operations::waiting(&control.pool, database, RECENT).await?,
         kept: kept::of(&control.pool, database).await?,
         last: recent.into_iter().find(|o| o.end.is_some()),
     })

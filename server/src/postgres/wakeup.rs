@@ -13,12 +13,17 @@ use uuid::Uuid;
 
 use super::{control::Control, error::message, journal::CHANNEL};
 
+/// The channel on which changes around targets are announced; the payload may name the database.
+pub(crate) const TARGET_CHANNEL: &str = "resetd_target";
+
 /// How long the listener pauses before it connects again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The daemon's one listener, and everybody who waits for it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wakeups {
+    targets: watch::Sender<()>,
+    any: watch::Sender<()>,
     waiting: Arc<Mutex<HashMap<Uuid, watch::Sender<()>>>>,
 }
 
@@ -29,6 +34,16 @@ impl Wakeups {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|_, sender| sender.receiver_count() > 0);
         waiting.entry(operation).or_insert_with(|| watch::Sender::new(())).subscribe()
+    }
+
+    /// Something that changes when there is news of a target: its lock, its queue, its windows. As unreliable.
+    pub(crate) fn subscribe_targets(&self) -> watch::Receiver<()> {
+        self.targets.subscribe()
+    }
+
+    /// Something that changes with any news at all.
+    pub(crate) fn subscribe_any(&self) -> watch::Receiver<()> {
+        self.any.subscribe()
     }
 
     fn wake(&self, operation: Option<Uuid>) {
@@ -56,10 +71,16 @@ impl Wakeups {
 
     async fn listen_once(&self, control: &Control) -> sqlx::Result<()> {
         let mut listener = PgListener::connect_with(&control.pool).await?;
-        listener.listen(CHANNEL).await?;
+        listener.listen_all([CHANNEL, TARGET_CHANNEL]).await?;
         self.wake(None);
+        self.targets.send_replace(());
+        self.any.send_replace(());
         while let Some(notification) = listener.try_recv().await? {
-            self.wake(notification.payload().parse().ok());
+            match notification.channel() {
+                CHANNEL => self.wake(notification.payload().parse().ok()),
+                _ => self.targets.send_replace(()),
+            }
+            self.any.send_replace(());
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ use super::{
     interrupt::Interrupt,
     lock::{LockSession, pg_locks_row},
     operations::end_backend,
+    right::Until,
 };
 
 /// How long one lock may be waited for before the statement is taken back and tried again.
@@ -62,6 +63,8 @@ pub(crate) struct Work {
     context: WorkContext,
     contact: Contact,
     waited: Duration,
+    /// What is committed next is so before this, or not at all.
+    pub(crate) until: Option<Until>,
 }
 
 /// A message that failed: after how many statements, and how.
@@ -96,7 +99,15 @@ impl Work {
             taken = take_key(&mut connection, lock, begin) => taken?,
             () = contact.lost().cancelled() => return Err(work_fault("opening the work session", &lost_error())),
         }
-        Ok(Self { connection, pid, transaction: String::new(), context, contact, waited: Duration::ZERO })
+        Ok(Self {
+            connection,
+            pid,
+            transaction: String::new(),
+            context,
+            contact,
+            waited: Duration::ZERO,
+            until: None,
+        })
     }
 
     /// The session's backend.
@@ -263,10 +274,12 @@ impl Work {
     /// The commit failed.
     pub(crate) async fn leave_transaction(&mut self) -> Result<(), Fault> {
         self.context.interrupt.check()?;
-        self.message("COMMIT")
-            .await
-            .map(|_| ())
-            .map_err(|e| work_fault("committing a step of the new database", &e.error))
+        let until = self.until.take();
+        let committed = self.message(&Until::commit(until.as_ref())).await;
+        committed.map(|_| ()).map_err(|e| {
+            Until::missed(until.as_ref(), &e.error)
+                .unwrap_or_else(|| work_fault("committing a step", &e.error))
+        })
     }
 
     /// Begins a transaction again.
@@ -302,10 +315,14 @@ impl Work {
     /// # Errors
     /// What the server or the driver said.
     pub(crate) async fn commit(mut self) -> Result<(), Fault> {
-        let committed = sqlx::raw_sql("COMMIT").execute(&mut self.connection);
+        let until = self.until.take();
+        let commit = Until::commit(until.as_ref());
+        let committed = sqlx::raw_sql(AssertSqlSafe(commit)).execute(&mut self.connection);
         tokio::select! {
             biased;
-            committed = committed => committed.map(|_| ()).map_err(|e| work_fault("committing", &e))?,
+            committed = committed => committed.map(|_| ()).map_err(|e| {
+                Until::missed(until.as_ref(), &e).unwrap_or_else(|| work_fault("committing", &e))
+            })?,
             () = self.contact.lost().cancelled() => return Err(work_fault("committing", &lost_error())),
             () = tokio::time::sleep(COMMIT_LIMIT) => {
                 return Err(Fault::new(Reason::TargetUnreachable, "the commit was not answered"));

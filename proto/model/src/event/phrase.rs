@@ -43,9 +43,10 @@ fn accepted(it: &Accepted) -> String {
 
 fn queued(it: &Queued) -> String {
     let holder = it.holder.as_ref().map(|h| format!(", held by {}", h.phrase())).unwrap_or_default();
+    let window = it.window.as_ref().map(|w| format!(", reserved by {}", w.phrase())).unwrap_or_default();
     match it.position {
-        0 => format!("waits for the target, next in line{holder}"),
-        n => format!("waits for the target, {n} before it{holder}"),
+        0 => format!("waits for the target, next in line{holder}{window}"),
+        n => format!("waits for the target, {n} before it{holder}{window}"),
     }
 }
 
@@ -143,7 +144,11 @@ fn blocked(waiting: &str, blockers: &[Blocker]) -> String {
     let who: Vec<String> = blockers
         .iter()
         .take(3)
-        .map(|b| format!("pid {} {} ({}, {})", b.pid, b.user, b.application_name, b.state))
+        .map(|b| {
+            let open = b.since.map(|at| format!(", transaction since {at:.0}")).unwrap_or_default();
+            let query = b.query_since.map(|at| format!(", query since {at:.0}")).unwrap_or_default();
+            format!("pid {} {} ({}, {}{open}{query})", b.pid, b.user, b.application_name, b.state)
+        })
         .collect();
     let more = blockers.len().saturating_sub(who.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -60,6 +60,7 @@ fn blocker(pid: i32) -> Blocker {
         state: "idle in transaction".to_owned(),
         query: "SELECT 1".to_owned(),
         since: None,
+        query_since: None,
     }
 }
 
@@ -127,7 +128,7 @@ fn samples() -> Vec<(EventKind, &'static str)> {
         total,
         current: "core_001 in general".to_owned(),
     };
-    let queued = |position, holder| EventKind::Queued(Queued { position, holder });
+    let queued = |position, holder| EventKind::Queued(Queued { position, holder, window: None });
     vec![
         (
             EventKind::Accepted(accepted.clone()),

@@ -56,6 +56,22 @@ pub const KEYS: &[Key] = &[
         shown
     ),
     key!(
+        lead_time,
+        Kind::Duration { zero: true },
+        "how far ahead a window must be reserved",
+        ["0s"; 3],
+        parse_duration,
+        shown
+    ),
+    key!(
+        waiter_bound,
+        Kind::Duration { zero: false },
+        "how long who waits keeps its place while nobody watches",
+        ["60s"; 3],
+        some_time,
+        shown
+    ),
+    key!(
         sessions,
         Kind::Word(SessionRule::WORDS),
         "what happens to sessions in the way (scope database)",

@@ -7,6 +7,8 @@ const DESIGN: &str = "\
 | `default_scope` | none | none | none |
 | `window` | optional | required | required |
 | `max_window` | 8h | 4h | 8h |
+| `lead_time` | 0s | 0s | 0s |
+| `waiter_bound` | 1m | 1m | 1m |
 | `sessions` | terminate | idle-only | idle-only |
 | `keep_previous` | 24h | 24h | 72h |
 | `preserve_extensions` |  |  |  |

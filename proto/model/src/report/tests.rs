@@ -296,7 +296,7 @@ fn a_report_of_no_operation_has_its_keys_with_null() {
 
 #[test]
 fn a_wait_is_measured_and_nothing_else_is_kept_of_it() {
-    let queued = EventKind::Queued(Queued { position: 1, holder: None });
+    let queued = EventKind::Queued(Queued { position: 1, holder: None, window: None });
     let lock = EventKind::LockAcquired { shared: false, pid: 1 };
     let report =
         fold(vec![accepted(Verb::Reset, false), queued, lock, planned(Verb::Reset, &testing::empty())]);

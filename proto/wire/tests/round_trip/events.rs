@@ -6,13 +6,14 @@ use model::{
     lock::Holder,
     operation::Outcome,
     plan::Plan,
+    window::Window,
 };
 use uuid::Uuid;
 use wire::{decode_event, encode_event, v1};
 
 use crate::{
     Spoil, at,
-    samples::{accepted, blocker, every_kind, finished, holder, plan},
+    samples::{accepted, blocker, every_kind, finished, holder, plan, window},
     text,
 };
 
@@ -45,10 +46,11 @@ fn what_is_absent_stays_absent() {
     let plan = Plan { scope: None, would_refuse: None, ..plan() };
     let kinds = [
         EventKind::Accepted(Accepted { scope: None, ..accepted() }),
-        EventKind::Queued(Queued { position: 0, holder: None }),
+        EventKind::Queued(Queued { position: 0, holder: None, window: None }),
         EventKind::Queued(Queued {
             position: 0,
             holder: Some(Holder { operation: None, verb: None, principal: None, since: None, ..holder() }),
+            window: Some(Window { released_at: None, ..window() }),
         }),
         EventKind::Planned { plan: Box::new(plan) },
         EventKind::DatabaseSwapped(DatabaseSwapped {

@@ -33,6 +33,7 @@ fn plain(verb: Verb) -> Request {
         jobs: 0,
         allow_phased: false,
         undoes: None,
+        detached: true,
     }
 }
 

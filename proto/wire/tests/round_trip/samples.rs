@@ -13,6 +13,7 @@ use model::{
     plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal},
     profile::Scope,
     validation::{Missing, RevisionCheck, SchemaResult, Summary, TableCheck, Validation},
+    window::Window,
 };
 use uuid::Uuid;
 
@@ -189,6 +190,19 @@ pub(crate) fn finished() -> Finished {
     }
 }
 
+pub(crate) fn window() -> Window {
+    Window {
+        id: Uuid::from_u128(21),
+        target: text("staging"),
+        principal: text("unix:alice"),
+        reason: text("rehearsal"),
+        starts_at: at(4),
+        ends_at: at(5),
+        etag: Uuid::from_u128(22),
+        released_at: Some(at(6)),
+    }
+}
+
 pub(crate) fn blocker() -> Blocker {
     Blocker {
         pid: 12,
@@ -197,6 +211,7 @@ pub(crate) fn blocker() -> Blocker {
         state: text("idle in transaction"),
         query: text("SELECT 1"),
         since: Some(at(2)),
+        query_since: Some(at(3)),
     }
 }
 
@@ -224,7 +239,7 @@ pub(crate) fn every_kind() -> Vec<EventKind> {
     };
     let kinds = vec![
         EventKind::Accepted(accepted()),
-        EventKind::Queued(Queued { position: 2, holder: Some(holder()) }),
+        EventKind::Queued(Queued { position: 2, holder: Some(holder()), window: Some(window()) }),
         EventKind::LockAcquired { shared: true, pid: 99 },
         EventKind::Planned { plan: Box::new(plan()) },
         EventKind::FindingReported { finding: finding() },

@@ -1,0 +1,146 @@
+//! `status`, once or for as long as somebody looks.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use model::fault::{Fault, Reason};
+use tokio::time::Instant;
+use tonic::Streaming;
+use wire::v1;
+
+use super::{operate, print, print_json, targets::every};
+use crate::{
+    connection::{self, Connection},
+    intent::Destination,
+    render::{Screen, board, json, listing},
+    signals::Signals,
+    status::normalise,
+    view::Target,
+};
+
+/// How long the daemon is waited for when contact is lost, and how often it is tried.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Of one target when one is named, else of all.
+///
+/// # Errors
+/// The daemon cannot be reached or refuses, or there is no such target.
+pub(crate) async fn once(screen: &mut Screen, to: &Destination, as_json: bool) -> Result<u8, Fault> {
+    let connection = Connection::new(to.address.clone());
+    let daemon = operate::daemon(&connection).await?;
+    let mut all = every(&connection).await?;
+    choose(&mut all, &to.target)?;
+    match as_json {
+        true => print_json(screen, &json::status(&daemon, &all)),
+        false => {
+            let lines = listing::status(&daemon, &all, &screen.zone());
+            print(screen, &lines)
+        }
+    }
+}
+
+fn choose(all: &mut Vec<Target>, name: &str) -> Result<(), Fault> {
+    if name.is_empty() {
+        return Ok(());
+    }
+    all.retain(|target| target.name == name);
+    match all.is_empty() {
+        false => Ok(()),
+        true => {
+            Err(Fault::new(Reason::TargetNotFound, format!("there is no target `{name}` that you may see"))
+                .hint("`resetctl targets` lists them")
+                .with("target", name))
+        }
+    }
+}
+
+/// Follows the targets until it is interrupted.
+///
+/// # Errors
+/// The daemon refuses, or is not found again in time.
+pub(crate) async fn watch(screen: &mut Screen, to: &Destination, as_json: bool) -> Result<u8, Fault> {
+    let connection = Connection::new(to.address.clone());
+    let mut all = every(&connection).await?;
+    choose(&mut all, &to.target)?;
+    let mut signals = Signals::catch();
+    let mut follower = Follower { screen, to, as_json, targets: BTreeMap::new() };
+    tokio::select! {
+        signal = signals.next() => Ok(signal.exit_code()),
+        failed = follower.follow(&connection) => Err(failed),
+    }
+}
+
+struct Follower<'a> {
+    screen: &'a mut Screen,
+    to: &'a Destination,
+    as_json: bool,
+    targets: BTreeMap<String, Target>,
+}
+
+impl Follower<'_> {
+    async fn follow(&mut self, connection: &Connection) -> Fault {
+        let mut lost: Option<Instant> = None;
+        loop {
+            let fault = match open(connection).await {
+                Ok(mut stream) => match self.show(&mut stream, &mut lost).await {
+                    Ok(()) => Fault::new(Reason::ContactLost, "the daemon ended the stream"),
+                    Err(fault) => fault,
+                },
+                Err(fault) => fault,
+            };
+            let worth = matches!(
+                fault.reason,
+                Reason::ContactLost
+                    | Reason::DaemonUnreachable
+                    | Reason::ControlUnavailable
+                    | Reason::ShuttingDown
+            );
+            let since = *lost.get_or_insert_with(|| {
+                self.screen.warn(&format!("contact is lost: {}; trying again", fault.message));
+                Instant::now()
+            });
+            if !worth || since.elapsed() >= PATIENCE {
+                return fault;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Until the stream ends.
+    async fn show(
+        &mut self,
+        stream: &mut Streaming<v1::WatchTargetsResponse>,
+        lost: &mut Option<Instant>,
+    ) -> Result<(), Fault> {
+        while let Some(message) = stream.message().await.map_err(|s| normalise(&s).fault)? {
+            *lost = None;
+            let Some(target) = message.target else { continue };
+            if self.to.target.is_empty() || self.to.target == target.name {
+                self.one(target.try_into()?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, target: Target) -> Result<(), Fault> {
+        let zone = self.screen.zone();
+        if self.as_json {
+            let line = format!("{}\n", json::target(&target));
+            return super::print_bytes(self.screen, line.as_bytes()).map(|_| ());
+        }
+        let line = board::line(&target, Timestamp::now(), &zone);
+        self.targets.insert(target.name.clone(), target);
+        let all: Vec<&Target> = self.targets.values().collect();
+        let written = self.screen.board(|width| board::lines(&all, width, &zone, Timestamp::now()), &line);
+        written.map_err(|e| {
+            Fault::new(Reason::ReportUnwritable, format!("standard output cannot be written: {e}"))
+        })
+    }
+}
+
+async fn open(connection: &Connection) -> Result<Streaming<v1::WatchTargetsResponse>, Fault> {
+    let mut client = connection::targets(connection.open().await?);
+    let reply = client.watch_targets(v1::WatchTargetsRequest {}).await.map_err(|s| normalise(&s).fault)?;
+    Ok(reply.into_inner())
+}
