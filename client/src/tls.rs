@@ -2,11 +2,7 @@
 //!
 //! It must not know what is asked over a connection.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, io, path::Path, sync::Arc};
 
 use model::fault::{Fault, Reason};
 use tokio::{io::BufReader, net::TcpStream};
