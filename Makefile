@@ -27,7 +27,7 @@ bench: ## measure run and validate against `psql -1 -f` in the cluster of BENCH_
 	$(CARGO) build -p resetd -p resetctl --bins --release --locked
 	@scripts/bench.sh
 
-crash-matrix: setup-tests ## every fault at every event of every operation, and a thousand races (about 20 minutes)
+crash-matrix: setup-tests ## every fault at every event of every operation, and a thousand races (about 15 minutes)
 	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test -p resetd-tests --test suite --locked -- --ignored --nocapture --test-threads=1 crash
 

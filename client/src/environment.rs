@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
+use model::secret::Secret;
 
-use crate::credentials::Token;
+use crate::credentials;
 
 /// What the environment says.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +15,7 @@ pub struct Environment {
     /// `XDG_CONFIG_HOME`, else `~/.config`.
     pub config_home: Option<PathBuf>,
     /// `RESETCTL_TOKEN`: a bearer token.
-    pub(crate) token: Option<Token>,
+    pub(crate) token: Option<Secret<String>>,
     /// `NO_COLOR` is set, or the terminal is `dumb`.
     pub no_color: bool,
     /// The zone in which this person reads clocks (`TZ`, else the system's); nothing is UTC.
@@ -33,7 +34,7 @@ impl Environment {
             zone: TimeZone::try_system().ok(),
             token: std::env::var("RESETCTL_TOKEN")
                 .ok()
-                .map(|t| Token::new(&t))
+                .map(|t| credentials::token(&t))
                 .filter(|t| !t.expose().is_empty()),
             no_color: path("NO_COLOR").is_some() || path("TERM").is_some_and(|t| t.as_os_str() == "dumb"),
         }

@@ -10,6 +10,7 @@ use clap::Parser as _;
 pub mod args;
 
 mod address;
+mod backoff;
 mod chains;
 mod command;
 mod confirm;

@@ -96,7 +96,7 @@ fn table(outcomes: &[&Outcome]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "make crash-matrix: every cell takes about 10 minutes"]
+#[ignore = "make crash-matrix: every cell takes about 15 minutes"]
 async fn every_cell_of_the_crash_matrix() {
     let site = Site::start().await;
     let (cells, shapes) = surveyed(&site).await;

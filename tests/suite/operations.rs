@@ -728,26 +728,3 @@ async fn a_target_is_enrolled_by_an_admin_before_it_is_reset() {
         strict.ctl("validate").await.expect(0);
     }
 }
-
-#[tokio::test]
-async fn what_is_not_there_yet_says_so() {
-    let target = TestTarget::migrated().await;
-    let daemon = Setup::of(&target).listen("unix:socket").start().await;
-    let mut api = daemon.api().await;
-    let answers: Vec<(&str, Option<Status>)> = vec![
-        ("CreateToken", api.admin.create_token(v1::CreateTokenRequest::default()).await.err()),
-        ("ListTokens", api.admin.list_tokens(v1::ListTokensRequest::default()).await.err()),
-        ("RevokeToken", api.admin.revoke_token(v1::RevokeTokenRequest::default()).await.err()),
-        (
-            "ListAuditRecords",
-            api.admin.list_audit_records(v1::ListAuditRecordsRequest::default()).await.err(),
-        ),
-        ("VerifyAudit", api.admin.verify_audit(v1::VerifyAuditRequest::default()).await.err()),
-    ];
-    for (method, status) in answers {
-        let status = status.unwrap_or_else(|| panic!("{method} answers"));
-        assert_eq!(status.code(), Code::Unimplemented, "{method}: {status:?}");
-        assert_eq!(fault(&status).reason.name(), "NOT_IMPLEMENTED", "{method}");
-        assert!(fault(&status).hint.is_some(), "{method}");
-    }
-}

@@ -641,10 +641,6 @@ fn refused(words: &[String]) -> Option<String> {
     (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// Verbs that pages of `docs/faults/` may name before they exist: the contract has their reasons, and no daemon gives
-/// them yet. One that exists must not be here.
-const COMING: [&str; 2] = ["audit", "token"];
-
 #[test]
 fn every_command_of_the_pages_is_one() {
     let mut checked = 0;
@@ -652,13 +648,6 @@ fn every_command_of_the_pages_is_one() {
     for (path, text) in tree().iter().filter(|(path, _)| path.ends_with(".md")) {
         for (line, words) in commands(text) {
             checked += 1;
-            if path.starts_with("docs/faults/")
-                && words.get(1).is_some_and(|verb| COMING.contains(&verb.as_str()))
-            {
-                let exists = refused(&words[..2]).is_none();
-                found.extend(exists.then(|| format!("`{}` exists: take it out of COMING", words[1])));
-                continue;
-            }
             found.extend(refused(&words).map(|why| format!("{path}:{line}: {}\n{why}", words.join(" "))));
         }
     }

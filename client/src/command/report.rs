@@ -1,6 +1,9 @@
 //! Reports from the daemon: the exact bytes that it made once, proven by their hash.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use model::fault::{Fault, Reason, exit};
 use uuid::Uuid;
@@ -8,6 +11,7 @@ use wire::v1;
 
 use super::{operations, print_bytes};
 use crate::{
+    backoff::Backoff,
     connection::{self, Connection},
     intent::{Destination, ReportTo},
     render::Screen,
@@ -15,6 +19,9 @@ use crate::{
     status::{Trouble, normalise},
 };
 
+/// How long a report is asked for: a PostgreSQL that restarts may take a while.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often other bytes than those that were promised are taken for an accident.
 const TRIES: u32 = 3;
 
 /// `report get`
@@ -47,26 +54,28 @@ pub(crate) async fn get(
 /// The report's bytes; `expected` is their SHA-256 in hex, empty when it is not known.
 ///
 /// # Errors
-/// The daemon has no report, cannot be reached in a few tries, or sent other bytes than it promised.
+/// The daemon has no report, cannot be reached for a while, or sent other bytes than it promised.
 pub(crate) async fn fetch(
     connection: &Connection,
     operation: Uuid,
     expected: &str,
 ) -> Result<Vec<u8>, Fault> {
-    let mut tried = 1;
+    let (begun, mut backoff, mut wrong) = (Instant::now(), Backoff::default(), 0);
     loop {
         let trouble = match once(connection, operation).await {
             Ok(bytes) => match checked(bytes, expected) {
                 Ok(bytes) => return Ok(bytes),
-                Err(fault) => Trouble { fault, from_daemon: true, retryable: true },
+                Err(fault) => {
+                    wrong += 1;
+                    Trouble { fault, from_daemon: true, retryable: wrong < TRIES }
+                }
             },
             Err(trouble) => trouble,
         };
-        if !trouble.retryable || tried >= TRIES {
+        if !trouble.retryable || begun.elapsed() >= PATIENCE {
             return Err(trouble.fault);
         }
-        tokio::time::sleep(Duration::from_millis(300 * u64::from(tried))).await;
-        tried += 1;
+        tokio::time::sleep(backoff.pause()).await;
     }
 }
 

@@ -35,12 +35,14 @@ async fn until_next(engine: &Engine) -> Duration {
 }
 
 async fn clean(engine: &Engine) -> Result<(), Fault> {
-    for name in cleaning::drop_expired(&engine.control).await? {
-        tracing::info!(name, "dropped a database that nobody needs any more");
-    }
+    // A database that cannot be dropped keeps nothing else from being cleaned away.
+    let dropped = cleaning::drop_expired(&engine.control).await;
     for target in &engine.targets {
         operations::forget_old(&engine.control.pool, &target.name, target.profile.keep_operations).await?;
         windows::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
+    }
+    for name in dropped? {
+        tracing::info!(name, "dropped a database that nobody needs any more");
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Engine, Target, force};
 use crate::postgres::{
-    targets,
+    targets::{self, Enrolment},
     windows::{self, Ask, Release, Wanted},
 };
 
@@ -45,7 +45,9 @@ impl Engine {
         permit: &Permit,
     ) -> Result<Window, Fault> {
         let target = self.target(target)?;
-        if target.profile.self_enroll && !targets::is_enrolled(&self.control, target.database()).await? {
+        if !target.profile.self_enroll {
+            self.must_be_enrolled(target).await?;
+        } else if targets::enrolment(&self.control, target.database()).await? != Enrolment::This {
             let by = format!("self ({})", target.profile.name);
             let options = target.url.connect_options();
             targets::enroll_now(&self.control, &options, target.database(), &by).await?;

@@ -118,7 +118,8 @@ impl Race {
         let Ok(mut work) = Work::begin(&self.target, old, context).await else { return false };
         pause(4_000).await;
         let written = work.message("UPDATE public.counter SET n = n + 1").await.is_ok();
-        pause(4_000).await;
+        // Long enough for a successor to come by, were there no barrier.
+        pause(40_000).await;
         written && work.commit().await.is_ok()
     }
 

@@ -23,7 +23,7 @@ use super::{
     journal::{self, MakeEnding, Owner},
     kept, operations,
     right::{Right, Until, take_turn},
-    sessions,
+    sessions, targets,
 };
 
 /// What is swapped.
@@ -137,6 +137,7 @@ async fn within(
         None => None,
     };
     bring_in(connection, swap).await?;
+    targets::hand_on(connection, swap.database, swap.incoming.1).await?;
     if let Some(old) = &old {
         compare(connection, swap, old).await?;
     }

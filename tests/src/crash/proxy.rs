@@ -21,7 +21,7 @@ use tokio::{
 };
 
 const SSL_REQUEST: u32 = 80_877_103;
-/// When the server's keepalives would have noticed a cut cable; the daemon must have noticed before.
+/// When the server's keepalives would have noticed a cut cable. The daemon's side says nothing, ever: it must notice by itself.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// What happens to the connections to targets.
@@ -148,7 +148,7 @@ async fn serve(mut down: TcpStream, shared: Arc<Shared>, mode: watch::Receiver<M
             Mode::Reset => return reset(&shared, &down),
             Mode::Swallow => {
                 shared.struck.fetch_add(1, Ordering::SeqCst);
-                tokio::time::sleep(KEEPALIVE).await;
+                silent(down, mode.clone()).await;
                 return Ok(());
             }
         }
@@ -200,7 +200,14 @@ async fn relay(
             Mode::Swallow => {
                 shared.struck.fetch_add(1, Ordering::SeqCst);
                 // Neither side hears of the other any more, not even of its end.
-                tokio::time::sleep(KEEPALIVE).await;
+                let server = async {
+                    tokio::time::sleep(KEEPALIVE).await;
+                    drop(up);
+                };
+                match mode {
+                    Some(mode) => drop(tokio::join!(server, silent(down, mode))),
+                    None => server.await,
+                }
                 return Ok(());
             }
         }
@@ -223,6 +230,17 @@ async fn relay(
             }
         }
         down.write_all(&to_down[..read]).await?;
+    }
+}
+
+/// Keeps the daemon's side of a cut cable until the cable is whole again, or the daemon gives it up.
+async fn silent(mut down: TcpStream, mut mode: watch::Receiver<Mode>) {
+    let mut lost = [0; 4096];
+    loop {
+        tokio::select! {
+            changed = mode.wait_for(|mode| *mode != Mode::Swallow) => return drop(changed),
+            read = down.read(&mut lost) => if !matches!(read, Ok(1..)) { return },
+        }
     }
 }
 
