@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 resetd=$(realpath "${RESETD_BIN:-target/release/resetd}")
 resetctl=$(realpath "${RESETCTL_BIN:-target/release/resetctl}")
 runs=${RUNS:-7}
-url=${BENCH_URL:?"BENCH_URL names a database to connect to as a superuser; the databases bench, bench_floor and bench_control are made beside it"}
+url=${BENCH_URL:?"BENCH_URL names a database to connect to as a superuser; the databases bench, bench_floor, bench_wide and bench_control are made beside it"}
 unset RESETCTL_SERVER RESETCTL_TARGET RESETCTL_TOKEN_FILE BUTLERS_DATABASE_URL
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/resetd-bench.XXXXXX")
@@ -19,7 +19,7 @@ clean() {
     [[ -z "$daemon" ]] || { kill -TERM "$daemon" && wait "$daemon"; } 2>/dev/null || true
     # What the benchmark's own daemon still keeps goes with it.
     { psql --no-psqlrc -qAt -c "SELECT d.datname FROM resetd.kept_database JOIN pg_database d USING (oid)" "$(of bench_control)" 2>/dev/null
-        printf '%s\n' bench bench_floor bench_control; } |
+        printf '%s\n' bench bench_floor bench_wide bench_control; } |
         while read -r name; do admin -c "DROP DATABASE IF EXISTS $name WITH (FORCE)" 2>/dev/null || true; done
     rm -rf "$work"
 }
@@ -66,17 +66,43 @@ schemas() { case $1 in core) echo general health messenger relationship switchbo
 } >"$floor"
 statements=$(grep -c ';$' "$floor")
 
-for name in bench bench_floor; do admin -c "DROP DATABASE IF EXISTS $name WITH (FORCE)" -c "CREATE DATABASE $name TEMPLATE template0"; done
+# 1,000 schemas with 8 tables each and the revision that made them.
+wide_schemas=$(seq -f 'wide_%g' 1000)
+mkdir -p "$work/migrations/wide"
+{
+    printf -- '-- revision: wide_001\n-- revises: none\n-- summary: made by the benchmark\n'
+    for t in $(seq 8); do echo "CREATE TABLE t_$t (id bigint PRIMARY KEY);"; done
+} >"$work/migrations/wide/wide_001.sql"
+for schema in $wide_schemas; do
+    echo "BEGIN; CREATE SCHEMA $schema; SET LOCAL search_path TO $schema;"
+    cat "$work/migrations/wide/wide_001.sql"
+    echo "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));"
+    echo "INSERT INTO alembic_version VALUES ('wide_001'); COMMIT;"
+done >"$work/wide.sql"
+listed() { printf '"%s", ' "$@"; }
+
+for name in bench bench_floor bench_wide; do admin -c "DROP DATABASE IF EXISTS $name WITH (FORCE)" -c "CREATE DATABASE $name TEMPLATE template0"; done
 cat >"$work/resetd.toml" <<TOML
 [control]
 database = "bench_control"
 [target.bench]
 database_url_env = "BENCH"
 profile = "local"
+[target.bench_wide]
+database_url_env = "BENCH_WIDE"
+profile = "local"
+matrix = "wide"
 [profile.local]
 keep_previous = "0s"
+[matrix.wide]
+shared_schemas = []
+[[matrix.wide.chain]]
+name = "wide"
+schemas = [$(listed $wide_schemas)]
+tables = [$(listed t_1 t_2 t_3 t_4 t_5 t_6 t_7 t_8)]
 TOML
-BENCH=$(of bench) "$resetd" serve --config "$work/resetd.toml" --listen "unix:$work/socket" --migrations "$work/migrations" \
+psql --no-psqlrc -q -v ON_ERROR_STOP=1 -f "$work/wide.sql" "$(of bench_wide)"
+BENCH=$(of bench) BENCH_WIDE=$(of bench_wide) "$resetd" serve --config "$work/resetd.toml" --listen "unix:$work/socket" --migrations "$work/migrations" \
     --port-file "$work/port" 2>"$work/log" &
 daemon=$!
 while [[ ! -e "$work/port" ]]; do
@@ -93,9 +119,10 @@ measure() { # name of the floor's command or a command; prints milliseconds
         echo $((($(now) - begun) / 1000))
     done | median | awk '{ printf "%.1f\n", $1 / 1000 }'
 }
-ctl() { (cd "$work" && RESETCTL_SERVER="unix:$work/socket" "$resetctl" --target bench "$@"); }
+ctl() { (cd "$work" && RESETCTL_SERVER="unix:$work/socket" RESETCTL_TARGET=${target:-bench} "$resetctl" "$@"); }
 run() { ctl run --scope "$1" --confirm-destructive-reset RESET --report-path "$work/report.json" --progress quiet; }
 floor() { psql --no-psqlrc -q -1 -v ON_ERROR_STOP=1 -c 'SET client_min_messages = warning' -f "$floor" "$(of bench_floor)"; }
+catalog() { psql --no-psqlrc -qAt -c "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p')" "$(of bench_wide)"; }
 validate() { ctl validate --report-path "$work/validate.json" --progress quiet; }
 row() { awk -v name="$1" -v ms="$2" -v floor="$3" 'BEGIN { printf "%-52s %9.1f ms   %5.2f x floor\n", name, ms, ms / floor }'; }
 
@@ -105,6 +132,10 @@ row "psql -1 -f (the floor)" "$floor_ms" "$floor_ms"
 row "run, scope managed-schemas" "$(measure run managed-schemas)" "$floor_ms"
 row "run, scope database" "$(measure run database)" "$floor_ms"
 row "validate" "$(measure validate)" "$floor_ms"
+wide_ms=$(measure catalog)
+echo "1,000 schemas with 8 tables each"
+row "psql, one query of the catalog (the floor)" "$wide_ms" "$wide_ms"
+row "validate" "$(target=bench_wide measure validate)" "$wide_ms"
 
 # Clients that connect and ask, again and again, while the database is replaced.
 for _ in 1 2 3 4; do

@@ -94,6 +94,8 @@ step reset reset --confirm-destructive-reset RESET
 step migrate migrate
 step validate validate
 step run run --confirm-destructive-reset RESET
+step replace run --scope database --confirm-destructive-reset RESET
+step undo undo --confirm-destructive-reset RESET
 
 # --- what is left -------------------------------------------------------------------------------------------------
 
@@ -102,7 +104,7 @@ word() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" <(tr ',' '\n' <"$2") | sed 
 number() { sed -n "s/.*\"$1\": *\([0-9][0-9]*\).*/\1/p" <(tr ',' '\n' <"$2") | sed -n 1p; }
 
 printf '\nThe reports:\n'
-for name in precheck reset migrate validate run; do
+for name in precheck reset migrate validate run replace undo; do
     file="$reports/$name.json"
     summary="status=$(word status "$file")"
     schemas=$(number schemas_checked "$file")

@@ -146,14 +146,14 @@ pub(crate) fn nowhere(places: &[PathBuf]) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials::Token;
+    use crate::credentials;
 
     fn plain(text: &str) -> Result<Address, Fault> {
         Address::parse(text, Credentials::default())
     }
 
     fn with_token() -> Credentials {
-        Credentials { token: Some(Token::new("rsd_x")), ..Credentials::default() }
+        Credentials { token: Some(credentials::token("rsd_x")), ..Credentials::default() }
     }
 
     #[test]

@@ -2,34 +2,19 @@
 //! connection is opened, so that a renewed file counts at the next one. It must not know addresses.
 
 use std::{
-    fmt, fs,
+    fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use model::fault::{Fault, Reason};
+use model::{
+    fault::{Fault, Reason},
+    secret::Secret,
+};
 
-/// A bearer token; it cannot be printed.
-#[derive(Clone, Eq, PartialEq)]
-pub(crate) struct Token(String);
-
-impl Token {
-    /// Takes a token as it was found, without the white space around it.
-    #[must_use]
-    pub(crate) fn new(text: &str) -> Self {
-        Self(text.trim().to_owned())
-    }
-
-    /// The token itself; whoever calls this must not print it.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
+/// A token as it was found, without the white space around it.
+pub(crate) fn token(text: &str) -> Secret<String> {
+    Secret::new(text.trim().to_owned())
 }
 
 /// Where credentials are.
@@ -44,7 +29,7 @@ pub(crate) struct Credentials {
     /// The file with a bearer token.
     pub(crate) token_file: Option<PathBuf>,
     /// The token of the environment; a named file goes before it.
-    pub(crate) token: Option<Token>,
+    pub(crate) token: Option<Secret<String>>,
 }
 
 impl Credentials {
@@ -76,7 +61,7 @@ impl Credentials {
     ///
     /// # Errors
     /// The file cannot be read, may be read by others, or holds none.
-    pub(crate) fn bearer(&self) -> Result<Option<Token>, Fault> {
+    pub(crate) fn bearer(&self) -> Result<Option<Secret<String>>, Fault> {
         match &self.token_file {
             Some(path) => read_token(path).map(Some),
             None => Ok(self.token.clone()),
@@ -84,7 +69,7 @@ impl Credentials {
     }
 }
 
-fn read_token(path: &Path) -> Result<Token, Fault> {
+fn read_token(path: &Path) -> Result<Secret<String>, Fault> {
     let shown = path.display();
     let cannot = |error: std::io::Error| invalid(format!("token file {shown} cannot be read: {error}"));
     let mode = fs::metadata(path).map_err(cannot)?.permissions().mode();
@@ -93,10 +78,10 @@ fn read_token(path: &Path) -> Result<Token, Fault> {
             format!("token file {shown} has mode {:04o}: others than its owner may use it", mode & 0o7777);
         return Err(invalid(text).hint(format!("chmod 600 {shown}")));
     }
-    let token = Token::new(&fs::read_to_string(path).map_err(cannot)?);
-    match token.expose() {
+    let found = token(&fs::read_to_string(path).map_err(cannot)?);
+    match found.expose().as_str() {
         "" => Err(invalid(format!("token file {shown} is empty"))),
-        text if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(token),
+        text if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(found),
         _ => Err(invalid(format!("token file {shown} holds more than one token, or none"))
             .hint("it holds the token in one line and nothing else")),
     }
@@ -121,7 +106,7 @@ mod tests {
     #[test]
     fn a_token_file_is_its_owners_alone() {
         let (_folder, good) = file("rsd_secret\n", 0o600);
-        assert_eq!(good.bearer().expect("read"), Some(Token::new("rsd_secret")));
+        assert_eq!(good.bearer().expect("read"), Some(token("rsd_secret")));
         for mode in [0o640, 0o604, 0o660, 0o602] {
             let (_folder, open) = file("rsd_secret", mode);
             let fault = open.bearer().expect_err("others may read it");
@@ -143,8 +128,8 @@ mod tests {
     #[test]
     fn a_token_cannot_be_printed_and_a_file_goes_before_the_environment() {
         let (_folder, both) = file("rsd_file", 0o600);
-        let both = Credentials { token: Some(Token::new("rsd_env")), ..both };
-        assert_eq!(both.bearer().expect("read"), Some(Token::new("rsd_file")));
+        let both = Credentials { token: Some(token("rsd_env")), ..both };
+        assert_eq!(both.bearer().expect("read"), Some(token("rsd_file")));
         assert!(!format!("{both:?}").contains("rsd_"));
     }
 

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::credentials::Token;
+use model::secret::Secret;
+
+use crate::credentials;
 
 /// What the environment says.
 #[derive(Clone, Debug, Default)]
@@ -12,7 +14,7 @@ pub struct Environment {
     /// `XDG_CONFIG_HOME`, else `~/.config`.
     pub config_home: Option<PathBuf>,
     /// `RESETCTL_TOKEN`: a bearer token.
-    pub(crate) token: Option<Token>,
+    pub(crate) token: Option<Secret<String>>,
     /// `NO_COLOR` is set, or the terminal is `dumb`.
     pub no_color: bool,
 }
@@ -28,7 +30,7 @@ impl Environment {
             config_home: path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config"))),
             token: std::env::var("RESETCTL_TOKEN")
                 .ok()
-                .map(|t| Token::new(&t))
+                .map(|t| credentials::token(&t))
                 .filter(|t| !t.expose().is_empty()),
             no_color: path("NO_COLOR").is_some() || path("TERM").is_some_and(|t| t.as_os_str() == "dumb"),
         }

@@ -5,6 +5,7 @@ mod guarded;
 use crate::{
     chains,
     config::{Config, Target},
+    grpc::Certificates,
     postgres::probe,
 };
 
@@ -22,6 +23,9 @@ pub async fn run(config: &Config) -> (String, bool) {
         if let Err(fault) = chains::from_disk(config.migrations.clone(), &target.matrix).await {
             problems.push(told(&fault));
         }
+    }
+    if let Some(Err(error)) = config.tls.as_ref().map(Certificates::load) {
+        problems.push(format!("[tls]: {}", error.told()));
     }
     problems.dedup();
     text.push_str("\n# checks\n");

@@ -200,7 +200,6 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         listen: listeners(root, options, tcp_rule, env, problems),
         tcp_rule,
         socket_group: root.string("socket_group", problems).map(|group| group.value),
-        tls,
         activated,
         notify_socket: env("NOTIFY_SOCKET").filter(|path| !path.is_empty()),
         port_file: path(root, "port_file", &options.port_file, problems),
@@ -211,13 +210,20 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         control,
         targets: targets.into_iter().map(|target| target.value).collect(),
         roles: role::parse_all(root, problems),
-        guarded_files: credentials::files(root, problems),
+        guarded_files: guarded_files(root, tls.as_ref(), problems),
+        tls,
         audit: audit::parse(root, problems),
         embedded,
         file: options.config.clone(),
         #[cfg(feature = "test-hooks")]
         test_hold: env(TEST_HOLD).map(PathBuf::from),
     }
+}
+
+fn guarded_files(root: &Section<'_>, tls: Option<&Tls>, problems: &mut Problems) -> Vec<PathBuf> {
+    let mut files = credentials::files(root, problems);
+    files.extend(tls.map(|tls| tls.key_file.clone()));
+    files
 }
 
 fn listeners(

@@ -88,6 +88,7 @@ mod migrations;
 mod papers;
 mod postgres;
 mod process;
+pub mod raw;
 mod snapshot;
 mod sql;
 mod target;

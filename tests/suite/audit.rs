@@ -105,8 +105,6 @@ async fn two_daemons_write_one_chain_without_gaps() {
     let row = target.control_rows(count).await.remove(0);
     assert_eq!((&row[0], &row[1]), (&row[1], &row[2]), "{row:?}");
     assert_eq!(row[3], "150");
-    let transactions = "SELECT count(DISTINCT xmin::text) FROM resetd.audit_record";
-    println!("150 decisions in {} transactions", target.control_rows(transactions).await[0][0]);
     for daemon in &daemons {
         daemon.ctl("audit verify").await.expect(0);
     }

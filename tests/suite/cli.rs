@@ -511,7 +511,9 @@ async fn check_says_everything_that_is_wrong_with_what_mends_it() {
     let statements = [
         format!("GRANT CREATE ON DATABASE \"{database}\" TO \"{role}\";"),
         format!("GRANT \"owner_{database}\" TO \"{role}\";"),
-        format!("CREATE DATABASE \"{control}\" TEMPLATE template0 OWNER \"{role}\";"),
+        format!(
+            "CREATE DATABASE \"{control}\" TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' OWNER \"{role}\";"
+        ),
     ];
     for words in statements.iter().map(String::as_str).chain(["no_such_database", "memory/mem_001.sql:1"]) {
         let found = said.stdout.lines().filter(|l| l.starts_with("# wrong: ")).any(|l| l.contains(words));

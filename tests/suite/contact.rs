@@ -107,7 +107,7 @@ async fn a_watcher_that_takes_nothing_is_closed_without_harm() {
     let begun = api.begin(&request(Verb::Run, &target)).await.unwrap();
     let id = hold.reached().await;
     // A long story.
-    let finding = Finding::warning("LONG", "the story", &"and so on ".repeat(500), "none");
+    let finding = Finding::warning("LONG", "the story", "and so on ".repeat(500), "none");
     let finding = EventKind::FindingReported { finding };
     target
         .control_sql(&format!(

@@ -173,3 +173,47 @@ async fn what_cannot_be_reached_is_told_without_its_password() {
     written.files(folder.path(), &[]);
     written.hold_none_of(&[planted.to_owned()]);
 }
+
+/// `resetd check` warns about files that are open to too many, names the command that closes them, and is content then.
+#[tokio::test]
+async fn check_warns_about_files_that_others_can_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let target = TestTarget::migrated().await;
+    let folder = tempfile::tempdir().unwrap();
+    let chains = Migrations::shipped();
+    let (url, record, config) =
+        (folder.path().join("url"), folder.path().join("audit"), folder.path().join("c.toml"));
+    fs::write(&url, target.url()).unwrap();
+    fs::write(&record, "").unwrap();
+    let text = format!(
+        "migrations = \"{}\"\n[control]\ndatabase = \"{}\"\n[audit]\nfile = \"{}\"\n[target.app]\ndatabase_url_file = \"{}\"\n",
+        chains.path().display(),
+        target.control,
+        record.display(),
+        url.display()
+    );
+    fs::write(&config, text).unwrap();
+    let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let check = async || {
+        let mut command = tokio::process::Command::new(harness::binary("resetd"));
+        command.args(["check", "--config"]).arg(&config).env_remove("RESETD_LOG").kill_on_drop(true);
+        let output = harness::soon("the end of resetd check", command.output()).await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}");
+        let warnings = text.lines().filter(|line| line.starts_with("# warning: ")).map(str::to_owned);
+        warnings.collect::<Vec<_>>()
+    };
+    for path in [&url, &record, &config] {
+        mode(path, 0o600);
+    }
+    assert_eq!(check().await, Vec::<String>::new());
+    for (path, bits, command) in
+        [(&url, 0o644, "chmod go-rwx"), (&record, 0o604, "chmod o-r"), (&config, 0o620, "chmod go-w")]
+    {
+        mode(path, bits);
+        let warnings = check().await;
+        assert_eq!(warnings.len(), 1, "{warnings:#?}");
+        assert!(warnings[0].ends_with(&format!("{command} {}", path.display())), "{warnings:#?}");
+        mode(path, 0o600);
+    }
+}

@@ -27,8 +27,18 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, verb: &AuditVerb)
     let connection = Connection::new(to.address.clone());
     match verb {
         AuditVerb::List { limit, list: args } => list(screen, &connection, *limit, args.json).await,
-        AuditVerb::Verify { expect, list } => verify(screen, &connection, expect.as_ref(), list.json).await,
+        AuditVerb::Verify { expect, list } => {
+            let expected = expect.as_deref().map(head).transpose()?;
+            verify(screen, &connection, expected.as_ref(), list.json).await
+        }
     }
+}
+
+fn head(text: &str) -> Result<Head, Fault> {
+    Head::read(text).ok_or_else(|| {
+        Fault::new(Reason::InvalidRequest, "--expect takes a number, a colon and 64 hex digits")
+            .hint("it is what an earlier `resetctl audit verify` printed")
+    })
 }
 
 async fn list(screen: &mut Screen, connection: &Connection, limit: u32, as_json: bool) -> Result<u8, Fault> {

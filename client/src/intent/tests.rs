@@ -143,7 +143,7 @@ fn what_is_said_goes_before_the_environment_and_both_before_the_context() {
     let it = credentials(&args("resetctl targets --ca a --cert b"), &context, &silent);
     assert_eq!((it.ca, it.cert, it.key), (Some("a".into()), Some("b".into()), None), "a pair is not mixed");
     let environment =
-        Environment { token: Some(crate::credentials::Token::new("rsd_e")), ..Environment::default() };
+        Environment { token: Some(crate::credentials::token("rsd_e")), ..Environment::default() };
     let it = credentials(&args("resetctl targets"), &context, &environment);
     assert_eq!((it.token.is_some(), it.token_file), (true, None));
     let it = credentials(&args("resetctl targets --token-file t"), &context, &environment);

@@ -2,6 +2,7 @@
 //! be refused, the digest, and the command that executes exactly this plan. Pure.
 
 use model::{
+    fault::Reason,
     finding::{Finding, Severity},
     plan::{Plan, PlannedChain, PlannedSchema, PlannedSession},
     profile::Scope,
@@ -31,10 +32,19 @@ pub(crate) fn lines(plan: &Plan, execute: &str, width: usize, paint: Paint) -> V
     }
     lines.push(String::new());
     lines.push(format!("Digest {}", clean(&plan.digest)));
+    if plan.would_refuse.as_ref().is_some_and(|refusal| !passes_with_the_digest(refusal.reason)) {
+        lines.extend(wrap("", "It cannot be executed as things are; mend what is named above first.", width));
+        return lines;
+    }
     lines.push("To execute exactly this plan:".to_owned());
     // Not wrapped: it is to be copied.
     lines.push(format!("  {}", clean(execute)));
     lines
+}
+
+/// The digest approves what would be lost, and nothing else.
+fn passes_with_the_digest(reason: Reason) -> bool {
+    matches!(reason, Reason::BlastRadius | Reason::DataFuse)
 }
 
 fn title(plan: &Plan) -> String {
@@ -243,7 +253,7 @@ fn findings(all: &[Finding], width: usize, paint: Paint) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use console::measure_text_width;
-    use model::{blast::OutsideObject, fault::Reason, plan::Refusal};
+    use model::{blast::OutsideObject, plan::Refusal};
 
     use super::*;
 
@@ -315,6 +325,17 @@ mod tests {
         ];
         assert!(order.windows(2).all(|w| place(w[0]) < place(w[1])), "{text}");
         assert!((0..30).all(|n| text.contains(&format!("view reporting.view_{n}\n"))), "{text}");
+    }
+
+    #[test]
+    fn what_no_digest_lets_through_is_not_offered() {
+        let offered = |reason| {
+            let would_refuse = Some(Refusal { reason, text: "why".into() });
+            let all = lines(&Plan { would_refuse, ..plan() }, "resetctl run", 80, Paint(false));
+            all.iter().any(|l| l.contains("resetctl run"))
+        };
+        assert!(offered(Reason::BlastRadius) && offered(Reason::DataFuse));
+        assert!(!offered(Reason::PreflightFailed) && !offered(Reason::NothingToUndo));
     }
 
     #[test]

@@ -123,7 +123,7 @@ reasons! {
     UnknownSchema "UNKNOWN_SCHEMA" InvalidArgument USAGE Error "A named schema is not managed by the target's matrix.";
     ScopeConflict "SCOPE_CONFLICT" InvalidArgument USAGE Error "Flags that exclude each other were given together.";
     RequestIdConflict "REQUEST_ID_CONFLICT" AlreadyExists USAGE Error "The request id was used before with another request.";
-    LimitExceeded "LIMIT_EXCEEDED" ResourceExhausted USAGE Error "The request is larger than the daemon accepts.";
+    LimitExceeded "LIMIT_EXCEEDED" ResourceExhausted USAGE Error "The request, or the number of them, is more than the daemon accepts.";
     // Who.
     Unauthenticated "UNAUTHENTICATED" Unauthenticated DENIED Error "The caller did not prove who they are.";
     PermissionDenied "PERMISSION_DENIED" PermissionDenied DENIED Error "The caller's role does not allow it.";

@@ -1,11 +1,7 @@
 //! Files that others should not read or write: what a secret is in, and what decides who may do what. Only warns: how a
 //! machine's users are kept apart is its owner's business.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use crate::config::Config;
 
@@ -32,7 +28,7 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     all
 }
 
-fn secret(path: &PathBuf) -> Vec<String> {
+fn secret(path: &Path) -> Vec<String> {
     let read = open(path, ANYBODY_READS, "go-rwx", "holds a secret and can be read");
     let written = || open(path, ANYBODY_WRITES, "go-rwx", "holds a secret and can be written");
     read.or_else(written).into_iter().collect()

@@ -56,6 +56,17 @@ fn good(text: &str) -> Config {
     load(text).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
+#[test]
+fn the_audit_record_can_go_to_a_file_and_to_standard_error() {
+    let text = "[target.app]\ndatabase_url_env = \"URL\"\nprofile = \"staging\"\n";
+    assert_eq!(good(text).audit, AuditLines::default());
+    let config = good(&format!("[audit]\nfile = \"/var/log/a.jsonl\"\nstderr = true\n{text}"));
+    assert_eq!(config.audit, AuditLines { file: Some("/var/log/a.jsonl".into()), stderr: true });
+    assert!(config.effective().contains("[audit]\nfile = \"/var/log/a.jsonl\"\nstderr = true\n"));
+    let said = load(&format!("[audit]\nfile = 1\nfil = \"x\"\n{text}")).expect_err("wrong").join("\n");
+    assert!(said.contains("resetd.toml:2:") && said.contains("did you mean \"file\"?"), "{said}");
+}
+
 /// Loads without a file.
 fn bare(options: ServeOptions, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<String>> {
     Config::load(&options, env).map_err(|problems| problems.iter().map(ToString::to_string).collect())
@@ -199,5 +210,52 @@ fn the_default_socket_is_where_the_client_looks() {
         (&no_env, false, "/run/resetd/resetd.sock"),
     ] {
         assert_eq!(default_socket(env, is_root), PathBuf::from(expected));
+    }
+}
+
+#[test]
+fn tcp_is_tls_but_for_loopback_that_was_asked_for() {
+    const TLS: &str =
+        "[tls]\ncertificate_file = \"c.pem\"\nkey_file = \"k.pem\"\n[target.a]\ndatabase_url_env = \"URL\"\n";
+    let listen = |more: &str| {
+        let text = format!(
+            "listen = [\"127.0.0.1:1\", \"localhost:2\", \"[::1]:3\", \"0.0.0.0:4\", \"db.example:5\"]\n{more}{TLS}"
+        );
+        let kind = |listen: &Listen| match listen {
+            Listen::Tls(host_port) => format!("tls {host_port}"),
+            Listen::Plain(address) => format!("plain {address}"),
+            Listen::Unix(path) => path.display().to_string(),
+        };
+        good(&text).listen.iter().map(kind).collect::<Vec<_>>()
+    };
+    let remote = ["tls 0.0.0.0:4", "tls db.example:5"];
+    let all_tls = ["tls 127.0.0.1:1", "tls localhost:2", "tls [::1]:3"];
+    assert_eq!(listen(""), [&all_tls[..], &remote].concat());
+    let plain = ["plain 127.0.0.1:1", "plain 127.0.0.1:2", "plain [::1]:3"];
+    assert_eq!(listen("insecure_loopback = true\n"), [&plain[..], &remote].concat());
+    let config = good(&format!("socket_group = \"staff\"\n{TLS}"));
+    let expected = Tls { certificate_file: "c.pem".into(), key_file: "k.pem".into(), client_ca_file: None };
+    assert_eq!((config.tls, config.socket_group.as_deref()), (Some(expected), Some("staff")));
+}
+
+#[test]
+fn sockets_that_were_handed_over_take_the_place_of_the_default_one() {
+    let own = std::process::id().to_string();
+    let with = |pid: &str, count: &str| {
+        let (pid, count) = (pid.to_owned(), count.to_owned());
+        move |name: &str| match name {
+            "LISTEN_PID" => Some(pid.clone()),
+            "LISTEN_FDS" => Some(count.clone()),
+            "NOTIFY_SOCKET" => Some("/run/notify".to_owned()),
+            name => env(name),
+        }
+    };
+    let config = bare(ServeOptions::default(), &with(&own, "1")).expect("a configuration");
+    assert_eq!((config.activated, config.listen.len()), (true, 0));
+    assert_eq!(config.notify_socket.as_deref(), Some("/run/notify"));
+    // Sockets for another process, or none at all.
+    for (pid, count) in [("1", "1"), (own.as_str(), "0"), ("", "1"), (own.as_str(), "x")] {
+        let config = bare(ServeOptions::default(), &with(pid, count)).expect("a configuration");
+        assert_eq!((config.activated, config.listen.len()), (false, 1), "{pid} {count}");
     }
 }

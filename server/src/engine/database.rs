@@ -142,9 +142,8 @@ impl Run {
         let look = Look { matrix, reset: &[], chains: None, changes: false };
         let observed = async {
             let identity = targets::same_cluster(&self.engine.control, &mut work.connection).await?;
-            if !self.request.dry_run && self.target.profile.self_enroll {
-                let by = format!("self ({})", self.target.profile.name);
-                targets::enroll(&self.engine.control, self.target.database(), &identity, &by).await?;
+            if !self.request.dry_run {
+                self.enrolled(&identity).await?;
             }
             let mut observed = catalog::observe(&mut work.connection, &look).await?;
             catalog::count_inside(&mut work.connection, &mut observed).await?;

@@ -22,7 +22,8 @@ use crate::postgres::{
     lock::LockSession,
     operations,
     replay::{self, Place},
-    reset, sessions, targets,
+    reset, sessions,
+    targets::{self, Identity},
     work::Work,
 };
 
@@ -77,11 +78,19 @@ impl Run {
     pub(super) async fn begin_work(&self, work: &mut Work, lock: &LockSession) -> Result<(), Fault> {
         let identity = targets::same_cluster(&self.engine.control, &mut work.connection).await?;
         operations::set_work_pid(&mut *lock.connection().await, self.owner, work.pid()).await?;
-        if self.request.verb.is_destructive() && !self.request.dry_run && self.target.profile.self_enroll {
-            let by = format!("self ({})", self.target.profile.name);
-            targets::enroll(&self.engine.control, self.target.database(), &identity, &by).await?;
+        if self.request.verb.is_destructive() && !self.request.dry_run {
+            self.enrolled(&identity).await?;
         }
         Ok(())
+    }
+
+    /// Under the lock: the database that is there now is the enrolled one, or enrolls itself where its profile says so.
+    pub(super) async fn enrolled(&self, identity: &Identity) -> Result<(), Fault> {
+        if !self.target.profile.self_enroll {
+            return self.engine.must_be_enrolled(&self.target).await;
+        }
+        let by = format!("self ({})", self.target.profile.name);
+        targets::enroll(&self.engine.control, self.target.database(), identity, &by).await
     }
 
     /// Creates the extensions that the chains require.

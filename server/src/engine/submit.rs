@@ -23,7 +23,7 @@ use crate::{
         journal::Owner,
         lock::{Attempt, LockRequest, LockSession},
         operations::{self, NewOperation},
-        targets,
+        targets::{self, Enrolment},
     },
 };
 
@@ -190,19 +190,31 @@ impl Engine {
         if !says_what || request.reads_only() || target.profile.self_enroll {
             return Ok(());
         }
-        if targets::is_enrolled(&self.control, target.database()).await? {
-            return Ok(());
-        }
-        Err(Fault::new(
-            Reason::TargetNotEnrolled,
-            format!(
-                "target {} (database {}) was never enrolled in this cluster",
-                target.name,
-                target.database()
+        self.must_be_enrolled(target).await
+    }
+
+    /// The database of a target is the one that was enrolled.
+    ///
+    /// # Errors
+    /// `TARGET_NOT_ENROLLED`.
+    pub(super) async fn must_be_enrolled(&self, target: &Target) -> Result<(), Fault> {
+        let (name, database) = (&target.name, target.database());
+        let (what, hint) = match targets::enrolment(&self.control, database).await? {
+            Enrolment::This => return Ok(()),
+            Enrolment::Never => (
+                format!("target {name} (database {database}) was never enrolled in this cluster"),
+                format!("an admin enrolls it once: resetctl target enroll {name}"),
             ),
-        )
-        .hint(format!("an admin enrolls it once: resetctl target enroll {}", target.name))
-        .with("target", &target.name))
+            Enrolment::Another => (
+                format!(
+                    "database {database} is not the one that was enrolled as target {name}: it was replaced, and not by a swap"
+                ),
+                format!(
+                    "make sure that it is the one you mean; an admin then enrolls it: resetctl target enroll {name}"
+                ),
+            ),
+        };
+        Err(Fault::new(Reason::TargetNotEnrolled, what).hint(hint).with("target", name))
     }
 
     async fn chains(&self, request: &Request, target: &Target) -> Result<ChainSet, Fault> {

@@ -198,3 +198,44 @@ impl AsyncWrite for Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+    use crate::grpc::limits::{Counter, Most};
+
+    /// A connection of a socket, its peer, and the other end, which has to stay.
+    fn open() -> (Connection, Arc<Peer>, UnixStream) {
+        let (here, there) = UnixStream::pair().expect("a pair");
+        let peer = Peer::new("here".to_owned(), "here".to_owned(), Proof::Unix(None));
+        let counted = Counter::new(Most { all: 1, each: 1 }).enter("here").expect("room");
+        (Connection::new(Stream::Unix(here), Arc::clone(&peer), counted), peer, there)
+    }
+
+    /// Reads until the end, and gives the time that it took; `None` where it does not end within `most`.
+    async fn ends_within(connection: &mut Connection, most: Duration) -> Option<Duration> {
+        let begun = Instant::now();
+        let end = tokio::time::timeout(most, connection.read_to_end(&mut Vec::new())).await;
+        end.ok().map(|read| read.map(|_| begun.elapsed()).expect("an end and no error"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_asked_closes_a_connection() {
+        let (mut connection, _peer, _there) = open();
+        assert!(ends_within(&mut connection, FIRST_CALL * 2).await.is_some_and(|took| took >= FIRST_CALL));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_call_keeps_it_and_then_it_may_be_quiet_for_longer() {
+        let (mut connection, peer, _there) = open();
+        let call = peer.call();
+        assert_eq!(ends_within(&mut connection, IDLE * 3).await, None, "a call is open");
+        drop(call);
+        let took = ends_within(&mut connection, IDLE * 2).await.expect("it is closed in the end");
+        assert!(took > IDLE - FIRST_CALL && took <= IDLE + FIRST_CALL, "{took:?}");
+    }
+}

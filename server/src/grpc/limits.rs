@@ -32,7 +32,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(300);
 /// How long a request may take to arrive.
 pub(super) const REQUEST: Duration = Duration::from_secs(60);
 /// What a peer may send before it is read: of one call, of all calls of a connection.
-pub(super) const WINDOWS: (u32, u32) = (64 * 1024, 256 * 1024);
+pub(super) const WINDOWS: (u32, u32) = (64 * 1024, 128 * 1024);
 /// The size of all headers of one call.
 pub(super) const HEADER_BYTES: u32 = 16 * 1024;
 /// Calls that were reset before they were looked at, and by us: more of them close the connection.

@@ -21,7 +21,7 @@ use super::{
     hold,
     ident::Ident,
     journal::{self, MakeEnding, Owner},
-    kept, operations, sessions,
+    kept, operations, sessions, targets,
 };
 
 /// What is swapped.
@@ -116,6 +116,7 @@ async fn within(
         None => None,
     };
     bring_in(connection, swap).await?;
+    targets::hand_on(connection, swap.database, swap.incoming.1).await?;
     if let Some(old) = &old {
         compare(connection, swap, old).await?;
     }

@@ -39,22 +39,55 @@ pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, 
     Ok(Identity { system_identifier, database_oid: u32::try_from(oid).unwrap_or_default() })
 }
 
-/// Whether a database of this cluster is enrolled.
+/// What is on record about a database of this cluster.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Enrolment {
+    /// Nothing.
+    Never,
+    /// That it is this one; or it is not there now, and will be made anew under its name.
+    This,
+    /// Another database of its name: that one went, and not by a swap.
+    Another,
+}
+
+/// What is on record about the database that has this name now.
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn is_enrolled(control: &Control, database: &str) -> Result<bool, Fault> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM resetd.target WHERE database = $1 AND system_identifier = $2)",
+pub(crate) async fn enrolment(control: &Control, database: &str) -> Result<Enrolment, Fault> {
+    let same: Option<bool> = sqlx::query_scalar(
+        "SELECT d.oid IS NULL OR d.oid = t.database_oid
+           FROM resetd.target t LEFT JOIN pg_catalog.pg_database d ON d.datname = t.database
+          WHERE t.database = $1 AND t.system_identifier = $2",
     )
     .bind(database)
     .bind(&control.system_identifier)
-    .fetch_one(&control.pool)
+    .fetch_optional(&control.pool)
     .await
-    .map_err(control_fault)
+    .map_err(control_fault)?;
+    Ok(match same {
+        None => Enrolment::Never,
+        Some(true) => Enrolment::This,
+        Some(false) => Enrolment::Another,
+    })
 }
 
-/// Records the identity of a database; one that is enrolled already stays as it is.
+/// Says that a name belongs to another database from now on: part of the swap's transaction, so that an identity goes on
+/// through swaps and through nothing else.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn hand_on(connection: &mut PgConnection, database: &str, oid: u32) -> Result<(), Fault> {
+    sqlx::query("UPDATE resetd.target SET database_oid = $2::oid WHERE database = $1")
+        .bind(database)
+        .bind(i64::from(oid))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
+}
+
+/// Records the identity of a database; one that is on record already stays as it is.
 ///
 /// # Errors
 /// The control database does not answer.
@@ -68,7 +101,7 @@ pub(crate) async fn enroll(
         "INSERT INTO resetd.target (database, system_identifier, database_oid, enrolled_by) VALUES ($1, $2, $3::oid, $4)
          ON CONFLICT (database) DO UPDATE SET system_identifier = excluded.system_identifier,
              database_oid = excluded.database_oid, enrolled_by = excluded.enrolled_by, enrolled_at = clock_timestamp()
-         WHERE target.system_identifier <> excluded.system_identifier",
+         WHERE (target.system_identifier, target.database_oid) <> (excluded.system_identifier, excluded.database_oid)",
     )
     .bind(database)
     .bind(&identity.system_identifier)
@@ -138,7 +171,7 @@ pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Re
         active.into_iter().filter(|o| o.state == model::operation::State::Waiting).collect();
     queue.reverse();
     Ok(TargetState {
-        enrolled: is_enrolled(control, database).await?,
+        enrolled: enrolment(control, database).await? == Enrolment::This,
         holder: lock::holder(&control.pool, control.database_oid, LockKey::target(database)).await?,
         queue,
         kept: kept::of(&control.pool, database).await?,

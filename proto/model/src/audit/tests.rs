@@ -1,3 +1,5 @@
+//! What a record says, and each way of tampering with a chain of them.
+
 use super::*;
 use crate::permit::METHODS;
 

@@ -128,7 +128,7 @@ fn the_digest_does_not_move_with_who_asks_and_how() {
     let observed = testing::healthy();
     let base = compute(&testing::request(Verb::Run), &testing::chains(), &observed).digest;
     let asked = Request {
-        request_id: uuid::Uuid::from_u128(2),
+        request_id: Uuid::from_u128(2),
         labels: [("commit".to_owned(), "1a2b3c".to_owned())].into(),
         wait: crate::operation::Wait::Forever,
         dry_run: true,

@@ -1,3 +1,5 @@
+//! Tokens: read back, typing errors caught, nothing shown that is secret.
+
 use super::*;
 
 fn token(seed: u64) -> Token {

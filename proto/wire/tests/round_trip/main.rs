@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+mod admin;
 mod events;
 mod operations;
 mod requests;

@@ -6,13 +6,31 @@ use super::*;
 const TARGET: &str = "[target.app]\ndatabase_url_env = \"URL\"\nprofile = \"staging\"\n";
 
 #[test]
+fn in_tls() {
+    for (lines, expected) in [
+        ("[tls]\ncertificate_file = \"c\"", "2: key \"key_file\" is missing in [tls]"),
+        ("[tls]\nkey_file = \"k\"", "2: key \"certificate_file\" is missing in [tls]"),
+        (
+            "[tls]\ncertificate_file = \"c\"\nkey_file = \"k\"\nclient_ca_fil = \"a\"",
+            "5: unknown key \"client_ca_fil\" in [tls]; did you mean \"client_ca_file\"?",
+        ),
+        (
+            "[tls]\ncertificate_file = \"c\"\nkey_file = 1",
+            "4: key \"key_file\" in [tls] must be a string, not an integer",
+        ),
+    ] {
+        assert_problems(&format!("\n{lines}\n{TARGET}"), &[&format!("resetd.toml:{expected}")]);
+    }
+}
+
+#[test]
 fn at_the_top_level() {
     for (line, expected) in [
         ("listne = []", "unknown key \"listne\" in the top level; did you mean \"listen\"?"),
         (
             "colour = 1",
-            "unknown key \"colour\" in the top level; known keys: listen, migrations, insecure_loopback, port_file, \
-             shutdown_grace, control, target, profile, role, matrix",
+            "unknown key \"colour\" in the top level; known keys: listen, migrations, insecure_loopback, socket_group, \
+             tls, port_file, shutdown_grace, audit, control, target, profile, role, matrix",
         ),
         ("listen = \"unix:x\"", "key \"listen\" in the top level must be a list of strings, not a string"),
         ("listen = []", "key \"listen\" in the top level is an empty list"),
@@ -23,14 +41,17 @@ fn at_the_top_level() {
         ("listen = [\"unix:x\", \"unix:x\"]", "listen address \"unix:x\" is given twice"),
         (
             "listen = [\"127.0.0.1:0\"]",
-            "listen address \"127.0.0.1:0\" is plain TCP, and TLS is not there yet; \
-             allow it with insecure_loopback = true (--insecure-loopback), or use unix:PATH",
+            "listen address \"127.0.0.1:0\" is TCP, and there is no certificate for TLS; \
+             add [tls] with certificate_file and key_file, or use unix:PATH; \
+             plaintext on loopback takes insecure_loopback = true (--insecure-loopback)",
         ),
         (
             "listen = [\"0.0.0.0:1\"]",
-            "listen address \"0.0.0.0:1\" is not on loopback, and TLS is not there yet; \
-             listen on unix:PATH, or on loopback behind a tunnel such as ssh -L",
+            "listen address \"0.0.0.0:1\" is not on loopback, and there is no certificate for TLS; \
+             add [tls] with certificate_file and key_file, or use unix:PATH",
         ),
+        ("tls = 1", "key \"tls\" in the top level must be a table, written [tls], not an integer"),
+        ("socket_group = \"\"", "key \"socket_group\" in the top level is empty"),
         ("migrations = 1", "key \"migrations\" in the top level must be a string, not an integer"),
         ("migrations = \"\"", "key \"migrations\" in the top level is empty"),
         (

@@ -1,3 +1,5 @@
+//! What gets a record of its own, what is counted, and that a flood is bounded.
+
 use super::*;
 use crate::permit::Principal;
 
