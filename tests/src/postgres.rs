@@ -42,7 +42,7 @@ pub struct Postgres {
     pub(crate) programs: Option<PathBuf>,
 }
 
-/// A server of a newer major version than the machine's, with pgvector and with [`PROVIDER`] loaded into every session.
+/// A server of a newer major version than the machine's, with pgvector and with a test provider of security labels loaded into every session.
 #[derive(Debug)]
 pub struct Newer {
     /// How to reach it.

@@ -43,4 +43,5 @@ mod token;
 mod validate;
 mod waiting;
 mod window_edges;
+mod window_tokens;
 mod windows;
