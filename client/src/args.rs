@@ -5,16 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand, ValueEnum};
 use model::{duration::parse_duration, profile::Scope};
 
-mod window;
-pub use window::WindowVerb;
-
 use crate::exit;
 
 mod admin;
-mod proof;
+mod target;
+mod window;
 
 pub use admin::{AuditVerb, TokenVerb};
-pub use proof::ProofArgs;
+pub use target::TargetVerb;
+pub use window::WindowVerb;
 
 /// The remote client of resetd: resets, migrates and validates shared PostgreSQL databases through their daemon.
 #[derive(Debug, Parser)]
@@ -38,6 +37,24 @@ pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+/// How the daemon is trusted, and how the caller proves who they are. A token is never a flag: everybody on the machine can read
+/// flags.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ProofArgs {
+    /// The CA of the daemon's certificate (PEM), in place of the public ones.
+    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_CA", hide_env_values = true)]
+    pub ca: Option<PathBuf>,
+    /// Your client certificate (PEM); with --key.
+    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_CERT", hide_env_values = true)]
+    pub cert: Option<PathBuf>,
+    /// The private key of --cert (PEM).
+    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_KEY", hide_env_values = true)]
+    pub key: Option<PathBuf>,
+    /// A file with your bearer token, which nobody else may read (mode 0600); or the token itself in RESETCTL_TOKEN.
+    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_TOKEN_FILE", hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
 }
 
 /// The verbs.
@@ -104,35 +121,6 @@ pub enum Verb {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
-    },
-}
-
-/// What admins do with a target.
-#[derive(Debug, Subcommand)]
-pub enum TargetVerb {
-    /// Record a target's identity (cluster and database), once, as an admin.
-    #[command(after_long_help = "Examples:\n  resetctl target enroll staging\n  \
-                                 resetctl target enroll staging --confirm-database butlers_staging")]
-    Enroll {
-        /// The target's name.
-        name: String,
-        /// The database's name; on a terminal it is asked for.
-        #[arg(long, value_name = "DATABASE")]
-        confirm_database: Option<String>,
-    },
-    /// Break the lock of an operation that holds a target: its sessions are ended and it is rolled back.
-    #[command(
-        after_long_help = "Example:\n  resetctl target unlock staging --operation 0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f --reason 'hangs since noon'"
-    )]
-    Unlock {
-        /// The target's name.
-        name: String,
-        /// The operation that holds it (`resetctl status` shows it); any other one is left alone.
-        #[arg(long, value_name = "ID")]
-        operation: String,
-        /// Why: whoever is interrupted reads it, and it goes on the audit record.
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
     },
 }
 

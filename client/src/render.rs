@@ -118,9 +118,13 @@ impl Screen {
     ///
     /// # Errors
     /// It could not be written.
-    pub(crate) fn board(&mut self, lines: impl Fn(usize) -> Vec<String>, change: &str) -> io::Result<()> {
+    pub(crate) fn board(
+        &mut self,
+        lines: impl Fn(usize) -> Vec<String>,
+        change: Option<&str>,
+    ) -> io::Result<()> {
         if self.io.stdout_width.is_none() {
-            return self.data(format!("{change}\n").as_bytes());
+            return change.map_or(Ok(()), |change| self.data(format!("{change}\n").as_bytes()));
         }
         let (rows, columns) = console::Term::stdout().size();
         let mut lines = lines(usize::from(columns));

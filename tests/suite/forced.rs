@@ -28,6 +28,13 @@ async fn end(stream: &mut EventStream) -> (String, String) {
     end.error.map_or(("OK".to_owned(), String::new()), |e| (e.reason.name().to_owned(), e.message))
 }
 
+/// One record of the audit says all of this.
+async fn on_record(target: &TestTarget, words: &[&str]) {
+    let records = target.control_rows("SELECT body FROM resetd.audit_record ORDER BY sequence").await;
+    let said = |row: &Vec<String>| words.iter().all(|word| row[0].contains(word));
+    assert!(records.iter().any(said), "{words:?} in {records:#?}");
+}
+
 #[tokio::test]
 async fn a_lock_is_broken_by_whoever_names_its_holder_and_says_why() {
     let chains = sleeping();
@@ -63,6 +70,7 @@ async fn a_lock_is_broken_by_whoever_names_its_holder_and_says_why() {
     assert_eq!(before, two.target.state().await);
     // The same again is answered the same.
     two.own(&words).await.expect(0);
+    on_record(&two.target, &["ForceUnlockTarget", "forced: hangs since noon", &id, &two.me]).await;
     there.stop().await;
     two.daemon.stop().await;
 }
@@ -110,6 +118,7 @@ async fn a_window_is_released_by_force_and_the_change_in_it_ends() {
     let (reason, message) = end(&mut stream).await;
     assert!(reason == "FORCED_UNLOCK" && message.contains("incident 7"), "{reason}: {message}");
     assert_eq!(before, two.target.state().await);
+    on_record(&two.target, &["ReleaseWindow", "forced: incident 7", &id, &two.me]).await;
     let row = "SELECT released_by, released_reason FROM resetd.reset_window";
     assert_eq!(two.target.control_rows(row).await, [[two.me.clone(), "incident 7".to_owned()]]);
     // A guest forces nobody.

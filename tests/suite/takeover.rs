@@ -126,7 +126,7 @@ async fn a_place_in_the_queue_that_is_lost_is_told_as_lost() {
     let client = daemon.ctl_spawn("migrate --wait");
     client.said("waits for the target").await;
     target
-        .control_sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND mode = 'ExclusiveLock'")
+        .control_sql("SELECT pg_terminate_backend(waiter_pid) FROM resetd.operation WHERE state = 'waiting'")
         .await;
     let out = client.finish().await;
     out.expect(1).refused("LOCK_LOST");

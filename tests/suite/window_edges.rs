@@ -100,7 +100,7 @@ async fn a_commit_that_comes_after_the_edge_does_not_happen() {
         let mut two = Two::new("").await;
         let before = two.target.state().await;
         let gate = Gate::before(&two.target, code).await;
-        let window = reserve(&mut two.owner, wish(&two.target, 6, 60)).await.unwrap();
+        let window = reserve(&mut two.owner, wish(&two.target, 20, 60)).await.unwrap();
         let mut stream = two.guest.begin(&run(&two.target, scope)).await.unwrap();
         gate.reached().await;
         assert!(

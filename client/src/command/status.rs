@@ -21,6 +21,8 @@ use crate::{
 /// How long the daemon is waited for when contact is lost, and how often it is tried.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often a board is drawn again where nothing changed but the time.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Of one target when one is named, else of all.
 ///
@@ -113,14 +115,26 @@ impl Follower<'_> {
         stream: &mut Streaming<v1::WatchTargetsResponse>,
         lost: &mut Option<Instant>,
     ) -> Result<(), Fault> {
-        while let Some(message) = stream.message().await.map_err(|s| normalise(&s).fault)? {
+        let mut again = tokio::time::interval(AGAIN);
+        loop {
+            let message = tokio::select! {
+                message = stream.message() => message.map_err(|s| normalise(&s).fault)?,
+                _ = again.tick() => {
+                    self.draw(None)?;
+                    continue;
+                }
+            };
             *lost = None;
-            let Some(target) = message.target else { continue };
-            if self.to.target.is_empty() || self.to.target == target.name {
-                self.one(target.try_into()?)?;
+            match message {
+                None => return Ok(()),
+                Some(v1::WatchTargetsResponse { target: Some(target) })
+                    if self.to.target.is_empty() || self.to.target == target.name =>
+                {
+                    self.one(target.try_into()?)?;
+                }
+                Some(_) => {}
             }
         }
-        Ok(())
     }
 
     fn one(&mut self, target: Target) -> Result<(), Fault> {
@@ -131,8 +145,17 @@ impl Follower<'_> {
         }
         let line = board::line(&target, Timestamp::now(), &zone);
         self.targets.insert(target.name.clone(), target);
+        self.draw(Some(&line))
+    }
+
+    /// The board in place, or the line of a change.
+    fn draw(&mut self, change: Option<&str>) -> Result<(), Fault> {
+        if self.as_json {
+            return Ok(());
+        }
+        let zone = self.screen.zone();
         let all: Vec<&Target> = self.targets.values().collect();
-        let written = self.screen.board(|width| board::lines(&all, width, &zone, Timestamp::now()), &line);
+        let written = self.screen.board(|width| board::lines(&all, width, &zone, Timestamp::now()), change);
         written.map_err(|e| {
             Fault::new(Reason::ReportUnwritable, format!("standard output cannot be written: {e}"))
         })

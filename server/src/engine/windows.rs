@@ -45,8 +45,9 @@ impl Engine {
         permit: &Permit,
     ) -> Result<Window, Fault> {
         let target = self.target(target)?;
-        let enrolment = targets::enrolment(&self.control, target.database()).await?;
-        if target.profile.self_enroll && enrolment != Enrolment::This {
+        if !target.profile.self_enroll {
+            self.must_be_enrolled(target).await?;
+        } else if targets::enrolment(&self.control, target.database()).await? != Enrolment::This {
             let by = format!("self ({})", target.profile.name);
             let options = target.url.connect_options();
             targets::enroll_now(&self.control, &options, target.database(), &by).await?;

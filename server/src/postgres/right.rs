@@ -13,7 +13,10 @@ use model::{
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
-use super::{error::control_fault, time};
+use super::{
+    error::{control_fault, work_fault},
+    time,
+};
 
 /// Windows of a target that are read for a decision: the present one and those that come next.
 const NEXT: i64 = 200;
@@ -117,8 +120,13 @@ impl Until {
         }
     }
 
+    /// What it means that a commit failed.
+    pub(super) fn failed(until: Option<&Self>, doing: &str, error: &sqlx::Error) -> Fault {
+        Self::missed(until, error).unwrap_or_else(|| work_fault(doing, error))
+    }
+
     /// What it means when the server said that the commit came too late.
-    pub(crate) fn missed(until: Option<&Self>, error: &sqlx::Error) -> Option<Fault> {
+    pub(super) fn missed(until: Option<&Self>, error: &sqlx::Error) -> Option<Fault> {
         let said = super::error::message(error).contains(TOO_LATE);
         until.filter(|_| said).map(|until| until.late.clone())
     }

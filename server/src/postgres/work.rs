@@ -276,10 +276,7 @@ impl Work {
         self.context.interrupt.check()?;
         let until = self.until.take();
         let committed = self.message(&Until::commit(until.as_ref())).await;
-        committed.map(|_| ()).map_err(|e| {
-            Until::missed(until.as_ref(), &e.error)
-                .unwrap_or_else(|| work_fault("committing a step", &e.error))
-        })
+        committed.map(|_| ()).map_err(|e| Until::failed(until.as_ref(), "committing a step", &e.error))
     }
 
     /// Begins a transaction again.
@@ -320,9 +317,9 @@ impl Work {
         let committed = sqlx::raw_sql(AssertSqlSafe(commit)).execute(&mut self.connection);
         tokio::select! {
             biased;
-            committed = committed => committed.map(|_| ()).map_err(|e| {
-                Until::missed(until.as_ref(), &e).unwrap_or_else(|| work_fault("committing", &e))
-            })?,
+            committed = committed => {
+                committed.map_err(|e| Until::failed(until.as_ref(), "committing", &e))?;
+            }
             () = self.contact.lost().cancelled() => return Err(work_fault("committing", &lost_error())),
             () = tokio::time::sleep(COMMIT_LIMIT) => {
                 return Err(Fault::new(Reason::TargetUnreachable, "the commit was not answered"));

@@ -1,3 +1,5 @@
+//! The rules about windows, one by one, and what is said when one stands in the way.
+
 use super::*;
 use crate::{
     fault::Reason,
