@@ -39,6 +39,12 @@ async fn memory(daemon: &Daemon) -> u64 {
     line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number")
 }
 
+/// Beside the harness's capture, so that a run shows what was measured.
+fn say(text: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{text}").expect("standard error is open");
+}
+
 /// Connects from another address of this machine.
 async fn from(last: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
@@ -109,10 +115,7 @@ async fn a_thousand_idle_connections_block_nobody_and_are_closed() {
     }
     let during = memory(&daemon).await;
     daemon.ctl_tls(&authority, Some(&paper), "validate").await.expect(0);
-    eprintln!(
-        "idle connections: {before} KiB before, {during} KiB with {} open",
-        quiet.len() + greeted.len()
-    );
+    say(&format!("idle connections: {before} KiB before, {during} KiB with them"));
     assert!(during < before + 64 * 1024, "{before} KiB before, {during} KiB with a thousand connections");
     for stream in &mut quiet {
         assert!(is_closed(stream).await);
@@ -237,7 +240,7 @@ async fn watchers_that_read_nothing_hold_no_memory_and_block_nobody() {
     };
     healthy().await;
     let during = memory(&daemon).await;
-    eprintln!("stalled watchers: {before} KiB before, {during} KiB with 160 streams");
+    say(&format!("watchers that read nothing: {before} KiB before, {during} KiB with 160 streams"));
     assert!(
         during < before + 160 * 1024,
         "{before} KiB before, {during} KiB with 160 streams that nobody reads"
