@@ -2,11 +2,7 @@
 //!
 //! It must not know what is asked over a connection.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, io, path::Path, sync::Arc};
 
 use model::fault::{Fault, Reason};
 use tokio::{io::BufReader, net::TcpStream};
@@ -85,7 +81,7 @@ fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
-fn private_key(path: &PathBuf) -> Result<PrivateKeyDer<'static>, Fault> {
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
     PrivateKeyDer::from_pem_slice(&read(path)?)
         .map_err(|error| unusable(path, "private key", &error.to_string()))
 }

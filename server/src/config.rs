@@ -196,6 +196,8 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
     let embedded = options.embedded.clone().map(|dir| Embedded { dir });
     let (control, place) = control::parse(root, first, env, embedded.is_some(), problems);
     cross::check(&targets, &control, place, problems);
+    let mut guarded_files = credentials::files(root, problems);
+    guarded_files.extend(tls.iter().map(|tls| tls.key_file.clone()));
     Config {
         listen: listeners(root, options, tcp_rule, env, problems),
         tcp_rule,
@@ -210,7 +212,7 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         control,
         targets: targets.into_iter().map(|target| target.value).collect(),
         roles: role::parse_all(root, problems),
-        guarded_files: guarded_files(root, tls.as_ref(), problems),
+        guarded_files,
         tls,
         audit: audit::parse(root, problems),
         embedded,
@@ -218,12 +220,6 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         #[cfg(feature = "test-hooks")]
         test_hold: env(TEST_HOLD).map(PathBuf::from),
     }
-}
-
-fn guarded_files(root: &Section<'_>, tls: Option<&Tls>, problems: &mut Problems) -> Vec<PathBuf> {
-    let mut files = credentials::files(root, problems);
-    files.extend(tls.map(|tls| tls.key_file.clone()));
-    files
 }
 
 fn listeners(
