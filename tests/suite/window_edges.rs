@@ -36,7 +36,7 @@ async fn past(target: &TestTarget, at: Timestamp) {
 }
 
 fn run(target: &TestTarget, scope: Scope) -> Request {
-    Request { scope: Some(scope), ..request(Verb::Run, target) }
+    Request { scope: Some(scope), scope_named: true, ..request(Verb::Run, target) }
 }
 
 #[tokio::test]
@@ -102,11 +102,13 @@ async fn a_commit_that_comes_after_the_edge_does_not_happen() {
         let gate = Gate::before(&two.target, code).await;
         let window = reserve(&mut two.owner, wish(&two.target, 20, 60)).await.unwrap();
         let mut stream = two.guest.begin(&run(&two.target, scope)).await.unwrap();
-        gate.reached().await;
-        assert!(
-            two.target.holds(&format!("SELECT clock_timestamp() < '{}'", window.starts_at)).await,
-            "the machine is too slow: the edge came before the gate"
-        );
+        tokio::select! {
+            () = gate.reached() => {}
+            end = end(&mut stream) => panic!("{scope}: {} {}", end.reason, end.message),
+        }
+        let early = format!("SELECT clock_timestamp() < '{}'", window.starts_at);
+        let early = two.target.control_rows(&early).await;
+        assert_eq!(early, [["t"]], "the machine is too slow: the edge came before the gate");
         past_in_control(&two.target, window.starts_at).await;
         gate.open().await;
         let end = end(&mut stream).await;
