@@ -82,7 +82,7 @@ async fn a_wrong_command_line_is_exit_2_and_starts_nothing() {
         &["operations", "show", "7"],
         &["report", "get"],
         &["completions", "tcsh7"],
-        &["--server", "10.0.0.1:50051", "status"],
+        &["--server", "http://10.0.0.1:50051", "status"],
         &["--server", "nonsense", "status"],
         &["--context", "nosuch", "status"],
     ] {
