@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     config::{Config, DatabaseUrl, TargetSource},
-    embedded::{Cluster, EmbeddedError, EmbeddedOptions, StopMode},
+    embedded::{Cluster, EmbeddedError, EmbeddedOptions, SUPERUSER, StopMode},
     engine::{Engine, Parts, Target},
     grpc::{self, Bound, Certificates},
     notify,
@@ -163,7 +163,10 @@ async fn start_cluster(config: &Config) -> Result<Option<Cluster>, DaemonError> 
     let Some(embedded) = &config.embedded else { return Ok(None) };
     let options = EmbeddedOptions { data_dir: embedded.dir.clone(), ..EmbeddedOptions::default() };
     let cluster = Cluster::start(options).await.map_err(DaemonError::Embedded)?;
-    tracing::info!(data = %cluster.data_dir().display(), "started an embedded cluster");
+    let (folder, port) = (cluster.socket_dir().display(), cluster.port());
+    tracing::info!(
+        "to look into the embedded PostgreSQL: psql -h {folder} -p {port} -U {SUPERUSER} DATABASE"
+    );
     Ok(Some(cluster))
 }
 

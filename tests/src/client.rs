@@ -15,7 +15,7 @@ use nix::{
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
     process::Child,
     task::JoinHandle,
 };
@@ -142,9 +142,41 @@ pub struct Running {
     child: Child,
     line: String,
     report_path: Option<PathBuf>,
-    stdout: JoinHandle<String>,
-    stderr: JoinHandle<()>,
+    stdout: Ear,
+    stderr: Ear,
+}
+
+/// Listens to one stream of a client.
+#[derive(Debug)]
+struct Ear {
     heard: Arc<Mutex<String>>,
+    listens: JoinHandle<()>,
+}
+
+impl Ear {
+    fn on(stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let heard = Arc::new(Mutex::new(String::new()));
+        let text = Arc::clone(&heard);
+        let listens = tokio::spawn(async move {
+            let mut lines = BufReader::new(stream);
+            let mut line = String::new();
+            // By lines with their ends, so that nothing is added to what was written.
+            while lines.read_line(&mut line).await.expect("a stream of text") > 0 {
+                text.lock().expect("nobody panics with it").push_str(&line);
+                line.clear();
+            }
+        });
+        Self { heard, listens }
+    }
+
+    fn heard(&self) -> String {
+        self.heard.lock().expect("nobody panics with it").clone()
+    }
+
+    async fn all(self) -> String {
+        self.listens.await.expect("a stream of text is read to its end");
+        self.heard.lock().expect("nobody panics with it").clone()
+    }
 }
 
 /// Verbs that make a report.
@@ -165,30 +197,23 @@ impl Running {
             report_path = Some(path);
         }
         let mut child = command.spawn().expect("resetctl can be run");
-        let mut out = child.stdout.take().expect("a pipe");
-        let err = child.stderr.take().expect("a pipe");
-        let heard = Arc::new(Mutex::new(String::new()));
-        let ear = Arc::clone(&heard);
-        let stderr = tokio::spawn(async move {
-            let mut lines = BufReader::new(err).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                let mut text = ear.lock().expect("nobody panics with it");
-                text.push_str(&line);
-                text.push('\n');
-            }
-        });
-        let stdout = tokio::spawn(async move {
-            let mut bytes = Vec::new();
-            out.read_to_end(&mut bytes).await.expect("stdout can be read");
-            String::from_utf8(bytes).expect("stdout is text")
-        });
-        Self { child, line: words.join(" "), report_path, stdout, stderr, heard }
+        let stdout = Ear::on(child.stdout.take().expect("a pipe"));
+        let stderr = Ear::on(child.stderr.take().expect("a pipe"));
+        Self { child, line: words.join(" "), report_path, stdout, stderr }
     }
 
     /// What it said on stderr until now.
     #[must_use]
     pub fn stderr(&self) -> String {
-        self.heard.lock().expect("nobody panics with it").clone()
+        self.stderr.heard()
+    }
+
+    /// Waits until it prints these words on stdout.
+    pub async fn printed(&self, words: &str) {
+        eventually(&format!("resetctl {} prints `{words}`", self.line), || async {
+            self.stdout.heard().contains(words)
+        })
+        .await;
     }
 
     /// Waits until it says these words on stderr.
@@ -211,9 +236,7 @@ impl Running {
         let status = soon(&format!("the end of resetctl {}", self.line), self.child.wait()).await;
         let status = status.expect("a child can be waited for");
         let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).expect("a code or a signal");
-        let stdout = self.stdout.await.expect("stdout was read");
-        self.stderr.await.expect("stderr was read");
-        let stderr = self.heard.lock().expect("nobody panics with it").clone();
+        let (stdout, stderr) = (self.stdout.all().await, self.stderr.all().await);
         let bytes = self.report_path.as_ref().and_then(|path| std::fs::read(path).ok());
         let report = bytes.map(|bytes| serde_json::from_slice(&bytes).expect("a report is JSON"));
         Output { line: self.line, code, stdout, stderr, report_path: self.report_path, report }

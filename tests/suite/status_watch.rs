@@ -1,6 +1,6 @@
 //! What goes on with the targets, once and for as long as somebody looks.
 
-use harness::{Gate, Setup, Signal, TestTarget, eventually, request, soon};
+use harness::{Gate, Setup, Signal, TestTarget, request, soon};
 use model::operation::{Request, Verb, Wait};
 use wire::v1;
 
@@ -91,11 +91,8 @@ async fn the_client_follows_targets_and_finds_its_daemon_again() {
     let target = TestTarget::migrated().await;
     let daemon = Setup::of(&target).listen("unix:socket").spawn().await;
     let plain = daemon.ctl_at(0, &["status", "--watch", "--json"]);
-    let (address, folder) = (daemon.address.clone(), daemon.folder().to_owned());
     daemon.ctl("migrate").await.expect(0);
-    // Whoever only looks misses nothing of a daemon that comes back.
-    eventually("the client looks", || async { daemon.ctl("status").await.code == 0 }).await;
-    assert_eq!((address.as_str(), folder.is_dir()), (daemon.address.as_str(), true));
+    plain.printed("\"succeeded\"").await;
     daemon.kill().await;
     plain.said("trying again").await;
     plain.signal(Signal::SIGINT);
