@@ -24,6 +24,11 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// How long a daemon may take to end an operation whose lock was broken, in seconds.
 const BROKEN: f64 = 5.0;
+
+/// How long the session of an operation that waits may take to enter the queue, in seconds: until then nothing shows that
+/// its daemon runs it, when that one's own lock went with a restart of PostgreSQL and is not renewed yet.
+const ENTERS: f64 = 10.0;
+
 /// How long a look may take, and how long the recovery of one operation, which may drop what was built; both are tried
 /// again.
 const LIMITS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
@@ -69,6 +74,7 @@ async fn orphans(engine: &Engine) -> Result<Vec<Orphan>, Fault> {
         let left = match open.owner.instance == engine.instance {
             true => open.age_seconds > SETTLED && !engine.live.runs(id),
             // A daemon that does not end an operation whose lock was broken has lost it, alive or not.
+            false if open.waiting && !open.entered && open.age_seconds < ENTERS => false,
             false => {
                 (open.broken_seconds.is_some_and(|age| age > BROKEN)
                     || !instances::lives(&engine.control, LockKey::instance(open.owner.instance)).await?)

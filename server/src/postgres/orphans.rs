@@ -14,6 +14,8 @@ pub(crate) struct Orphan {
     pub(crate) database: String,
     pub(crate) reads_only: bool,
     pub(crate) waiting: bool,
+    /// The session that waits for it has entered the queue, and with it holds the operation's own key.
+    pub(crate) entered: bool,
     /// How long ago it was recorded, in seconds.
     pub(crate) age_seconds: f64,
     pub(crate) build_database: Option<String>,
@@ -21,7 +23,7 @@ pub(crate) struct Orphan {
     pub(crate) broken_seconds: Option<f64>,
 }
 
-type OrphanRow = (Uuid, Uuid, String, String, bool, String, f64, Option<String>, Option<f64>);
+type OrphanRow = (Uuid, Uuid, String, String, bool, String, bool, f64, Option<String>, Option<f64>);
 
 /// Operations that have not ended. Whether their daemons live is another question.
 ///
@@ -29,7 +31,7 @@ type OrphanRow = (Uuid, Uuid, String, String, bool, String, f64, Option<String>,
 /// The control database does not answer.
 pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, Fault> {
     let rows: Vec<OrphanRow> = sqlx::query_as(
-        "SELECT id, instance, target, database, reads_only, state,
+        "SELECT id, instance, target, database, reads_only, state, waiter_pid IS NOT NULL,
                 extract(epoch FROM clock_timestamp() - created_at)::float8, build_database,
                 extract(epoch FROM clock_timestamp() - forced_at)::float8
            FROM resetd.operation WHERE state <> 'finished' ORDER BY id",
@@ -47,6 +49,7 @@ pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, Fault> {
                 database,
                 reads_only,
                 state,
+                entered,
                 age_seconds,
                 build_database,
                 broken_seconds,
@@ -59,6 +62,7 @@ pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, Fault> {
                     database,
                     reads_only,
                     waiting: state == State::Waiting.as_str(),
+                    entered,
                     age_seconds,
                 }
             },
