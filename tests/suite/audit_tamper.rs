@@ -122,6 +122,11 @@ async fn each_kind_of_tampering_is_found() {
     );
     record.broken(&appended, last + 1, "inserted").await;
 
+    let first = "INSERT INTO resetd.audit_record SELECT -9223372036854775808, at, body, hash
+                   FROM resetd.audit_record WHERE sequence = 1";
+    let out = record.after(first, "").await;
+    assert!(out.expect(1).stderr.contains("AUDIT_BROKEN"), "{out}");
+
     // And it is intact again.
     record.verify("").await.expect(0);
     let json = record.after(&forge(3), "--json").await;

@@ -1,6 +1,6 @@
 //! Which database a target is: recorded once by an admin, and kept through swaps. Whatever else stands there is refused.
 
-use harness::{Daemon, Output, Setup, TestTarget};
+use harness::{Daemon, Gate, Output, Setup, TestTarget};
 
 const CONFIRMED: &str = "--confirm-destructive-reset RESET";
 
@@ -53,6 +53,7 @@ async fn a_database_that_was_replaced_by_hand_is_not_the_enrolled_one() {
         out.refused("TARGET_NOT_ENROLLED");
         assert!(out.stderr.contains("replaced, and not by a swap"), "{out}");
     }
+    daemon.ctl("migrate").await.refused("TARGET_NOT_ENROLLED");
     assert_eq!(target.state().await, before);
     assert!(daemon.ctl("targets").await.expect(0).stdout.contains(&target.name));
     // What reads goes through, and an admin who looked at it can say that it is the right one.
@@ -60,6 +61,38 @@ async fn a_database_that_was_replaced_by_hand_is_not_the_enrolled_one() {
     daemon.ctl("run --dry-run").await.expect(0);
     enroll(&daemon, &target).await.expect(0);
     daemon.ctl(&format!("run {CONFIRMED}")).await.expect(0);
+}
+
+/// While the new one is built somebody puts another database in the old one's place: that one is not taken away.
+#[tokio::test]
+async fn a_swap_takes_away_only_the_database_that_was_planned() {
+    let target = TestTarget::migrated().await;
+    let daemon = Setup::of(&target).start().await;
+    let elsewhere = TestTarget::empty().await;
+    let name = &target.database;
+    let oids = format!("SELECT datname, oid FROM pg_database WHERE datname LIKE '{name}%' ORDER BY 1");
+    daemon.ctl("validate").await.expect(0);
+    for (n, scoped) in
+        [format!("run --scope database {CONFIRMED}"), format!("undo {CONFIRMED}")].iter().enumerate()
+    {
+        // One gate after the other.
+        target.control_session().await.sql("DROP FUNCTION IF EXISTS public.gate() CASCADE").await;
+        let gate = Gate::before(&target, if n == 0 { "DATABASE_BUILT" } else { "PLANNED" }).await;
+        let running = daemon.ctl_spawn(scoped);
+        gate.reached().await;
+        elsewhere.sql(&format!("ALTER DATABASE {name} RENAME TO {name}_gone")).await;
+        elsewhere.sql(&format!("CREATE DATABASE {name} TEMPLATE template0")).await;
+        let there = elsewhere.rows(&oids).await;
+        gate.open().await;
+        let out = running.finish().await;
+        out.refused("PLAN_CHANGED");
+        assert!(out.stderr.contains("is not the one that was planned"), "{out}");
+        assert_eq!(elsewhere.rows(&oids).await, there);
+        elsewhere.sql(&format!("DROP DATABASE {name}")).await;
+        elsewhere.sql(&format!("ALTER DATABASE {name}_gone RENAME TO {name}")).await;
+        // Something to undo for the second round.
+        daemon.ctl(&format!("run --scope database {CONFIRMED}")).await.expect(0);
+    }
 }
 
 #[tokio::test]

@@ -197,7 +197,7 @@ impl Run {
             summary.push(valid?);
         }
         self.emit(lock, EventKind::DatabaseBuilt { database: name.to_owned(), oid }).await?;
-        self.swap(lock, (name, oid), false, &summary.join(", ")).await
+        self.swap(lock, row, (name, oid), false, &summary.join(", ")).await
     }
 
     /// Creates the schemas and replays every chain, schemas side by side.
@@ -231,6 +231,7 @@ impl Run {
     pub(super) async fn swap(
         &self,
         lock: &LockSession,
+        outgoing: Option<&DatabaseRow>,
         incoming: (&str, u32),
         undo: bool,
         summary: &str,
@@ -240,6 +241,7 @@ impl Run {
         let swap = Swap {
             owner: self.owner,
             database: self.target.database(),
+            outgoing: outgoing.map(|row| row.oid),
             incoming,
             undo,
             kept_name: &kept_name,

@@ -80,16 +80,19 @@ impl Run {
     pub(super) async fn begin_work(&self, work: &mut Work, lock: &LockSession) -> Result<(), Fault> {
         let identity = targets::same_cluster(&self.engine.control, &mut work.connection).await?;
         operations::set_work_pid(&mut *lock.connection().await, self.owner, work.pid()).await?;
-        if self.request.verb.is_destructive() && !self.request.dry_run {
-            self.enrolled(&identity).await?;
+        match self.request.reads_only() {
+            true => Ok(()),
+            false => self.enrolled(&identity).await,
         }
-        Ok(())
     }
 
     /// Under the lock: the database that is there now is the enrolled one, or enrolls itself where its profile says so.
     pub(super) async fn enrolled(&self, identity: &Identity) -> Result<(), Fault> {
         if !self.target.profile.self_enroll {
-            return self.engine.must_be_enrolled(&self.target).await;
+            return self.engine.may_change(&self.request, &self.target).await;
+        }
+        if !self.request.verb.is_destructive() {
+            return Ok(());
         }
         let by = format!("self ({})", self.target.profile.name);
         targets::enroll(&self.engine.control, self.target.database(), identity, &by).await

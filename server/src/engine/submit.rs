@@ -236,11 +236,23 @@ impl Engine {
     }
 
     async fn check_enrolment(&self, request: &Request, target: &Target) -> Result<(), Fault> {
-        let says_what = request.verb.is_destructive() || !request.client_chains.is_empty();
-        if !says_what || request.reads_only() || target.profile.self_enroll {
+        if request.reads_only() || target.profile.self_enroll {
             return Ok(());
         }
-        self.must_be_enrolled(target).await
+        self.may_change(request, target).await
+    }
+
+    /// What is destructive, or runs the caller's own SQL, needs an enrolled target; whatever changes it at least one that
+    /// is not another database than the enrolled one.
+    ///
+    /// # Errors
+    /// `TARGET_NOT_ENROLLED`.
+    pub(super) async fn may_change(&self, request: &Request, target: &Target) -> Result<(), Fault> {
+        let says_what = request.verb.is_destructive() || !request.client_chains.is_empty();
+        match targets::enrolment(&self.control, target.database()).await? {
+            Enrolment::Never if !says_what => Ok(()),
+            _ => self.must_be_enrolled(target).await,
+        }
     }
 
     /// The database of a target is the one that was enrolled.

@@ -25,6 +25,9 @@ impl Run {
         let (observed, plan) = self.plan_undo(lock, row.as_ref()).await?;
         self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
+        if !self.request.dry_run && !self.target.profile.self_enroll {
+            self.engine.must_be_enrolled(&self.target).await?;
+        }
         if self.request.dry_run {
             return Ok(Done::Read(match &plan.brings_back {
                 Some(kept) => format!("dry run, nothing changed; {} would come back", kept.name),
@@ -39,7 +42,7 @@ impl Run {
         let by = self.owner.operation;
         let kept = kept::claim(&mut *lock.connection().await, database, wanted, by).await?;
         let summary = format!("the database of before operation {} is back", kept.operation);
-        self.swap(lock, (&kept.name, kept.oid), true, &summary).await
+        self.swap(lock, row.as_ref(), (&kept.name, kept.oid), true, &summary).await
     }
 
     async fn plan_undo(

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use model::{
     audit::Decision,
-    fault::Fault,
+    fault::{Fault, Reason},
     permit::{Permit, Role, Subject},
 };
 use tonic::{Request, Status};
@@ -120,6 +120,26 @@ impl Door {
     fn visible(&self, permit: &Permit) -> Vec<String> {
         let sees = |s: &Subject| self.engine.policy.role(permit.principal(), s).is_some();
         self.engine.subjects().into_iter().filter(sees).map(|s| s.target).collect()
+    }
+
+    /// The same, or only the one that is named: in the same words whether it does not exist or may not be seen.
+    fn visible_of(&self, permit: &Permit, named: &str) -> Result<Vec<String>, Status> {
+        let mut targets = self.visible(permit);
+        if named.is_empty() {
+            return Ok(targets);
+        }
+        targets.retain(|target| target == named);
+        match targets.is_empty() {
+            false => Ok(targets),
+            true => Err(status(
+                Fault::new(
+                    Reason::TargetNotFound,
+                    format!("the daemon has no target `{named}` that you may see"),
+                )
+                .hint("`resetctl targets` lists them")
+                .with("target", named),
+            )),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use model::{
     audit::Decision,
-    fault::{Fault, Reason},
+    fault::Fault,
     permit::{Permit, Role},
     stakes,
 };
@@ -161,16 +161,7 @@ impl OperationService for Operations {
     ) -> Result<Response<v1::ListOperationsResponse>, Status> {
         let permit = self.0.authorize("OperationService/ListOperations", &call, About::Nothing, None).await?;
         let request = call.into_inner();
-        let mut targets = self.0.visible(&permit);
-        if !request.target.is_empty() {
-            targets.retain(|t| *t == request.target);
-            if targets.is_empty() {
-                return Err(status(self.0.engine.target(&request.target).err().unwrap_or_else(|| {
-                    Fault::new(Reason::PermissionDenied, "you may not see this target's operations")
-                        .hint("ask an admin of the daemon for a [[role]] on it")
-                })));
-            }
-        }
+        let targets = self.0.visible_of(&permit, &request.target)?;
         let before = match request.page_token.as_str() {
             "" => None,
             token => Some(wire::parse_operation_id(token).map_err(status)?),

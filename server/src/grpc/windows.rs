@@ -93,19 +93,7 @@ impl WindowService for Windows {
     ) -> Result<Response<v1::ListWindowsResponse>, Status> {
         let permit = self.0.authorize("WindowService/ListWindows", &call, About::Nothing, None).await?;
         let request = call.into_inner();
-        let mut targets = self.0.visible(&permit);
-        if !request.target.is_empty() {
-            targets.retain(|target| *target == request.target);
-            if targets.is_empty() {
-                let fault = Fault::new(
-                    Reason::TargetNotFound,
-                    format!("the daemon has no target `{}` that you may see", request.target),
-                );
-                return Err(status(
-                    fault.hint("`resetctl targets` lists them").with("target", &request.target),
-                ));
-            }
-        }
+        let targets = self.0.visible_of(&permit, &request.target)?;
         let most = match i64::from(request.page_size) {
             0 => PAGE.0,
             size => size.clamp(1, PAGE.1),

@@ -119,12 +119,13 @@ pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<Verd
     let mut within =
         pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(control_fault)?;
     let mut verifier = Verifier::new(expected);
-    let mut after = i64::MIN;
+    // Whatever its number: a record that was put before the first one is found as well.
+    let mut after: Option<i64> = None;
     loop {
         let page: Vec<Row> = sqlx::query_as(concat!(
             "SELECT sequence, ",
             time::micros!("at"),
-            ", body, hash FROM resetd.audit_record WHERE sequence > $1 ORDER BY sequence LIMIT $2"
+            ", body, hash FROM resetd.audit_record WHERE $1::int8 IS NULL OR sequence > $1 ORDER BY sequence LIMIT $2"
         ))
         .bind(after)
         .bind(PAGE)
@@ -132,7 +133,7 @@ pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<Verd
         .await
         .map_err(control_fault)?;
         let Some(last) = page.last() else { break };
-        after = last.0;
+        after = Some(last.0);
         // Hashing is work: others get their turn.
         tokio::task::yield_now().await;
         page.into_iter().for_each(|row| verifier.absorb(&chained(row)));

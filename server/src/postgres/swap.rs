@@ -33,6 +33,8 @@ pub(crate) struct Swap<'a> {
     pub(crate) database: &'a str,
     /// The database that takes it, by its generated name and oid.
     pub(crate) incoming: (&'a str, u32),
+    /// The oid of the database that serves, as it was planned; `None`: there was none.
+    pub(crate) outgoing: Option<u32>,
     /// The incoming one comes out of the ledger of kept databases: its own row stays as it is.
     pub(crate) undo: bool,
     /// The name that the outgoing one gets.
@@ -101,6 +103,16 @@ fn commit_fault(error: &sqlx::Error) -> Fault {
     Fault::new(reason, format!("{told}: {}", message(error))).hint("nothing was changed; run it again")
 }
 
+/// What was planned, approved and enrolled was another database: this one is nobody's to take away.
+fn another_one(database: &str) -> Fault {
+    Fault::new(
+        Reason::PlanChanged,
+        format!("database {database} is not the one that was planned: it was dropped, created or renamed meanwhile"),
+    )
+    .hint("nothing was changed; find out who did it, then read a new --dry-run")
+    .with("database", database)
+}
+
 async fn listen(connection: &mut PgConnection, pid: i32) -> Result<(), Fault> {
     // Only so that a notification wakes this backend up while it waits for sessions to end.
     databases::run(
@@ -122,6 +134,9 @@ async fn within(
     let until = swap.right.until(connection).await?;
     operations::enter_commit(connection, swap.owner).await?;
     let old = databases::row(connection, swap.database).await?;
+    if old.as_ref().map(|old| old.oid) != swap.outgoing {
+        return Err(another_one(swap.database));
+    }
     match &old {
         _ if swap.undo => {}
         Some(old) => databases::carry_over(connection, old, swap.incoming.0).await?,
