@@ -20,7 +20,7 @@ pub(crate) struct SecretFile {
 }
 
 impl SecretFile {
-    /// Makes sure that the file can be written. One that is there is replaced at the end.
+    /// Makes sure that the file can be written. One that is there stays: it may hold a token that is still good.
     ///
     /// # Errors
     /// `REPORT_UNWRITABLE`
@@ -28,6 +28,7 @@ impl SecretFile {
         let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let made = match fs::metadata(path) {
             Ok(there) if !there.is_file() => Err(io::Error::other("something that is no file is there")),
+            Ok(_) => Err(io::Error::other("a file is there already, maybe with a token that is still good")),
             // Nobody else may read it: that is how temporary files are made.
             _ => tempfile::Builder::new().prefix(".resetctl-").tempfile_in(folder),
         };
@@ -46,7 +47,7 @@ impl SecretFile {
         let written = temporary.write_all(secret.expose().as_bytes()).and_then(|()| {
             temporary.write_all(b"\n")?;
             temporary.as_file().sync_all()?;
-            temporary.persist(&path).map(|_| ()).map_err(|e| e.error)
+            temporary.persist_noclobber(&path).map(|_| ()).map_err(|e| e.error)
         });
         written.map_err(|error| unwritable(&path, &error))?;
         Ok(path)
@@ -68,16 +69,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_its_owner_may_read_it_also_where_others_could_read_the_one_before() {
+    fn only_its_owner_may_read_it_and_one_that_is_there_stays() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("token");
-        fs::write(&path, "old").expect("written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("its owner");
         let secret = Secret::new("new".to_owned());
         let written = SecretFile::prepare(&path).and_then(|f| f.write(&secret)).expect("writable");
         assert_eq!(fs::read_to_string(&written).expect("there"), "new\n");
         assert_eq!(fs::metadata(&written).expect("there").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing else is left");
+        let fault = SecretFile::prepare(&path).expect_err("it may still be good");
+        assert!(fault.message.contains("there already"), "{fault}");
+        assert_eq!(fs::read_to_string(&path).expect("there"), "new\n");
     }
 
     #[test]

@@ -111,7 +111,7 @@ async fn create(
         Some((mut file, path)) => {
             let written = file.write_all(text.expose().as_bytes()).and_then(|()| {
                 file.as_file().sync_all()?;
-                file.persist(path).map(|_| ()).map_err(|e| e.error)
+                file.persist_noclobber(path).map(|_| ()).map_err(|e| e.error)
             });
             written
                 .map_err(|e| unwritable(path, &e, &format!("revoke token {} and make another", entry.id)))?;
@@ -125,6 +125,7 @@ fn prepared(path: &Path) -> Result<tempfile::NamedTempFile, Fault> {
     let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let made = match fs::metadata(path) {
         Ok(there) if !there.is_file() => Err(io::Error::other("something that is no file is there")),
+        Ok(_) => Err(io::Error::other("a file is there already, maybe with a token that is still good")),
         _ => tempfile::NamedTempFile::new_in(folder),
     };
     made.map_err(|e| unwritable(path, &e, "choose another file; no token was made"))

@@ -53,12 +53,12 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, verb: &WindowVerb
             }
         }
         WindowVerb::Extend { id, longer, until, list } => {
-            let window = desk.named(id.as_deref()).await?;
+            let window = desk.named(id.as_deref(), false).await?;
             let window = desk.extend(&window, *longer, until.as_deref()).await?;
             desk.tell(&window, "extended", list.json)
         }
         WindowVerb::Release { id, force, reason, list } => {
-            let window = desk.named(id.as_deref()).await?;
+            let window = desk.named(id.as_deref(), true).await?;
             let released = desk.release(&window, reason, *force).await?;
             let word = if released.released_at.is_some() { "released" } else { "had ended" };
             desk.tell(&released, word, list.json)
@@ -124,14 +124,16 @@ impl Desk<'_> {
         view::window(promised(reply.into_inner().window, "window")?)
     }
 
-    /// The window of that id, else the caller's own: the one that begins first of those that are not past.
-    async fn named(&self, id: Option<&str>) -> Result<Window, Fault> {
+    /// The window of that id, else the caller's own: the one that begins first of those that are not past, or only one
+    /// that lasts now.
+    async fn named(&self, id: Option<&str>, active: bool) -> Result<Window, Fault> {
         if let Some(id) = id {
             return self.get(parse(id)?).await;
         }
         let own = operate::daemon(&self.connection).await?.principal;
         let mut windows = self.pages(false).await?;
-        windows.retain(|window| window.principal == own);
+        let now = Timestamp::now();
+        windows.retain(|window| window.principal == own && (!active || window.starts_at <= now));
         let several = windows.iter().any(|window| window.target != windows[0].target);
         match windows.into_iter().next() {
             Some(_) if several => {
@@ -140,8 +142,9 @@ impl Desk<'_> {
             }
             Some(window) => Ok(window),
             None => {
-                Err(Fault::new(Reason::WindowNotFound, format!("{own} has no window that lasts or comes"))
-                    .hint("name somebody else's by its id: `resetctl window list` shows them"))
+                let none = if active { "lasts now" } else { "lasts or comes" };
+                Err(Fault::new(Reason::WindowNotFound, format!("{own} has no window that {none}"))
+                    .hint("name another one by its id: `resetctl window list` shows them"))
             }
         }
     }

@@ -12,13 +12,13 @@ use crate::moment::{distance, range, shown};
 /// A table of windows.
 pub(crate) fn table(all: &[Window], zone: &TimeZone, now: Timestamp, width: usize) -> Vec<String> {
     let columns = [
-        left("ID", 0),
-        left("TARGET", 3),
+        left("ID", 4),
+        left("TARGET", 1),
         left("PRINCIPAL", 0),
-        left("STATE", 4),
+        left("STATE", 0),
         left("FROM", 2),
-        left("UNTIL", 1),
-        left("REASON", 5),
+        left("UNTIL", 0),
+        left("REASON", 3),
     ];
     let row = |it: &Window| {
         vec![
@@ -102,7 +102,10 @@ mod tests {
         for width in [60, 80, 120] {
             let lines = table(&windows, &TimeZone::UTC, now, width);
             assert!(lines.iter().all(|l| console::measure_text_width(l) <= width), "{width}: {lines:#?}");
-            assert!(lines[1].starts_with("00000000-") && !lines[1].contains('\u{1b}'), "{}", lines[1]);
+            assert!(!lines[1].contains('\u{1b}'), "{}", lines[1]);
+            for always in ["unix:alice", "active", "13:45"] {
+                assert!(lines[1].contains(always), "{width}: {}", lines[1]);
+            }
         }
         let told = told(&windows[1], "reserved", &TimeZone::UTC, now);
         assert_eq!(told, "window reserved: staging for unix:alice, 2026-01-05 13:00 UTC until 13:45 UTC");

@@ -108,7 +108,8 @@ impl Run {
         if !self.request.dry_run {
             work.assign_transaction().await?;
         }
-        let (observed, plan) = self.plan(work, lock).await?;
+        let (observed, mut plan) = self.plan(work, lock).await?;
+        self.foresee(&mut plan).await?;
         self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
         if self.request.dry_run {

@@ -2,7 +2,9 @@
 
 use model::{
     fault::{Fault, Reason},
-    plan::{self, Observation, Plan},
+    operation::Request,
+    permit::Role,
+    plan::{self, Observation, Plan, Refusal},
 };
 
 use super::run::Run;
@@ -42,6 +44,34 @@ impl Run {
                 refusal
             }
         }
+    }
+
+    /// A dry run tells of what would refuse the real run before it had a plan, too: role, enrolment and windows as they are
+    /// now.
+    pub(super) async fn foresee(&self, plan: &mut Plan) -> Result<(), Fault> {
+        if !self.request.dry_run || plan.would_refuse.is_some() {
+            return Ok(());
+        }
+        let destructive = self.request.verb.is_destructive();
+        let refusal = if destructive && self.role.is_some_and(|role| role < Role::Resetter) {
+            let text =
+                format!("{} may plan this, and needs the role resetter to do it", self.right.principal);
+            Some(Fault::new(Reason::PermissionDenied, text))
+        } else {
+            self.foreseen().await?
+        };
+        plan.would_refuse = refusal.map(|fault| Refusal { reason: fault.reason, text: fault.message });
+        Ok(())
+    }
+
+    async fn foreseen(&self) -> Result<Option<Fault>, Fault> {
+        let real = Request { dry_run: false, ..self.request.clone() };
+        match self.engine.check_enrolment(&real, &self.target).await {
+            Err(refusal) if refusal.reason == Reason::TargetNotEnrolled => return Ok(Some(refusal)),
+            checked => checked?,
+        }
+        let standing = self.right.standing(&self.engine.control.pool).await?;
+        Ok(self.right.refusal(&standing.verdict))
     }
 
     /// How much was written to the target since its last operation, and how much may go unasked.

@@ -235,7 +235,11 @@ impl Engine {
         }
     }
 
-    async fn check_enrolment(&self, request: &Request, target: &Target) -> Result<(), Fault> {
+    /// Whether a request may change the target as it is enrolled.
+    ///
+    /// # Errors
+    /// `TARGET_NOT_ENROLLED`.
+    pub(super) async fn check_enrolment(&self, request: &Request, target: &Target) -> Result<(), Fault> {
         if request.reads_only() || target.profile.self_enroll {
             return Ok(());
         }

@@ -22,7 +22,8 @@ impl Run {
         if row.is_some() && !lock.shared {
             self.guarded(barrier::pass(&self.target.url.connect_options(), lock)).await?;
         }
-        let (observed, plan) = self.plan_undo(lock, row.as_ref()).await?;
+        let (observed, mut plan) = self.plan_undo(lock, row.as_ref()).await?;
+        self.foresee(&mut plan).await?;
         self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
         if !self.request.dry_run && !self.target.profile.self_enroll {
