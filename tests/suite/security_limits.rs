@@ -339,3 +339,32 @@ async fn a_handshake_that_never_comes_ends() {
     assert!(is_closed(&mut silent).await && is_closed(&mut half).await);
     daemon.ctl_tls(&authority, Some(&paper), "status").await.expect(0);
 }
+
+/// Health proves nothing: it has its own few calls of its own small size, and takes nobody's.
+#[tokio::test]
+async fn health_has_room_of_its_own() {
+    let target = TestTarget::migrated().await;
+    let daemon = Setup::of(&target).start().await;
+    let api = daemon.api().await;
+    let large = raw::call(api.channel.clone(), "grpc.health.v1.Health/Check", vec![0; 2_048], None).await;
+    let refused = large.expect_err("it is larger than the name of a service");
+    assert_eq!(refused.code(), tonic::Code::OutOfRange, "{refused:?}");
+    let mut health = tonic_health::pb::health_client::HealthClient::new(api.channel.clone());
+    let question = || tonic_health::pb::HealthCheckRequest { service: "resetd.v1.SystemService".to_owned() };
+    let mut open = Vec::new();
+    let refused = loop {
+        match soon("an answer", health.watch(question())).await {
+            Ok(stream) => open.push(stream.into_inner()),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(open.len(), 32, "{refused:?}");
+    assert_eq!(wire::decode_status(&refused).expect("a fault").reason, Reason::LimitExceeded);
+    daemon.ctl("validate").await.expect(0);
+    drop(open);
+    eventually("there is room again", || async {
+        let mut health = tonic_health::pb::health_client::HealthClient::new(api.channel.clone());
+        health.check(question()).await.is_ok()
+    })
+    .await;
+}

@@ -22,7 +22,7 @@ use super::{
     body::{Received, Told},
     connection::Peer,
     identity::{self, Caller},
-    limits::{self, Bytes, CALLS, Counted, Counter},
+    limits::{self, Bytes, CALLS, Counted, Counter, HEALTH_CALLS, Held},
     status,
 };
 
@@ -36,19 +36,28 @@ const REFLECTION: &str = "/grpc.reflection.";
 pub(super) struct Gate {
     door: Door,
     calls: Arc<Counter>,
+    health: Arc<Counter>,
     bytes: Arc<Bytes>,
+}
+
+/// A call that was let in.
+struct Admitted {
+    counted: Counted,
+    /// What its request holds of everybody's bytes; `None` where its messages are small by the service's own limit.
+    held: Option<Arc<Held>>,
 }
 
 impl Gate {
     pub(super) fn new(door: Door) -> Self {
-        Self { door, calls: Counter::new(CALLS), bytes: Arc::default() }
+        Self { door, calls: Counter::new(CALLS), health: Counter::new(HEALTH_CALLS), bytes: Arc::default() }
     }
 
     /// Lets a call through with its caller written into it.
-    async fn admit(&self, peer: &Peer, request: &mut Request<Body>) -> Result<Counted, Fault> {
+    async fn admit(&self, peer: &Peer, request: &mut Request<Body>) -> Result<Admitted, Fault> {
         let path = request.uri().path().to_owned();
         if path.starts_with(HEALTH) {
-            return self.count(&peer.origin);
+            let counted = count(&self.health, &peer.origin)?;
+            return Ok(Admitted { counted, held: None });
         }
         let method = path.trim_start_matches('/');
         let principal = match identity::prove(&self.door.engine, peer, request.headers()).await {
@@ -64,13 +73,10 @@ impl Gate {
                 return Err(self.denied(peer, Some(principal), method, fault).await);
             }
         }
-        let counted = self.count(&principal.to_string())?;
+        let whose = principal.to_string();
+        let counted = count(&self.calls, &whose)?;
         request.extensions_mut().insert(Caller { principal, peer: peer.address.clone() });
-        Ok(counted)
-    }
-
-    fn count(&self, whose: &str) -> Result<Counted, Fault> {
-        self.calls.enter(whose).map_err(|full| limits::too_many_calls(whose, full))
+        Ok(Admitted { counted, held: Some(self.bytes.hold(whose)) })
     }
 
     /// A refusal, on record. It stands whether or not it can be written down.
@@ -90,6 +96,10 @@ impl Gate {
         }
         fault
     }
+}
+
+fn count(counter: &Arc<Counter>, whose: &str) -> Result<Counted, Fault> {
+    counter.enter(whose).map_err(|full| limits::too_many_calls(whose, full))
 }
 
 fn unknown_method(method: &str) -> Fault {
@@ -139,15 +149,14 @@ where
                 return Ok(status(Fault::new(Reason::Internal, "the connection is not known")).into_http());
             };
             let open = peer.call();
-            let counted = match gate.admit(&peer, &mut request).await {
-                Ok(counted) => counted,
+            let Admitted { counted, held } = match gate.admit(&peer, &mut request).await {
+                Ok(admitted) => admitted,
                 Err(fault) => return Ok(Told::wrap(status(fault).into_http(), open, None)),
             };
             // Reflection talks back and forth; every other request is one message that has to arrive.
-            let held = gate.bytes.hold();
             let endless = request.uri().path().starts_with(REFLECTION);
             let ours = !endless && !request.uri().path().starts_with(HEALTH);
-            let request = request.map(|body| Received::wrap(body, Arc::clone(&held), !endless));
+            let request = request.map(|body| Received::wrap(body, held.clone(), !endless));
             let mut response = inner.call(request).await?;
             if ours {
                 response = in_our_words(response);
