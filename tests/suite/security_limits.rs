@@ -368,3 +368,32 @@ async fn health_has_room_of_its_own() {
     })
     .await;
 }
+
+/// What was answered is held no longer, however long its stream goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_holds_nothing_of_what_it_answered() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest,
+    };
+    let target = TestTarget::migrated().await;
+    let daemon = Setup::of(&target).start().await;
+    let api = daemon.api().await;
+    let question = |bytes: usize| ServerReflectionRequest {
+        host: "h".repeat(bytes),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut reflection = ServerReflectionClient::new(api.channel.clone());
+    // 70 MiB in all.
+    let questions = tokio_stream::iter((0..1_200).map(move |_| question(60 * 1024)));
+    let mut answers = reflection.server_reflection_info(questions).await.expect("allowed").into_inner();
+    let mut answered = 0;
+    while soon("an answer", answers.message()).await.expect("no end before all is answered").is_some() {
+        answered += 1;
+    }
+    assert_eq!(answered, 1_200);
+    let large = tokio_stream::once(question(70 * 1024));
+    let mut refused = reflection.server_reflection_info(large).await.expect("allowed").into_inner();
+    let refused = soon("an answer", refused.message()).await;
+    assert_eq!(refused.expect_err("one message is small").code(), tonic::Code::OutOfRange);
+}

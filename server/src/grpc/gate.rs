@@ -64,7 +64,8 @@ impl Gate {
             Ok(principal) => principal,
             Err(fault) => return Err(self.denied(peer, None, method, fault).await),
         };
-        if !path.starts_with(REFLECTION) {
+        let endless = path.starts_with(REFLECTION);
+        if !endless {
             let policy = &self.door.engine.policy;
             if !permit::is_method(method) {
                 return Err(unknown_method(method));
@@ -76,7 +77,9 @@ impl Gate {
         let whose = principal.to_string();
         let counted = count(&self.calls, &whose)?;
         request.extensions_mut().insert(Caller { principal, peer: peer.address.clone() });
-        Ok(Admitted { counted, held: Some(self.bytes.hold(whose)) })
+        // A stream without an end would hold the bytes of what was answered long ago.
+        let held = (!endless).then(|| self.bytes.hold(whose));
+        Ok(Admitted { counted, held })
     }
 
     /// A refusal, on record. It stands whether or not it can be written down.

@@ -77,7 +77,7 @@ async fn router(door: Door) -> Router<Stack<Gate, Identity>> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1();
     // The descriptor set is compiled in; the suite asks for it over the wire.
-    let reflection = reflection.ok();
+    let reflection = reflection.ok().map(|service| service.max_decoding_message_size(SMALL_REQUEST));
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
