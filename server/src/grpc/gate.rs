@@ -8,12 +8,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use model::{
     audit::Decision,
     fault::{Fault, Reason},
     permit::{self, Principal},
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
@@ -22,7 +23,7 @@ use super::{
     body::{Received, Told},
     connection::Peer,
     identity::{self, Caller},
-    limits::{self, Bytes, CALLS, Counted, Counter, HEALTH_CALLS, Held},
+    limits::{self, Bytes, CALLS, Counted, Counter, HEALTH_CALLS, Held, PROVING, UNPROVED_CALLS},
     status,
 };
 
@@ -37,6 +38,8 @@ pub(super) struct Gate {
     door: Door,
     calls: Arc<Counter>,
     health: Arc<Counter>,
+    unproved: Arc<Counter>,
+    proving: Arc<Semaphore>,
     bytes: Arc<Bytes>,
 }
 
@@ -49,7 +52,14 @@ struct Admitted {
 
 impl Gate {
     pub(super) fn new(door: Door) -> Self {
-        Self { door, calls: Counter::new(CALLS), health: Counter::new(HEALTH_CALLS), bytes: Arc::default() }
+        Self {
+            door,
+            calls: Counter::new(CALLS),
+            health: Counter::new(HEALTH_CALLS),
+            unproved: Counter::new(UNPROVED_CALLS),
+            proving: Arc::new(Semaphore::new(PROVING)),
+            bytes: Arc::default(),
+        }
     }
 
     /// Lets a call through with its caller written into it.
@@ -60,10 +70,7 @@ impl Gate {
             return Ok(Admitted { counted, held: None });
         }
         let method = path.trim_start_matches('/');
-        let principal = match identity::prove(&self.door.engine, peer, request.headers()).await {
-            Ok(principal) => principal,
-            Err(fault) => return Err(self.denied(peer, None, method, fault).await),
-        };
+        let principal = self.proved(peer, method, request.headers()).await?;
         let endless = path.starts_with(REFLECTION);
         if !endless {
             let policy = &self.door.engine.policy;
@@ -80,6 +87,30 @@ impl Gate {
         // A stream without an end would hold the bytes of what was answered long ago.
         let held = (!endless).then(|| self.bytes.hold(whose));
         Ok(Admitted { counted, held })
+    }
+
+    /// Who calls. What strangers can make the control database do is bounded: looking tokens up, and recording refusals.
+    async fn proved(&self, peer: &Peer, method: &str, headers: &HeaderMap) -> Result<Principal, Fault> {
+        let turn = match headers.contains_key(AUTHORIZATION) {
+            true => Some(self.turn(peer).await?),
+            false => None,
+        };
+        let fault = match identity::prove(&self.door.engine, peer, headers).await {
+            Ok(principal) => return Ok(principal),
+            Err(fault) => fault,
+        };
+        let _turn = match turn {
+            Some(turn) => turn,
+            None => self.turn(peer).await?,
+        };
+        Err(self.denied(peer, None, method, fault).await)
+    }
+
+    /// A stranger's turn at the control database. Nobody closes the semaphore: there is always a turn in the end.
+    async fn turn(&self, peer: &Peer) -> Result<(Counted, Option<SemaphorePermit<'_>>), Fault> {
+        let origin = &peer.origin;
+        let counted = self.unproved.enter(origin).map_err(|full| limits::too_many_unproved(origin, full))?;
+        Ok((counted, self.proving.acquire().await.ok()))
     }
 
     /// A refusal, on record. It stands whether or not it can be written down.

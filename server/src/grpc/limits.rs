@@ -21,6 +21,10 @@ pub(super) const UNIX_CONNECTIONS: Most = Most { all: 512, each: 256 };
 pub(super) const CALLS: Most = Most { all: 1024, each: 256 };
 /// Open calls of Health, in all and of one origin. They prove nothing, so they have room of their own, and take nobody's.
 pub(super) const HEALTH_CALLS: Most = Most { all: 256, each: 32 };
+/// Calls whose caller is not proved yet, or is refused, in all and of one origin.
+pub(super) const UNPROVED_CALLS: Most = Most { all: 512, each: 64 };
+/// How many of them may ask the control database at a time; the others wait for their turn.
+pub(super) const PROVING: usize = 2;
 /// Open calls on one connection.
 pub(super) const CALLS_PER_CONNECTION: u32 = 64;
 /// Bytes of large requests that are being received or handled, in all and of one principal. What a request has below
@@ -206,6 +210,13 @@ pub(super) fn too_many_calls(whose: &str, full: Full) -> Fault {
         ),
     };
     Fault::new(Reason::LimitExceeded, text).hint(hint).with("principal", whose)
+}
+
+/// Too many calls whose caller is not known.
+pub(super) fn too_many_unproved(origin: &str, full: Full) -> Fault {
+    let (Full::Each(most) | Full::All(most)) = full;
+    let text = format!("{most} calls wait for the proof of who calls, this one comes from {origin}");
+    Fault::new(Reason::LimitExceeded, text).hint("try again in a moment, with fewer calls at a time")
 }
 
 #[cfg(test)]
