@@ -49,6 +49,9 @@ async fn a_certificate_without_a_name_that_counts_is_nobody() {
     let daemon = Setup::of(&target).with(&roles(&[("cert:*", "admin")])).tls(&authority).start().await;
     let out = daemon.ctl_tls(&authority, Some(&paper), "status").await;
     denied(&out, 3, &["UNAUTHENTICATED", "the common name does not count"]);
+    let paper = authority.client("bare", &Says::uri("client.example.org"));
+    let out = daemon.ctl_tls(&authority, Some(&paper), "status").await;
+    denied(&out, 3, &["UNAUTHENTICATED", "has no scheme"]);
 }
 
 #[tokio::test]

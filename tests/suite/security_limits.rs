@@ -339,3 +339,62 @@ async fn a_handshake_that_never_comes_ends() {
     assert!(is_closed(&mut silent).await && is_closed(&mut half).await);
     daemon.ctl_tls(&authority, Some(&paper), "status").await.expect(0);
 }
+
+/// Health proves nothing: it has its own few calls of its own small size, and takes nobody's.
+#[tokio::test]
+async fn health_has_room_of_its_own() {
+    let target = TestTarget::migrated().await;
+    let daemon = Setup::of(&target).start().await;
+    let api = daemon.api().await;
+    let large = raw::call(api.channel.clone(), "grpc.health.v1.Health/Check", vec![0; 2_048], None).await;
+    let refused = large.expect_err("it is larger than the name of a service");
+    assert_eq!(refused.code(), tonic::Code::OutOfRange, "{refused:?}");
+    let mut health = tonic_health::pb::health_client::HealthClient::new(api.channel.clone());
+    let question = || tonic_health::pb::HealthCheckRequest { service: "resetd.v1.SystemService".to_owned() };
+    let mut open = Vec::new();
+    let refused = loop {
+        match soon("an answer", health.watch(question())).await {
+            Ok(stream) => open.push(stream.into_inner()),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(open.len(), 32, "{refused:?}");
+    assert_eq!(wire::decode_status(&refused).expect("a fault").reason, Reason::LimitExceeded);
+    daemon.ctl("validate").await.expect(0);
+    drop(open);
+    eventually("there is room again", || async {
+        let mut health = tonic_health::pb::health_client::HealthClient::new(api.channel.clone());
+        health.check(question()).await.is_ok()
+    })
+    .await;
+}
+
+/// What was answered is held no longer, however long its stream goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_holds_nothing_of_what_it_answered() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest,
+    };
+    let target = TestTarget::migrated().await;
+    let daemon = Setup::of(&target).start().await;
+    let api = daemon.api().await;
+    let question = |bytes: usize| ServerReflectionRequest {
+        host: "h".repeat(bytes),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut reflection = ServerReflectionClient::new(api.channel.clone());
+    // 70 MiB in all.
+    let questions = tokio_stream::iter((0..1_200).map(move |_| question(60 * 1024)));
+    let mut answers = reflection.server_reflection_info(questions).await.expect("allowed").into_inner();
+    let mut answered = 0;
+    while soon("an answer", answers.message()).await.expect("no end before all is answered").is_some() {
+        answered += 1;
+    }
+    assert_eq!(answered, 1_200);
+    let large = tokio_stream::once(question(70 * 1024));
+    let mut refused = reflection.server_reflection_info(large).await.expect("allowed").into_inner();
+    // Reflection ends its stream without a word where it cannot read.
+    let refused = soon("the end", refused.message()).await;
+    assert!(!matches!(refused, Ok(Some(_))), "one message is small: {refused:?}");
+}

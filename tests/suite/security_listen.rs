@@ -151,6 +151,9 @@ async fn certificates_are_read_again_while_calls_run() {
         out.code == 3 && out.stderr.contains("CA is not known there")
     };
     eventually("the new CA counts", || async { refused().await }).await;
+    let late = client.list_operations(wire::v1::ListOperationsRequest::default()).await;
+    let fault = wire::decode_status(&late.expect_err("no new call on the old connection"));
+    assert_eq!(fault.expect("a fault").reason, model::fault::Reason::Unauthenticated);
 
     gate.open().await;
     let mut last = None;

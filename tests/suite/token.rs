@@ -266,3 +266,34 @@ async fn on_the_daemons_machine_it_works_without_a_daemon() {
         assert!(text.contains("the daemon's machine") && !text.contains(token), "{text}");
     }
 }
+
+/// Who sends tokens by the hundred has few turns at the control database, and others do not wait for theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_tokens_does_not_use_up_the_control_database() {
+    let target = TestTarget::empty().await;
+    let daemon = daemon(&target).await;
+    let token = made(&daemon, "flood").await;
+    let lock = target.control_session().await;
+    lock.sql("BEGIN; LOCK TABLE resetd.token IN ACCESS EXCLUSIVE MODE").await;
+    let (sender, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..5 {
+        let api = daemon.api().await;
+        for _ in 0..20 {
+            let (mut system, token, sender) = (api.system.clone(), token.clone(), sender.clone());
+            tokio::spawn(async move {
+                let answer = system.get_server_info(with(&token, v1::GetServerInfoRequest {})).await;
+                sender.send(answer.map(|_| ())).expect("somebody counts");
+            });
+        }
+    }
+    for _ in 0..36 {
+        let status = soon("a refusal", ended.recv()).await.expect("a call").expect_err("too many wait");
+        assert_eq!(wire::decode_status(&status).expect("a fault").reason, Reason::LimitExceeded);
+    }
+    // Who proves it otherwise does not stand in that queue, and finds the control database free.
+    daemon.ctl("status").await.expect(0);
+    lock.sql("COMMIT").await;
+    for _ in 0..64 {
+        soon("an answer", ended.recv()).await.expect("a call").expect("the token is good");
+    }
+}

@@ -86,7 +86,11 @@ impl Follower<'_> {
         loop {
             let fault = match open(connection).await {
                 Ok(mut stream) => match self.show(&mut stream, &mut lost).await {
-                    Ok(()) => Fault::new(Reason::ContactLost, "the daemon ended the stream"),
+                    // A stream lasts its time; if the daemon is gone, the next one is not opened.
+                    Ok(()) => {
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
                     Err(fault) => fault,
                 },
                 Err(fault) => fault,

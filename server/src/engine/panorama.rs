@@ -16,6 +16,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const TOGETHER: Duration = Duration::from_millis(150);
 /// How long a watcher may take nothing before its stream is closed.
 const STALL_LIMIT: Duration = Duration::from_secs(20);
+/// How long one stream goes on: whoever wants to see more proves again who they are, and that they may.
+const SITTING: Duration = Duration::from_secs(15 * 60);
 /// Views that wait for a slow watcher.
 const BUFFER: usize = 16;
 
@@ -23,7 +25,7 @@ const BUFFER: usize = 16;
 pub(crate) type ViewStream = ReceiverStream<Result<TargetView, Fault>>;
 
 impl Engine {
-    /// Follows some targets until the watcher goes or the daemon ends.
+    /// Follows some targets until the watcher goes, the daemon ends, or it has lasted long enough.
     pub(crate) fn watch_targets(self: &Arc<Self>, names: Vec<String>) -> ViewStream {
         let (sender, receiver) = mpsc::channel(BUFFER);
         let engine = Arc::clone(self);
@@ -31,6 +33,7 @@ impl Engine {
             tokio::select! {
                 () = engine.ended().cancelled() => {}
                 () = sender.closed() => {}
+                () = tokio::time::sleep(SITTING) => {}
                 () = engine.show(names, &sender) => {}
             }
         });

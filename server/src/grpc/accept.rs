@@ -135,7 +135,7 @@ impl Reception {
         address: SocketAddr,
         counted: Counted,
     ) -> Option<Connection> {
-        let config = self.certificates.as_ref()?.current();
+        let (config, trust) = self.certificates.as_ref()?.current();
         let stream = match TlsAcceptor::from(config).accept(stream).await {
             Ok(stream) => stream,
             Err(error) => {
@@ -144,7 +144,7 @@ impl Reception {
             }
         };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let named = shown.map(|certificate| certificate::read(certificate));
+        let named = shown.map(|certificate| (certificate::read(certificate), trust));
         let peer = Peer::new(address.to_string(), origin_of_address(address.ip()), Proof::Tls(named));
         Some(Connection::new(Stream::Tls(Box::new(stream)), peer, counted))
     }

@@ -26,13 +26,13 @@ type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 /// A request as it arrives.
 pub(super) struct Received {
     body: Body,
-    held: Arc<Held>,
+    held: Option<Arc<Held>>,
     until: Option<Pin<Box<Sleep>>>,
 }
 
 impl Received {
     /// A body with a limit of time, unless it may go on for ever.
-    pub(super) fn wrap(body: Body, held: Arc<Held>, ends: bool) -> Body {
+    pub(super) fn wrap(body: Body, held: Option<Arc<Held>>, ends: bool) -> Body {
         let until = ends.then(|| Box::pin(tokio::time::sleep(REQUEST)));
         Body::new(Self { body, held, until })
     }
@@ -54,7 +54,8 @@ impl http_body::Body for Received {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
-            && let Err(fault) = self.held.more(data.len())
+            && let Some(held) = &self.held
+            && let Err(fault) = held.more(data.len())
         {
             return Poll::Ready(Some(Err(status(fault))));
         }

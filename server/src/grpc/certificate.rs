@@ -48,6 +48,10 @@ fn name(certificate: &X509Certificate<'_>) -> Result<String, String> {
         "the client's certificate names nobody: it needs a URI or a DNS name among its alternative names \
          (the common name does not count)",
     )?;
+    // Without a scheme it would be the same name as another's DNS name.
+    if uri.is_some_and(|uri| !uri.contains(':')) {
+        return Err("the URI in the client's certificate has no scheme".to_owned());
+    }
     let plain = !found.is_empty() && found.len() <= LONGEST && found.bytes().all(|b| b.is_ascii_graphic());
     if plain {
         Ok(found.to_owned())

@@ -24,6 +24,7 @@ use tonic::transport::server::Connected;
 use super::{
     certificate::Named,
     limits::{Counted, FIRST_CALL, IDLE},
+    tls::Trust,
 };
 
 /// What a connection proves by itself.
@@ -33,8 +34,8 @@ pub(super) enum Proof {
     Unix(Option<Principal>),
     /// Plaintext on a loopback address.
     Loopback,
-    /// TLS, with or without a certificate of the client's.
-    Tls(Option<Named>),
+    /// TLS, with or without a certificate of the client's, and the CAs that were trusted then.
+    Tls(Option<(Named, Trust)>),
 }
 
 /// Who is at the other end.

@@ -8,12 +8,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use model::{
     audit::Decision,
     fault::{Fault, Reason},
     permit::{self, Principal},
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
@@ -22,7 +23,7 @@ use super::{
     body::{Received, Told},
     connection::Peer,
     identity::{self, Caller},
-    limits::{self, Bytes, CALLS, Counted, Counter},
+    limits::{self, Bytes, CALLS, Counted, Counter, HEALTH_CALLS, Held, PROVING, UNPROVED_CALLS},
     status,
 };
 
@@ -36,26 +37,42 @@ const REFLECTION: &str = "/grpc.reflection.";
 pub(super) struct Gate {
     door: Door,
     calls: Arc<Counter>,
+    health: Arc<Counter>,
+    unproved: Arc<Counter>,
+    proving: Arc<Semaphore>,
     bytes: Arc<Bytes>,
+}
+
+/// A call that was let in.
+struct Admitted {
+    counted: Counted,
+    /// What its request holds of everybody's bytes; `None` where its messages are small by the service's own limit.
+    held: Option<Arc<Held>>,
 }
 
 impl Gate {
     pub(super) fn new(door: Door) -> Self {
-        Self { door, calls: Counter::new(CALLS), bytes: Arc::default() }
+        Self {
+            door,
+            calls: Counter::new(CALLS),
+            health: Counter::new(HEALTH_CALLS),
+            unproved: Counter::new(UNPROVED_CALLS),
+            proving: Arc::new(Semaphore::new(PROVING)),
+            bytes: Arc::default(),
+        }
     }
 
     /// Lets a call through with its caller written into it.
-    async fn admit(&self, peer: &Peer, request: &mut Request<Body>) -> Result<Counted, Fault> {
+    async fn admit(&self, peer: &Peer, request: &mut Request<Body>) -> Result<Admitted, Fault> {
         let path = request.uri().path().to_owned();
         if path.starts_with(HEALTH) {
-            return self.count(&peer.origin);
+            let counted = count(&self.health, &peer.origin)?;
+            return Ok(Admitted { counted, held: None });
         }
         let method = path.trim_start_matches('/');
-        let principal = match identity::prove(&self.door.engine, peer, request.headers()).await {
-            Ok(principal) => principal,
-            Err(fault) => return Err(self.denied(peer, None, method, fault).await),
-        };
-        if !path.starts_with(REFLECTION) {
+        let principal = self.proved(peer, method, request.headers()).await?;
+        let endless = path.starts_with(REFLECTION);
+        if !endless {
             let policy = &self.door.engine.policy;
             if !permit::is_method(method) {
                 return Err(unknown_method(method));
@@ -64,13 +81,36 @@ impl Gate {
                 return Err(self.denied(peer, Some(principal), method, fault).await);
             }
         }
-        let counted = self.count(&principal.to_string())?;
+        let whose = principal.to_string();
+        let counted = count(&self.calls, &whose)?;
         request.extensions_mut().insert(Caller { principal, peer: peer.address.clone() });
-        Ok(counted)
+        // A stream without an end would hold the bytes of what was answered long ago.
+        let held = (!endless).then(|| self.bytes.hold(whose));
+        Ok(Admitted { counted, held })
     }
 
-    fn count(&self, whose: &str) -> Result<Counted, Fault> {
-        self.calls.enter(whose).map_err(|full| limits::too_many_calls(whose, full))
+    /// Who calls. What strangers can make the control database do is bounded: looking tokens up, and recording refusals.
+    async fn proved(&self, peer: &Peer, method: &str, headers: &HeaderMap) -> Result<Principal, Fault> {
+        let turn = match headers.contains_key(AUTHORIZATION) {
+            true => Some(self.turn(peer).await?),
+            false => None,
+        };
+        let fault = match identity::prove(&self.door.engine, peer, headers).await {
+            Ok(principal) => return Ok(principal),
+            Err(fault) => fault,
+        };
+        let _turn = match turn {
+            Some(turn) => turn,
+            None => self.turn(peer).await?,
+        };
+        Err(self.denied(peer, None, method, fault).await)
+    }
+
+    /// A stranger's turn at the control database. Nobody closes the semaphore: there is always a turn in the end.
+    async fn turn(&self, peer: &Peer) -> Result<(Counted, Option<SemaphorePermit<'_>>), Fault> {
+        let origin = &peer.origin;
+        let counted = self.unproved.enter(origin).map_err(|full| limits::too_many_unproved(origin, full))?;
+        Ok((counted, self.proving.acquire().await.ok()))
     }
 
     /// A refusal, on record. It stands whether or not it can be written down.
@@ -90,6 +130,10 @@ impl Gate {
         }
         fault
     }
+}
+
+fn count(counter: &Arc<Counter>, whose: &str) -> Result<Counted, Fault> {
+    counter.enter(whose).map_err(|full| limits::too_many_calls(whose, full))
 }
 
 fn unknown_method(method: &str) -> Fault {
@@ -139,15 +183,14 @@ where
                 return Ok(status(Fault::new(Reason::Internal, "the connection is not known")).into_http());
             };
             let open = peer.call();
-            let counted = match gate.admit(&peer, &mut request).await {
-                Ok(counted) => counted,
+            let Admitted { counted, held } = match gate.admit(&peer, &mut request).await {
+                Ok(admitted) => admitted,
                 Err(fault) => return Ok(Told::wrap(status(fault).into_http(), open, None)),
             };
             // Reflection talks back and forth; every other request is one message that has to arrive.
-            let held = gate.bytes.hold();
             let endless = request.uri().path().starts_with(REFLECTION);
             let ours = !endless && !request.uri().path().starts_with(HEALTH);
-            let request = request.map(|body| Received::wrap(body, Arc::clone(&held), !endless));
+            let request = request.map(|body| Received::wrap(body, held.clone(), !endless));
             let mut response = inner.call(request).await?;
             if ours {
                 response = in_our_words(response);

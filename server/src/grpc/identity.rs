@@ -47,7 +47,11 @@ pub(super) async fn prove(engine: &Engine, peer: &Peer, headers: &HeaderMap) -> 
         (None, Proof::Unix(None)) => {
             Err(unauthenticated("the socket gives no peer credentials", "use a bearer token"))
         }
-        (None, Proof::Tls(Some(named))) => of_certificate(named, Timestamp::now()),
+        (None, Proof::Tls(Some((_, trust)))) if !trust.holds() => Err(unauthenticated(
+            "a CA of the clients was taken out since this connection began",
+            "connect again, with a certificate of a CA that is trusted now",
+        )),
+        (None, Proof::Tls(Some((named, _)))) => of_certificate(named, Timestamp::now()),
         (None, Proof::Tls(None)) => Err(unauthenticated(
             "nothing proves who calls",
             "use a client certificate (resetctl --cert FILE --key FILE) or a bearer token (resetctl --token-file FILE)",

@@ -19,10 +19,17 @@ pub(super) const TCP_CONNECTIONS: Most = Most { all: 1024, each: 256 };
 pub(super) const UNIX_CONNECTIONS: Most = Most { all: 512, each: 256 };
 /// Open calls, streams included, in all and of one principal.
 pub(super) const CALLS: Most = Most { all: 1024, each: 256 };
+/// Open calls of Health, in all and of one origin. They prove nothing, so they have room of their own, and take nobody's.
+pub(super) const HEALTH_CALLS: Most = Most { all: 256, each: 32 };
+/// Calls whose caller is not proved yet, or is refused, in all and of one origin.
+pub(super) const UNPROVED_CALLS: Most = Most { all: 512, each: 64 };
+/// How many of them may ask the control database at a time; the others wait for their turn.
+pub(super) const PROVING: usize = 2;
 /// Open calls on one connection.
 pub(super) const CALLS_PER_CONNECTION: u32 = 64;
-/// Bytes of all requests that are being received or handled.
-pub(super) const REQUEST_BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
+/// Bytes of large requests that are being received or handled, in all and of one principal. What a request has below
+/// [`SMALL_REQUEST`] does not count: large ones compete among themselves.
+pub(super) const REQUEST_BYTES_IN_FLIGHT: Most = Most { all: 64 * 1024 * 1024, each: 32 * 1024 * 1024 };
 /// How long a TLS handshake may take.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection may be open before its first call.
@@ -41,6 +48,8 @@ pub(super) const RESETS: (usize, usize) = (20, 100);
 pub(super) const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(10));
 /// The largest request of the services that take no chains.
 pub(super) const SMALL_REQUEST: usize = 64 * 1024;
+/// The largest request of Health: the name of a service.
+pub(super) const HEALTH_REQUEST: usize = 1024;
 
 /// How many there may be.
 #[derive(Clone, Copy, Debug)]
@@ -108,45 +117,84 @@ impl Drop for Counted {
     }
 }
 
-/// The bytes of requests that are held now.
+/// The bytes of large requests that are held now, by whom.
 #[derive(Debug, Default)]
-pub(super) struct Bytes(AtomicUsize);
+pub(super) struct Bytes(Mutex<(usize, HashMap<String, usize>)>);
 
 /// The bytes of one request; a drop gives them back.
 #[derive(Debug)]
 pub(super) struct Held {
     bytes: Arc<Bytes>,
+    whose: String,
     size: AtomicUsize,
 }
 
 impl Bytes {
-    pub(super) fn hold(self: &Arc<Self>) -> Arc<Held> {
-        Arc::new(Held { bytes: Arc::clone(self), size: AtomicUsize::new(0) })
+    pub(super) fn hold(self: &Arc<Self>, whose: String) -> Arc<Held> {
+        Arc::new(Held { bytes: Arc::clone(self), whose, size: AtomicUsize::new(0) })
+    }
+
+    fn take(&self, whose: &str, size: usize) -> Result<(), Full> {
+        let most = REQUEST_BYTES_IN_FLIGHT;
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = held.1.get(whose).copied().unwrap_or_default() + size;
+        if own > most.each {
+            return Err(Full::Each(most.each));
+        }
+        if held.0 + size > most.all {
+            return Err(Full::All(most.all));
+        }
+        held.0 += size;
+        held.1.insert(whose.to_owned(), own);
+        Ok(())
+    }
+
+    fn give_back(&self, whose: &str, size: usize) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.0 -= size;
+        if let Some(own) = held.1.get_mut(whose) {
+            *own -= size;
+            if *own == 0 {
+                held.1.remove(whose);
+            }
+        }
     }
 }
 
 impl Held {
-    /// Some more; `LIMIT_EXCEEDED` when all requests together have become too large.
+    /// Some more; `LIMIT_EXCEEDED` when this request is large, and all large ones together have become too large.
     pub(super) fn more(&self, size: usize) -> Result<(), Fault> {
-        self.size.fetch_add(size, Ordering::Relaxed);
-        let all = self.bytes.0.fetch_add(size, Ordering::Relaxed) + size;
-        if all <= REQUEST_BYTES_IN_FLIGHT {
-            return Ok(());
+        let before = self.size.load(Ordering::Relaxed);
+        let counts = large(before + size) - large(before);
+        if counts > 0 {
+            self.bytes.take(&self.whose, counts).map_err(|full| too_many_bytes(&self.whose, full))?;
         }
-        Err(Fault::new(
-            Reason::LimitExceeded,
-            format!(
-                "the daemon receives more than {REQUEST_BYTES_IN_FLIGHT} bytes of requests at this moment"
-            ),
-        )
-        .hint("try again in a moment; without --chains a request is small"))
+        self.size.fetch_add(size, Ordering::Relaxed);
+        Ok(())
     }
+}
+
+/// How much of a request counts.
+fn large(size: usize) -> usize {
+    size.saturating_sub(SMALL_REQUEST)
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.bytes.0.fetch_sub(*self.size.get_mut(), Ordering::Relaxed);
+        let counted = large(*self.size.get_mut());
+        if counted > 0 {
+            self.bytes.give_back(&self.whose, counted);
+        }
     }
+}
+
+fn too_many_bytes(whose: &str, full: Full) -> Fault {
+    let text = match full {
+        Full::Each(most) => format!("the daemon receives more than {most} bytes of {whose} at this moment"),
+        Full::All(most) => format!("the daemon receives more than {most} bytes of requests at this moment"),
+    };
+    let hint = "try again in a moment; without --chains a request is small";
+    Fault::new(Reason::LimitExceeded, text).hint(hint).with("principal", whose)
 }
 
 /// Too many open calls.
@@ -162,6 +210,13 @@ pub(super) fn too_many_calls(whose: &str, full: Full) -> Fault {
         ),
     };
     Fault::new(Reason::LimitExceeded, text).hint(hint).with("principal", whose)
+}
+
+/// Too many calls whose caller is not known.
+pub(super) fn too_many_unproved(origin: &str, full: Full) -> Fault {
+    let (Full::Each(most) | Full::All(most)) = full;
+    let text = format!("{most} calls wait for the proof of who calls, this one comes from {origin}");
+    Fault::new(Reason::LimitExceeded, text).hint("try again in a moment, with fewer calls at a time")
 }
 
 #[cfg(test)]
@@ -182,13 +237,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_given_back() {
+    fn large_requests_compete_by_principal_and_in_all_and_are_given_back() {
+        let Most { all, each } = REQUEST_BYTES_IN_FLIGHT;
         let bytes = Arc::new(Bytes::default());
-        let held = bytes.hold();
-        held.more(REQUEST_BYTES_IN_FLIGHT).expect("just so");
-        let other = bytes.hold();
-        assert_eq!(other.more(1).expect_err("too much").reason, Reason::LimitExceeded);
-        drop((held, other));
-        bytes.hold().more(REQUEST_BYTES_IN_FLIGHT).expect("all was given back");
+        let held = |whose: &str| bytes.hold(whose.to_owned());
+        let (first, second) = (held("a"), held("b"));
+        first.more(1).expect("small");
+        first.more(each + SMALL_REQUEST - 1).expect("just so");
+        assert_eq!(first.more(1).expect_err("too much of one").reason, Reason::LimitExceeded);
+        assert!(held("a").more(SMALL_REQUEST + 1).is_err(), "another request of the same principal");
+        second.more(all - each + SMALL_REQUEST).expect("another principal has its own part");
+        let third = held("c");
+        third.more(SMALL_REQUEST).expect("a small request is never refused");
+        assert_eq!(third.more(1).expect_err("too much of all").reason, Reason::LimitExceeded);
+        held("a").more(SMALL_REQUEST).expect("nor one of who has used up their part");
+        drop((first, second));
+        third.more(each).expect("all was given back");
+        drop(third);
+        let left = bytes.0.lock().expect("no panic");
+        assert!(left.0 == 0 && left.1.is_empty(), "{left:?}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -28,13 +28,36 @@ pub(super) enum Listener {
     Tls(TcpListener),
 }
 
-/// A socket's file, removed on drop.
-pub(super) struct SocketFile(PathBuf);
+/// A socket's file, removed on drop, unless another is in its place by then.
+pub(super) struct SocketFile {
+    path: PathBuf,
+    made: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), made: identity(path)? })
+    }
+}
+
+/// By what a file is told apart from another of the same name.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.0) {
-            tracing::debug!(path = %self.0.display(), %error, "the socket's file was gone");
+        let path = self.path.display();
+        let removed = match identity(&self.path) {
+            Ok(found) if found != self.made => {
+                return tracing::debug!(%path, "another socket is in its place, and stays");
+            }
+            Ok(_) => fs::remove_file(&self.path),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::debug!(%path, %error, "the socket's file was gone");
         }
     }
 }
@@ -141,7 +164,7 @@ async fn bind_unix(path: &Path, group: Option<&str>) -> io::Result<Bound> {
     }
     clear_stale(path).await?;
     let listener = UnixListener::bind(path)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile::of(path)?;
     // Peers are told apart by their credentials, not by whether they get in: the moment before this grants nothing.
     give(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
@@ -166,8 +189,39 @@ async fn clear_stale(path: &Path) -> io::Result<()> {
     if !metadata.file_type().is_socket() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there"));
     }
-    if UnixStream::connect(path).await.is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there"));
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another daemon listens there")),
+        // It may live, and have no room at this moment.
+        Err(error) => Err(said(&error, "the socket there does not say that nobody listens")),
     }
-    fs::remove_file(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_ones_own_socket_is_removed_and_only_a_dead_one_is_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("socket");
+        let first = bind_unix(&path, None).await.expect("bound");
+        let error = bind_unix(&path, None).await.err().expect("the first one lives");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        fs::rename(&path, folder.path().join("away")).expect("renamed");
+        let second = bind_unix(&path, None).await.expect("bound");
+        drop(first);
+        assert!(path.exists(), "it is another's");
+        drop(second);
+        assert!(!path.exists());
+
+        // Nobody accepts, and there is room for few: it lives all the same.
+        let full = std::os::unix::net::UnixListener::bind(&path).expect("bound");
+        nix::sys::socket::listen(&full, nix::sys::socket::Backlog::new(0).expect("a number")).expect("set");
+        let one = UnixStream::connect(&path).await.expect("there is room for one");
+        assert!(bind_unix(&path, None).await.is_err(), "it has no room at this moment");
+        assert!(path.exists());
+        drop((one, full));
+        drop(bind_unix(&path, None).await.expect("nobody listens any more"));
+    }
 }

@@ -19,8 +19,8 @@ use super::{
     admin::Admin,
     gate::Gate,
     limits::{
-        CALLS_PER_CONNECTION, Counter, HEADER_BYTES, KEEPALIVE, RESETS, SMALL_REQUEST, TCP_CONNECTIONS,
-        UNIX_CONNECTIONS, WINDOWS,
+        CALLS_PER_CONNECTION, Counter, HEADER_BYTES, HEALTH_REQUEST, KEEPALIVE, RESETS, SMALL_REQUEST,
+        TCP_CONNECTIONS, UNIX_CONNECTIONS, WINDOWS,
     },
     operations::Operations,
     system::System,
@@ -77,7 +77,7 @@ async fn router(door: Door) -> Router<Stack<Gate, Identity>> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1();
     // The descriptor set is compiled in; the suite asks for it over the wire.
-    let reflection = reflection.ok();
+    let reflection = reflection.ok().map(|service| service.max_decoding_message_size(SMALL_REQUEST));
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
@@ -88,7 +88,7 @@ async fn router(door: Door) -> Router<Stack<Gate, Identity>> {
         .http2_max_pending_accept_reset_streams(Some(RESETS.0))
         .http2_max_local_error_reset_streams(Some(RESETS.1))
         .layer(Gate::new(door.clone()))
-        .add_service(health_service)
+        .add_service(health_service.max_decoding_message_size(HEALTH_REQUEST))
         .add_optional_service(reflection)
         .add_service(
             OperationServiceServer::new(Operations(door.clone())).max_decoding_message_size(REQUEST_BYTES),

@@ -4,7 +4,10 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -77,7 +80,30 @@ impl TlsError {
 #[derive(Debug)]
 pub(crate) struct Certificates {
     files: Tls,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<InForce>,
+    /// Rises when a CA of the clients is taken out.
+    generation: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct InForce {
+    config: Arc<ServerConfig>,
+    /// The CAs of the clients.
+    authorities: Vec<CertificateDer<'static>>,
+}
+
+/// What a handshake trusted, and whether that still holds.
+#[derive(Clone, Debug)]
+pub(super) struct Trust {
+    then: u64,
+    now: Arc<AtomicU64>,
+}
+
+impl Trust {
+    /// No CA of the clients was taken out since.
+    pub(super) fn holds(&self) -> bool {
+        self.now.load(Ordering::Acquire) == self.then
+    }
 }
 
 impl Certificates {
@@ -87,19 +113,28 @@ impl Certificates {
     /// The first thing that is wrong with them.
     pub(crate) fn load(files: &Tls) -> Result<Arc<Self>, TlsError> {
         let current = RwLock::new(read(files)?);
-        Ok(Arc::new(Self { files: files.clone(), current }))
+        Ok(Arc::new(Self { files: files.clone(), current, generation: Arc::default() }))
     }
 
     /// What a handshake that begins now uses.
-    pub(super) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn current(&self) -> (Arc<ServerConfig>, Trust) {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let then = self.generation.load(Ordering::Acquire);
+        (Arc::clone(&current.config), Trust { then, now: Arc::clone(&self.generation) })
     }
 
     /// What was wrong, so that it is said once.
     fn reload(&self, before: Option<String>) -> Option<String> {
         match read(&self.files) {
-            Ok(config) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+            Ok(new) => {
+                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                if current.authorities.iter().any(|authority| !new.authorities.contains(authority)) {
+                    self.generation.fetch_add(1, Ordering::AcqRel);
+                    tracing::info!(
+                        "a CA of the clients was taken out: whoever is connected has to connect again"
+                    );
+                }
+                *current = new;
                 tracing::info!(certificate = %self.files.certificate_file.display(), "certificates were read again");
                 None
             }
@@ -157,7 +192,8 @@ pub(crate) async fn keep_fresh(certificates: Option<Arc<Certificates>>, end: Can
     }
 }
 
-fn read(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+fn read(files: &Tls) -> Result<InForce, TlsError> {
+    let mut authorities = Vec::new();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])
@@ -165,7 +201,8 @@ fn read(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = match &files.client_ca_file {
         None => builder.with_no_client_auth(),
         Some(path) => {
-            let roots = Arc::new(roots(path)?);
+            authorities = certificates(path, "CA certificate")?;
+            let roots = Arc::new(roots(path, &authorities)?);
             // A client without a certificate may still bring a token; who proves nothing is refused call by call.
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(roots, provider).allow_unauthenticated();
@@ -183,13 +220,13 @@ fn read(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     // A resumed session would not be asked for its certificate again.
     config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+    Ok(InForce { config: Arc::new(config), authorities })
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+fn roots(path: &Path, authorities: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path, "CA certificate")? {
-        roots.add(certificate).map_err(|e| content(path, "CA certificate", e.to_string()))?;
+    for certificate in authorities {
+        roots.add(certificate.clone()).map_err(|e| content(path, "CA certificate", e.to_string()))?;
     }
     Ok(roots)
 }
