@@ -118,11 +118,17 @@ async fn a_window_is_released_by_force_and_the_change_in_it_ends() {
     let (reason, message) = end(&mut stream).await;
     assert!(reason == "FORCED_UNLOCK" && message.contains("incident 7"), "{reason}: {message}");
     assert_eq!(before, two.target.state().await);
-    on_record(&two.target, &["ReleaseWindow", "forced: incident 7", &id, &two.me]).await;
+    on_record(&two.target, &["ReleaseWindow", "forced: incident 7", &id, &two.me, r#""peer":"unix"#]).await;
     let row = "SELECT released_by, released_reason FROM resetd.reset_window";
     assert_eq!(two.target.control_rows(row).await, [[two.me.clone(), "incident 7".to_owned()]]);
     // A guest forces nobody.
     let own = reserve(&mut two.owner, wish(&two.target, 0, 600)).await.unwrap();
     assert_eq!(refused(release(&mut two.guest, &own, true, "why").await).0, "PERMISSION_DENIED");
+    let denied = ["ReleaseWindow", r#""allowed":false"#, "PERMISSION_DENIED", &own.id.to_string()];
+    on_record(&two.target, &denied).await;
+    let allowed =
+        "SELECT FROM resetd.audit_record WHERE body LIKE '%ReleaseWindow%' AND body LIKE '%\"allowed\":true%'
+                      AND body LIKE '%' || (SELECT max(id::text) FROM resetd.reset_window) || '%'";
+    assert!(two.target.control_rows(allowed).await.is_empty(), "what was refused was never allowed");
     two.daemon.stop().await;
 }
