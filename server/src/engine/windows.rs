@@ -133,9 +133,22 @@ impl Engine {
     /// One window.
     ///
     /// # Errors
-    /// `WINDOW_NOT_FOUND`.
+    /// `WINDOW_NOT_FOUND`, also where its database is none of this daemon's but bears the name of one of its targets:
+    /// the rules and roles of that target are not those of the window.
     pub(crate) async fn window(&self, id: Uuid) -> Result<Window, Fault> {
-        windows::get(&self.control.pool, id).await.map(|window| self.named(window))
+        let window = windows::get(&self.control.pool, id).await?;
+        let database = &window.target;
+        if self.target(database).is_ok_and(|t| t.database() != database)
+            && !self.targets.iter().any(|t| t.database() == database)
+        {
+            return Err(Fault::new(
+                Reason::WindowNotFound,
+                format!("window {id} is not on a database of this daemon"),
+            )
+            .hint("ask the daemon that has it")
+            .with("window", id));
+        }
+        Ok(self.named(window))
     }
 
     /// Windows of some targets, by start.
