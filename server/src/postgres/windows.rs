@@ -145,13 +145,14 @@ pub(crate) async fn release(
     }
     let now = now(&mut within).await?;
     let mut broken = Vec::new();
-    if window.is_active(now) {
-        match how.force {
-            false => refuse_under_a_change(&mut within, ask, &window).await?,
-            true => broken = changes_of(&mut within, ask, &window).await?,
-        }
+    if window.is_active(now) && how.force {
+        broken = changes_of(&mut within, ask, &window).await?;
     }
     if !window.is_past(now) {
+        // Also of one that is still to come: the right of a change counts windows that follow on each other as one.
+        if !how.force {
+            refuse_under_a_change(&mut within, ask, &window).await?;
+        }
         sqlx::query(
             "UPDATE resetd.reset_window SET released_at = clock_timestamp(), released_by = $2, released_reason = $3,
                     etag = gen_random_uuid() WHERE id = $1",
@@ -271,7 +272,7 @@ async fn refuse_under_a_change(
     let id = change.operation;
     Err(Fault::new(
         Reason::TargetLocked,
-        format!("a {} of your own runs in window {} (operation {id})", change.verb.as_str(), window.id),
+        format!("a {} of your own runs (operation {id}): window {} stays", change.verb.as_str(), window.id),
     )
     .hint(format!("wait for its end, or cancel it: resetctl operations cancel {id}"))
     .with("target", &ask.rules.target)
