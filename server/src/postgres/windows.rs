@@ -136,7 +136,8 @@ pub(crate) async fn release(
 ) -> Result<(Window, Vec<Change>), Fault> {
     let mut within = begin(pool, ask).await?;
     if let Some(window) = repeated(&mut within, ask).await? {
-        return Ok((window, Vec::new()));
+        let left = if how.force { left_over(&mut within, ask, &window).await? } else { Vec::new() };
+        return Ok((window, left));
     }
     let window = present(&mut within, ask, id, etag).await?;
     let own = window.principal == ask.principal;
@@ -147,6 +148,8 @@ pub(crate) async fn release(
     let mut broken = Vec::new();
     if window.is_active(now) && how.force {
         broken = changes_of(&mut within, ask, &window).await?;
+    } else if how.force {
+        broken = left_over(&mut within, ask, &window).await?;
     }
     if !window.is_past(now) {
         // Also of one that is still to come: the right of a change counts windows that follow on each other as one.
@@ -260,6 +263,23 @@ fn not_ones_own(window: &Window) -> Fault {
 async fn changes_of(within: &mut PgConnection, ask: &Ask<'_>, window: &Window) -> Result<Vec<Change>, Fault> {
     let all = changes(within, ask.database).await?;
     Ok(all.into_iter().filter(|c| c.principal == window.principal).collect())
+}
+
+/// The changes that ran when a window was released and still do: who released it by force did not come to end them.
+async fn left_over(within: &mut PgConnection, ask: &Ask<'_>, window: &Window) -> Result<Vec<Change>, Fault> {
+    let running = changes_of(within, ask, window).await?;
+    let ids: Vec<Uuid> = running.iter().map(|c| c.operation).collect();
+    let left: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT o.id FROM resetd.operation o JOIN resetd.reset_window w ON w.id = $2
+          WHERE o.id = ANY ($1) AND o.started_at <= w.released_at
+            AND w.released_by <> w.principal AND w.period @> w.released_at",
+    )
+    .bind(&ids)
+    .bind(window.id)
+    .fetch_all(within)
+    .await
+    .map_err(control_fault)?;
+    Ok(running.into_iter().filter(|c| left.contains(&c.operation)).collect())
 }
 
 /// The ground is not taken from under a change of one's own.
