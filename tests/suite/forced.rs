@@ -118,11 +118,40 @@ async fn a_window_is_released_by_force_and_the_change_in_it_ends() {
     let (reason, message) = end(&mut stream).await;
     assert!(reason == "FORCED_UNLOCK" && message.contains("incident 7"), "{reason}: {message}");
     assert_eq!(before, two.target.state().await);
-    on_record(&two.target, &["ReleaseWindow", "forced: incident 7", &id, &two.me]).await;
+    on_record(&two.target, &["ReleaseWindow", "forced: incident 7", &id, &two.me, r#""peer":"unix"#]).await;
     let row = "SELECT released_by, released_reason FROM resetd.reset_window";
     assert_eq!(two.target.control_rows(row).await, [[two.me.clone(), "incident 7".to_owned()]]);
     // A guest forces nobody.
     let own = reserve(&mut two.owner, wish(&two.target, 0, 600)).await.unwrap();
     assert_eq!(refused(release(&mut two.guest, &own, true, "why").await).0, "PERMISSION_DENIED");
+    let denied = ["ReleaseWindow", r#""allowed":false"#, "PERMISSION_DENIED", &own.id.to_string()];
+    on_record(&two.target, &denied).await;
+    let allowed =
+        "SELECT FROM resetd.audit_record WHERE body LIKE '%ReleaseWindow%' AND body LIKE '%\"allowed\":true%'
+                      AND body LIKE '%' || (SELECT max(id::text) FROM resetd.reset_window) || '%'";
+    assert!(two.target.control_rows(allowed).await.is_empty(), "what was refused was never allowed");
+    two.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_forced_release_that_was_cut_short_is_finished_by_the_next() {
+    let chains = sleeping();
+    let target = TestTarget::migrated().await;
+    let setup = Setup::of(&target).migrations(&chains);
+    let mut two = Two::with(target, setup).await;
+    let window = reserve(&mut two.guest, wish(&two.target, 0, 600)).await.unwrap();
+    let second = reserve(&mut two.guest, wish(&two.target, 700, 60)).await.unwrap();
+    let mut stream = two.guest.begin(&request(Verb::Run, &two.target)).await.unwrap();
+    asleep(&two.target).await;
+    // A change counts on every window of one's own.
+    assert_eq!(refused(release(&mut two.guest, &second, false, "").await).0, "TARGET_LOCKED");
+    // As a daemon leaves it that dies between the release and the end of what runs.
+    let released = "UPDATE resetd.reset_window
+        SET released_at = clock_timestamp(), released_by = 'os:admin', released_reason = 'incident 8'
+        WHERE id = ";
+    two.target.control_sql(&format!("{released}'{}'", window.id)).await;
+    release(&mut two.owner, &window, true, "incident 8").await.unwrap();
+    let (reason, message) = end(&mut stream).await;
+    assert!(reason == "FORCED_UNLOCK" && message.contains("incident 8"), "{reason}: {message}");
     two.daemon.stop().await;
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     operations::queue_of,
-    windows::{GUEST, Two, release, reserve, wish},
+    windows::{GUEST, Two, refused, release, reserve, wish},
 };
 
 async fn reason(stream: &mut EventStream) -> String {
@@ -46,6 +46,10 @@ async fn fifty_waiters_on_two_daemons_begin_in_the_order_of_coming() {
     }
     // One without a place is not let in between.
     assert!(here.api().await.begin(&request(Verb::Migrate, &target)).await.is_err());
+    queue_of(&target, 50).await;
+    // Fifty of one principal are the most: each one keeps a session of the cluster.
+    let (limit, message) = refused(here.api().await.begin(&waiting(Verb::Migrate, &target)).await.map(drop));
+    assert!(limit == "LIMIT_EXCEEDED" && message.contains("50 waiting"), "{limit}: {message}");
     queue_of(&target, 50).await;
     holder.close().await;
     for stream in &mut streams {

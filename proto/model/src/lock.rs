@@ -44,6 +44,12 @@ impl LockKey {
         Self::derive("turn", database)
     }
 
+    /// The key under which it is decided whether one more operation may wait.
+    #[must_use]
+    pub fn waiters() -> Self {
+        Self::derive("control", "waiters")
+    }
+
     /// The key of whoever cleans up.
     #[must_use]
     pub fn janitor() -> Self {

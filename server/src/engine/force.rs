@@ -33,6 +33,7 @@ impl Engine {
         &self,
         force: &Force<'_>,
         permit: &Permit,
+        asked: &Decision,
     ) -> Result<(Holder, Timestamp), Fault> {
         let target = self.target(force.target)?;
         check_reason(force.reason)?;
@@ -53,37 +54,18 @@ impl Engine {
             pid,
             application_name: String::new(),
         };
+        let detail = Some(format!("forced: {}", force.reason));
+        let asked = Decision { operation: Some(operation.id), detail, ..asked.clone() };
         if let Some(end) = operation.end.as_ref().filter(|end| end.reason == Some(Reason::ForcedUnlock)) {
+            self.record(asked).await?;
             return Ok((holder(0), end.at));
         }
         let Some(grip) = asked_end::grip(&self.control, operation.id).await? else {
             return Err(self.holds_nothing(&operation, &target.name).await);
         };
-        let method = "TargetService/ForceUnlockTarget";
-        self.on_record(method, &target.name, operation.id, force.reason, permit).await?;
+        self.record(asked).await?;
         let at = self.break_lock(operation.id, force.reason, permit).await?;
         Ok((holder(grip.pid), at.unwrap_or(self.control.now().await?)))
-    }
-
-    /// Writes a forced step to the audit record, before it is done.
-    pub(super) async fn on_record(
-        &self,
-        method: &str,
-        target: &str,
-        broken: Uuid,
-        reason: &str,
-        permit: &Permit,
-    ) -> Result<(), Fault> {
-        self.record(Decision {
-            principal: Some(permit.principal().clone()),
-            method: format!("resetd.v1.{method}"),
-            target: Some(target.to_owned()),
-            allowed: true,
-            operation: Some(broken),
-            detail: Some(format!("forced: {reason}")),
-            ..Decision::default()
-        })
-        .await
     }
 
     /// Marks the operation and ends its sessions; `None`: it had ended.

@@ -115,7 +115,7 @@ impl Engine {
     }
 
     /// Puts a refusal on record and gives it back.
-    pub(super) async fn refused(&self, asked: Decision, fault: Fault) -> Fault {
+    pub(crate) async fn refused(&self, asked: Decision, fault: Fault) -> Fault {
         // Where the control database does not answer, its record does not either.
         if matches!(fault.reason, Reason::ControlUnavailable | Reason::AuditUnavailable) {
             return fault;

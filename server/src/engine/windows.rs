@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use model::{
+    audit::Decision,
     fault::{Fault, Reason},
     permit::{Permit, Role},
     window::{FORCE_HINT, Reservation, Rules, Window},
@@ -41,22 +42,28 @@ impl Engine {
         &self,
         request_id: Uuid,
         target: &str,
-        asked: &Reservation,
+        wish: &Reservation,
         permit: &Permit,
+        asked: &Decision,
     ) -> Result<Window, Fault> {
         let target = self.target(target)?;
         if !target.profile.self_enroll {
             self.must_be_enrolled(target).await?;
-        } else if targets::enrolment(&self.control, target.database()).await? != Enrolment::This {
+        }
+        let detail = Some(format!("window of request {request_id}"));
+        self.record(Decision { detail, ..asked.clone() }).await?;
+        if target.profile.self_enroll
+            && targets::enrolment(&self.control, target.database()).await? != Enrolment::This
+        {
             let by = format!("self ({})", target.profile.name);
             let options = target.url.connect_options();
             targets::enroll_now(&self.control, &options, target.database(), &by).await?;
         }
         let principal = permit.principal().to_string();
-        let hash = hash(&("reserve", &target.name, format!("{asked:?}")));
+        let hash = hash(&("reserve", &target.name, format!("{wish:?}")));
         let rules = Rules::of(&target.name, &target.profile);
         let ask = self.ask(request_id, hash, &principal, target, &rules);
-        windows::reserve(&self.control.pool, &ask, asked).await.map(|window| self.named(window))
+        windows::reserve(&self.control.pool, &ask, wish).await.map(|window| self.named(window))
     }
 
     /// Moves the end of one's own window.
@@ -70,11 +77,13 @@ impl Engine {
         ends_at: Timestamp,
         etag: Option<Uuid>,
         permit: &Permit,
+        asked: &Decision,
     ) -> Result<Window, Fault> {
         let window = self.window(id).await?;
         let target = self.target(&window.target)?;
         let principal = permit.principal().to_string();
         let rules = Rules::of(&target.name, &target.profile);
+        self.record(asked.clone()).await?;
         let hash = hash(&("extend", id, ends_at, etag));
         let ask = self.ask(request_id, hash, &principal, target, &rules);
         windows::extend(&self.control.pool, &ask, id, ends_at, etag).await.map(|window| self.named(window))
@@ -88,13 +97,14 @@ impl Engine {
     pub(crate) async fn release(
         &self,
         request_id: Uuid,
-        asked: &ReleaseRequest<'_>,
+        wish: &ReleaseRequest<'_>,
         permit: &Permit,
+        asked: &Decision,
     ) -> Result<Window, Fault> {
-        let window = self.window(asked.window).await?;
+        let window = self.window(wish.window).await?;
         let target = self.target(&window.target)?;
         let principal = permit.principal().to_string();
-        let force = asked.force && window.principal != principal;
+        let force = wish.force && window.principal != principal;
         if force {
             if permit.role() < Some(Role::Admin) {
                 return Err(Fault::new(
@@ -104,17 +114,18 @@ impl Engine {
                 .hint(FORCE_HINT)
                 .with("window", window.id));
             }
-            force::check_reason(asked.reason)?;
-            let method = "WindowService/ReleaseWindow";
-            self.on_record(method, &target.name, window.id, asked.reason, permit).await?;
+            force::check_reason(wish.reason)?;
         }
+        let forced = if force { format!(", forced: {}", wish.reason) } else { String::new() };
+        let detail = Some(format!("window {}{forced}", window.id));
+        self.record(Decision { detail, ..asked.clone() }).await?;
         let rules = Rules::of(&target.name, &target.profile);
-        let ask = self.ask(request_id, hash(&("release", asked)), &principal, target, &rules);
-        let how = Release { reason: asked.reason, force };
-        let released = windows::release(&self.control.pool, &ask, asked.window, how, asked.etag).await;
+        let ask = self.ask(request_id, hash(&("release", wish)), &principal, target, &rules);
+        let how = Release { reason: wish.reason, force };
+        let released = windows::release(&self.control.pool, &ask, wish.window, how, wish.etag).await;
         let (window, broken) = released?;
         for change in broken {
-            self.break_lock(change.operation, asked.reason, permit).await?;
+            self.break_lock(change.operation, wish.reason, permit).await?;
         }
         Ok(self.named(window))
     }
@@ -122,9 +133,22 @@ impl Engine {
     /// One window.
     ///
     /// # Errors
-    /// `WINDOW_NOT_FOUND`.
+    /// `WINDOW_NOT_FOUND`, also where its database is none of this daemon's but bears the name of one of its targets:
+    /// the rules and roles of that target are not those of the window.
     pub(crate) async fn window(&self, id: Uuid) -> Result<Window, Fault> {
-        windows::get(&self.control.pool, id).await.map(|window| self.named(window))
+        let window = windows::get(&self.control.pool, id).await?;
+        let database = &window.target;
+        if self.target(database).is_ok_and(|t| t.database() != database)
+            && !self.targets.iter().any(|t| t.database() == database)
+        {
+            return Err(Fault::new(
+                Reason::WindowNotFound,
+                format!("window {id} is not on a database of this daemon"),
+            )
+            .hint("ask the daemon that has it")
+            .with("window", id));
+        }
+        Ok(self.named(window))
     }
 
     /// Windows of some targets, by start.

@@ -99,6 +99,14 @@ impl Door {
         }
     }
 
+    /// The answer to what was asked; what the engine refused is on record with its reason.
+    async fn settle<T>(&self, asked: Decision, done: Result<T, Fault>) -> Result<T, Status> {
+        match done {
+            Ok(answer) => Ok(answer),
+            Err(fault) => Err(status(self.engine.refused(asked, fault).await)),
+        }
+    }
+
     async fn deny<T>(&self, asked: Decision, fault: Fault) -> Result<T, Status> {
         tracing::info!(peer = asked.peer, method = asked.method, reason = %fault.reason, "denied");
         let reason = Some(fault.reason);

@@ -101,12 +101,16 @@ impl TargetService for Targets {
         call: Request<v1::ForceUnlockTargetRequest>,
     ) -> Result<Response<v1::ForceUnlockTargetResponse>, Status> {
         let about = About::Target(&call.get_ref().target);
-        let permit = self.0.authorize("TargetService/ForceUnlockTarget", &call, about, None).await?;
+        let (permit, asked) = self.0.decide("TargetService/ForceUnlockTarget", &call, about, None).await?;
         let request = call.into_inner();
-        wire::parse_request_id(&request.request_id).map_err(status)?;
-        let operation = wire::parse_operation_id(&request.operation).map_err(status)?;
-        let force = Force { target: &request.target, operation, reason: &request.reason };
-        let (broken, at) = self.0.engine.force_unlock(&force, &permit).await.map_err(status)?;
+        let unlocked = async {
+            wire::parse_request_id(&request.request_id)?;
+            let operation = wire::parse_operation_id(&request.operation)?;
+            let force = Force { target: &request.target, operation, reason: &request.reason };
+            self.0.engine.force_unlock(&force, &permit, &asked).await
+        }
+        .await;
+        let (broken, at) = self.0.settle(asked, unlocked).await?;
         Ok(Response::new(v1::ForceUnlockTargetResponse {
             broken: Some(wire::encode_holder(&broken)),
             broken_at: Some(wire::timestamp(at)),

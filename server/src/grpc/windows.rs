@@ -1,6 +1,7 @@
 //! `WindowService`.
 
 use model::{
+    audit::Decision,
     fault::{Fault, Reason},
     permit::Permit,
     window::Window,
@@ -27,26 +28,26 @@ impl Windows {
         method: &str,
         call: &Request<T>,
         id: &str,
-    ) -> Result<(Permit, Window), Status> {
+    ) -> Result<(Permit, Decision, Window), Status> {
         let known = match wire::parse_window_id(id) {
             Ok(id) => self.0.engine.window(id).await,
             Err(error) => Err(Fault::from(error)),
         };
         let target = known.as_ref().map(|w| w.target.clone()).unwrap_or_default();
-        let permit = self.0.authorize(method, call, About::Known(&target), None).await?;
-        Ok((permit, known.map_err(status)?))
+        let (permit, asked) = self.0.decide(method, call, About::Known(&target), None).await?;
+        let window = self.0.settle(asked.clone(), known).await?;
+        let detail = Some(format!("window {}", window.id));
+        Ok((permit, Decision { detail, ..asked }, window))
     }
 }
 
-fn etag(text: &str) -> Result<Option<Uuid>, Status> {
+fn etag(text: &str) -> Result<Option<Uuid>, Fault> {
     match text {
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| {
             let what =
                 format!("etag: `{}` is none of this daemon's", text.chars().take(80).collect::<String>());
-            status(
-                Fault::new(Reason::InvalidRequest, what).hint("send the etag that the window was read with"),
-            )
+            Fault::new(Reason::InvalidRequest, what).hint("send the etag that the window was read with")
         }),
     }
 }
@@ -71,11 +72,15 @@ impl WindowService for Windows {
         call: Request<v1::ReserveWindowRequest>,
     ) -> Result<Response<v1::ReserveWindowResponse>, Status> {
         let about = About::Target(&call.get_ref().target);
-        let permit = self.0.authorize("WindowService/ReserveWindow", &call, about, None).await?;
+        let (permit, asked) = self.0.decide("WindowService/ReserveWindow", &call, about, None).await?;
         let request = call.into_inner();
-        let id = wire::parse_request_id(&request.request_id).map_err(status)?;
-        let asked = wire::decode_reservation(&request).map_err(status)?;
-        let window = self.0.engine.reserve(id, &request.target, &asked, &permit).await.map_err(status)?;
+        let reserved = async {
+            let id = wire::parse_request_id(&request.request_id)?;
+            let wish = wire::decode_reservation(&request)?;
+            self.0.engine.reserve(id, &request.target, &wish, &permit, &asked).await
+        }
+        .await;
+        let window = self.0.settle(asked, reserved).await?;
         Ok(Response::new(v1::ReserveWindowResponse { window: Some(wire::encode_window(&window)) }))
     }
 
@@ -83,7 +88,8 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::GetWindowRequest>,
     ) -> Result<Response<v1::GetWindowResponse>, Status> {
-        let (_, window) = self.about("WindowService/GetWindow", &call, &call.get_ref().window).await?;
+        let (_, asked, window) = self.about("WindowService/GetWindow", &call, &call.get_ref().window).await?;
+        self.0.engine.record(asked).await.map_err(status)?;
         Ok(Response::new(v1::GetWindowResponse { window: Some(wire::encode_window(&window)) }))
     }
 
@@ -111,18 +117,20 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::ExtendWindowRequest>,
     ) -> Result<Response<v1::ExtendWindowResponse>, Status> {
-        let (permit, window) =
+        let (permit, asked, window) =
             self.about("WindowService/ExtendWindow", &call, &call.get_ref().window).await?;
         let request = call.into_inner();
-        let id = wire::parse_request_id(&request.request_id).map_err(status)?;
-        let ends_at = wire::decode_timestamp(request.ends_at).ok_or_else(|| {
-            status(
+        let extended = async {
+            let id = wire::parse_request_id(&request.request_id)?;
+            let ends_at = wire::decode_timestamp(request.ends_at).ok_or_else(|| {
                 Fault::new(Reason::InvalidRequest, "ends_at: is missing or out of range")
-                    .hint("the contract in proto/resetd/v1 says what each field holds"),
-            )
-        })?;
-        let etag = etag(&request.etag)?;
-        let extended = self.0.engine.extend(id, window.id, ends_at, etag, &permit).await.map_err(status)?;
+                    .hint("the contract in proto/resetd/v1 says what each field holds")
+            })?;
+            let etag = etag(&request.etag)?;
+            self.0.engine.extend(id, window.id, ends_at, etag, &permit, &asked).await
+        }
+        .await;
+        let extended = self.0.settle(asked, extended).await?;
         Ok(Response::new(v1::ExtendWindowResponse { window: Some(wire::encode_window(&extended)) }))
     }
 
@@ -130,17 +138,21 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::ReleaseWindowRequest>,
     ) -> Result<Response<v1::ReleaseWindowResponse>, Status> {
-        let (permit, window) =
+        let (permit, asked, window) =
             self.about("WindowService/ReleaseWindow", &call, &call.get_ref().window).await?;
         let request = call.into_inner();
-        let id = wire::parse_request_id(&request.request_id).map_err(status)?;
-        let asked = ReleaseRequest {
-            window: window.id,
-            reason: &request.reason,
-            etag: etag(&request.etag)?,
-            force: request.force,
-        };
-        let released = self.0.engine.release(id, &asked, &permit).await.map_err(status)?;
+        let released = async {
+            let id = wire::parse_request_id(&request.request_id)?;
+            let wish = ReleaseRequest {
+                window: window.id,
+                reason: &request.reason,
+                etag: etag(&request.etag)?,
+                force: request.force,
+            };
+            self.0.engine.release(id, &wish, &permit, &asked).await
+        }
+        .await;
+        let released = self.0.settle(asked, released).await?;
         Ok(Response::new(v1::ReleaseWindowResponse { window: Some(wire::encode_window(&released)) }))
     }
 }

@@ -41,6 +41,7 @@ pub(crate) mod targets;
 mod time;
 pub(crate) mod tokens;
 pub(crate) mod turn;
+mod waiters;
 pub(crate) mod wakeup;
 mod walk;
 pub(crate) mod windows;

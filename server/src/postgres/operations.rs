@@ -13,6 +13,7 @@ use super::{
     hold,
     journal::{self, Owner},
     time,
+    waiters::check_room,
 };
 
 const COLUMNS: &str = concat!(
@@ -45,7 +46,7 @@ pub(crate) struct NewOperation<'a> {
 /// Records an operation and its first event, as one. `false`: the request id is taken.
 ///
 /// # Errors
-/// The control database does not answer.
+/// `LIMIT_EXCEEDED`: too many wait; the control database does not answer.
 pub(crate) async fn record(
     connection: &mut PgConnection,
     new: &NewOperation<'_>,
@@ -54,6 +55,9 @@ pub(crate) async fn record(
     let mut transaction = connection.begin().await.map_err(control_fault)?;
     if !insert(&mut transaction, new).await? {
         return Ok(false);
+    }
+    if new.lock_pid.is_none() {
+        check_room(&mut transaction, new.principal, &new.request.target, new.database).await?;
     }
     for event in events {
         journal::append(&mut transaction, new.owner, event).await?;

@@ -136,7 +136,8 @@ pub(crate) async fn release(
 ) -> Result<(Window, Vec<Change>), Fault> {
     let mut within = begin(pool, ask).await?;
     if let Some(window) = repeated(&mut within, ask).await? {
-        return Ok((window, Vec::new()));
+        let left = if how.force { left_over(&mut within, ask, &window).await? } else { Vec::new() };
+        return Ok((window, left));
     }
     let window = present(&mut within, ask, id, etag).await?;
     let own = window.principal == ask.principal;
@@ -145,13 +146,16 @@ pub(crate) async fn release(
     }
     let now = now(&mut within).await?;
     let mut broken = Vec::new();
-    if window.is_active(now) {
-        match how.force {
-            false => refuse_under_a_change(&mut within, ask, &window).await?,
-            true => broken = changes_of(&mut within, ask, &window).await?,
-        }
+    if window.is_active(now) && how.force {
+        broken = changes_of(&mut within, ask, &window).await?;
+    } else if how.force {
+        broken = left_over(&mut within, ask, &window).await?;
     }
     if !window.is_past(now) {
+        // Also of one that is still to come: the right of a change counts windows that follow on each other as one.
+        if !how.force {
+            refuse_under_a_change(&mut within, ask, &window).await?;
+        }
         sqlx::query(
             "UPDATE resetd.reset_window SET released_at = clock_timestamp(), released_by = $2, released_reason = $3,
                     etag = gen_random_uuid() WHERE id = $1",
@@ -261,6 +265,23 @@ async fn changes_of(within: &mut PgConnection, ask: &Ask<'_>, window: &Window) -
     Ok(all.into_iter().filter(|c| c.principal == window.principal).collect())
 }
 
+/// The changes that ran when a window was released and still do: who released it by force did not come to end them.
+async fn left_over(within: &mut PgConnection, ask: &Ask<'_>, window: &Window) -> Result<Vec<Change>, Fault> {
+    let running = changes_of(within, ask, window).await?;
+    let ids: Vec<Uuid> = running.iter().map(|c| c.operation).collect();
+    let left: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT o.id FROM resetd.operation o JOIN resetd.reset_window w ON w.id = $2
+          WHERE o.id = ANY ($1) AND o.started_at <= w.released_at
+            AND w.released_by <> w.principal AND w.period @> w.released_at",
+    )
+    .bind(&ids)
+    .bind(window.id)
+    .fetch_all(within)
+    .await
+    .map_err(control_fault)?;
+    Ok(running.into_iter().filter(|c| left.contains(&c.operation)).collect())
+}
+
 /// The ground is not taken from under a change of one's own.
 async fn refuse_under_a_change(
     within: &mut PgConnection,
@@ -271,7 +292,7 @@ async fn refuse_under_a_change(
     let id = change.operation;
     Err(Fault::new(
         Reason::TargetLocked,
-        format!("a {} of your own runs in window {} (operation {id})", change.verb.as_str(), window.id),
+        format!("a {} of your own runs (operation {id}): window {} stays", change.verb.as_str(), window.id),
     )
     .hint(format!("wait for its end, or cancel it: resetctl operations cancel {id}"))
     .with("target", &ask.rules.target)
