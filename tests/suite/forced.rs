@@ -1,6 +1,6 @@
 //! Force: an admin breaks a lock or ends a window, names what breaks, and the victim is told who and why.
 
-use harness::{Api, EventStream, Setup, TestTarget, request};
+use harness::{Api, EventStream, Gate, Setup, TestTarget, request};
 use model::{event::EventKind, operation::Verb};
 use tonic::Status;
 use uuid::Uuid;
@@ -124,5 +124,28 @@ async fn a_window_is_released_by_force_and_the_change_in_it_ends() {
     // A guest forces nobody.
     let own = reserve(&mut two.owner, wish(&two.target, 0, 600)).await.unwrap();
     assert_eq!(refused(release(&mut two.guest, &own, true, "why").await).0, "PERMISSION_DENIED");
+    two.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_stands_still_with_its_row_is_waited_for_by_nobody() {
+    let target = TestTarget::migrated().await;
+    let mut two = Two::with(target.clone(), Setup::of(&target)).await;
+    let stuck = Setup::of(&target).spawn().await;
+    let before = two.target.state().await;
+    let gate = Gate::before(&target, "COMMIT_PREPARED").await;
+    let mut stream = stuck.api().await.begin(&request(Verb::Run, &target)).await.unwrap();
+    let id = stream.until("LOCK_ACQUIRED").await.operation;
+    gate.reached().await;
+    stuck.pause().await;
+    let out = two.own(&["operations", "cancel", &id.to_string()]).await;
+    assert!(out.stderr.contains("stands still"), "{out}");
+    unlock(&mut two.owner, &target, id, "its daemon stands still").await.unwrap();
+    let mut watched = two.owner.watch(id, 1).await.unwrap();
+    let (reason, message) = end(&mut watched).await;
+    assert_eq!(reason, "FORCED_UNLOCK", "{message}");
+    assert_eq!(before, two.target.state().await);
+    gate.open().await;
+    stuck.kill().await;
     two.daemon.stop().await;
 }
