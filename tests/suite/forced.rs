@@ -1,6 +1,6 @@
 //! Force: an admin breaks a lock or ends a window, names what breaks, and the victim is told who and why.
 
-use harness::{Api, EventStream, Setup, TestTarget, request};
+use harness::{Api, EventStream, Gate, Setup, TestTarget, request};
 use model::{event::EventKind, operation::Verb};
 use tonic::Status;
 use uuid::Uuid;
@@ -153,5 +153,28 @@ async fn a_forced_release_that_was_cut_short_is_finished_by_the_next() {
     release(&mut two.owner, &window, true, "incident 8").await.unwrap();
     let (reason, message) = end(&mut stream).await;
     assert!(reason == "FORCED_UNLOCK" && message.contains("incident 8"), "{reason}: {message}");
+    two.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_stands_still_with_its_row_is_waited_for_by_nobody() {
+    let target = TestTarget::migrated().await;
+    let mut two = Two::with(target.clone(), Setup::of(&target)).await;
+    let stuck = Setup::of(&target).spawn().await;
+    let before = two.target.state().await;
+    let gate = Gate::before(&target, "COMMIT_PREPARED").await;
+    let mut stream = stuck.api().await.begin(&request(Verb::Run, &target)).await.unwrap();
+    let id = stream.until("LOCK_ACQUIRED").await.operation;
+    gate.reached().await;
+    stuck.pause().await;
+    let out = two.own(&["operations", "cancel", &id.to_string()]).await;
+    assert!(out.stderr.contains("stands still"), "{out}");
+    unlock(&mut two.owner, &target, id, "its daemon stands still").await.unwrap();
+    let mut watched = two.owner.watch(id, 1).await.unwrap();
+    let (reason, message) = end(&mut watched).await;
+    assert_eq!(reason, "FORCED_UNLOCK", "{message}");
+    assert_eq!(before, two.target.state().await);
+    gate.open().await;
+    stuck.kill().await;
     two.daemon.stop().await;
 }

@@ -187,3 +187,56 @@ async fn phase_by_phase_what_was_committed_before_the_edge_stays() {
     assert!(found.contains("core_002") && !found.contains("core_003"), "{found}");
     two.daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_revision_without_a_transaction_sends_nothing_after_the_edge() {
+    let chains = Migrations::shipped();
+    // Statements that take no notice of the first cancel.
+    let deaf = |seconds, then| {
+        format!(
+            "DO $$ BEGIN BEGIN PERFORM pg_sleep({seconds}); EXCEPTION WHEN query_canceled THEN NULL; END; {then} END $$;"
+        )
+    };
+    let sql = [
+        "CREATE INDEX CONCURRENTLY nice ON state (version);".to_owned(),
+        deaf(3600, ""),
+        deaf(1, "CREATE TABLE late (n int);"),
+    ];
+    let head = "-- revision: core_002\n-- revises: core_001\n-- summary: x\n-- transaction: none\n";
+    chains.write("core/core_002.sql", &format!("{head}{}\n", sql.join("\n")));
+    let target = TestTarget::migrated().await;
+    let setup = Setup::of(&target).migrations(&chains);
+    let mut two = Two::with(target, setup).await;
+    reserve(&mut two.owner, wish(&two.target, 6, 60)).await.unwrap();
+    let asked = Request { allow_phased: true, ..request(Verb::Migrate, &two.target) };
+    let mut stream = two.guest.begin(&asked).await.unwrap();
+    let end = end(&mut stream).await;
+    assert_eq!(end.reason, "WINDOW_HELD", "{}", end.message);
+    lock_is_free(&two.target).await;
+    let found =
+        "SELECT count(*) FILTER (WHERE relname = 'nice') || ' ' || count(*) FILTER (WHERE relname = 'late')
+                   FROM pg_class";
+    let found = two.target.value(found).await;
+    assert!(!found.starts_with('0') && found.ends_with(" 0"), "index and table: {found}");
+    two.daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_edge_that_is_known_holds_when_the_windows_cannot_be_looked_at() {
+    let chains = sleeping();
+    let target = TestTarget::migrated().await;
+    let setup = Setup::of(&target).migrations(&chains);
+    let mut two = Two::with(target, setup).await;
+    let before = two.target.state().await;
+    reserve(&mut two.owner, wish(&two.target, 8, 60)).await.unwrap();
+    let mut stream = two.guest.begin(&request(Verb::Run, &two.target)).await.unwrap();
+    asleep(&two.target).await;
+    let mut session = two.target.control_session().await;
+    session.sql("BEGIN; LOCK TABLE resetd.reset_window IN ACCESS EXCLUSIVE MODE").await;
+    let end = end(&mut stream).await;
+    assert_eq!(end.reason, "WINDOW_HELD", "{}", end.message);
+    session.close().await;
+    lock_is_free(&two.target).await;
+    assert_eq!(before, two.target.state().await);
+    two.daemon.stop().await;
+}

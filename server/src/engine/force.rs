@@ -77,10 +77,9 @@ impl Engine {
     ) -> Result<Option<Timestamp>, Fault> {
         let Some(grip) = asked_end::grip(&self.control, operation).await? else { return Ok(None) };
         let by = permit.principal().to_string();
-        let marked = asked_end::mark(&self.control.pool, operation, &by, reason).await?;
+        let marked = asked_end::break_open(&self.control, operation, &grip, &by, reason).await?;
         if marked.is_some() {
             tracing::warn!(%operation, by, reason, "the lock of an operation is broken");
-            asked_end::pry_open(&self.control, operation, &grip).await?;
         }
         Ok(marked)
     }

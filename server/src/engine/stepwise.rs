@@ -20,7 +20,7 @@ use crate::{
         lock::LockSession,
         replay::{self, Place},
         reset,
-        right::Until,
+        right::{Right, Until},
         work::Work,
     },
 };
@@ -49,7 +49,7 @@ impl Run {
                 true => {
                     let _turn = self.turn(alone).await;
                     work.until = self.until(url).await?;
-                    replay::apply_bare(&mut work, lock, &place, before, revision).await?
+                    replay::apply_bare(&mut work, lock, self.right_in(url), &place, before, revision).await?
                 }
                 false => {
                     let took = replay::apply(&mut work, &place, before, revision).await?;
@@ -69,10 +69,15 @@ impl Run {
 
     /// Until when a step may be committed. What is built aside nobody sees, and its steps know no window.
     async fn until(&self, url: &DatabaseUrl) -> Result<Option<Until>, Fault> {
-        match url.database() == self.target.database() {
-            true => self.right.for_a_moment(&self.engine.control.pool).await.map(Some),
-            false => Ok(None),
+        match self.right_in(url) {
+            Some(right) => right.for_a_moment(&self.engine.control.pool).await.map(Some),
+            None => Ok(None),
         }
+    }
+
+    /// The right that changes need there: none in a database that is built aside.
+    fn right_in(&self, url: &DatabaseUrl) -> Option<&Right> {
+        (url.database() == self.target.database()).then_some(&self.right)
     }
 
     /// Waits for its turn, which may take as long as another schema's index.

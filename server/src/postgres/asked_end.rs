@@ -22,6 +22,8 @@ use super::{
 /// How long ended sessions may take to give the lock back.
 const GONE_LIMIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long the operation's row may be kept by its own daemon before its sessions are ended first.
+const MARK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Asks for a cancel: `Some(true)` the first time, `Some(false)` when it was accepted before, whatever came of it since,
 /// `None` when it is too late.
@@ -31,9 +33,29 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) async fn request_cancel(pool: &PgPool, id: Uuid, event: EventKind) -> Result<Option<bool>, Fault> {
     // Dropped half-way, it is rolled back: nothing stays open on a shared session.
     let mut transaction = pool.begin().await.map_err(control_fault)?;
-    let asked = request_cancel_within(&mut transaction, id, event).await?;
+    // Whoever has the row prepares its end or stands still: it is not waited for.
+    wait_at_most(&mut transaction, "3s").await?;
+    let asked = request_cancel_within(&mut transaction, id, event).await;
+    let asked = asked.map_err(|fault| match fault.sql.sqlstate.as_deref() {
+        Some("55P03") => Fault::new(
+            Reason::NotCancellable,
+            format!("operation {id} writes its end now, or its daemon stands still"),
+        )
+        .hint("ask again in a moment; an admin breaks its lock: `resetctl target unlock`")
+        .with("operation", id),
+        _ => fault,
+    })?;
     transaction.commit().await.map_err(control_fault)?;
     Ok(asked)
+}
+
+async fn wait_at_most(connection: &mut PgConnection, limit: &'static str) -> Result<(), Fault> {
+    sqlx::query("SELECT pg_catalog.set_config('lock_timeout', $1, true)")
+        .bind(limit)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
 }
 
 async fn request_cancel_within(
@@ -132,12 +154,9 @@ pub(crate) async fn grip(control: &Control, id: Uuid) -> Result<Option<Grip>, Fa
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn mark(
-    pool: &PgPool,
-    id: Uuid,
-    by: &str,
-    reason: &str,
-) -> Result<Option<jiff::Timestamp>, Fault> {
+async fn mark(pool: &PgPool, id: Uuid, by: &str, reason: &str) -> Result<Option<jiff::Timestamp>, Fault> {
+    let mut transaction = pool.begin().await.map_err(control_fault)?;
+    wait_at_most(&mut transaction, "15s").await?;
     let at: Option<i64> = sqlx::query_scalar(concat!(
         "WITH op AS (
             UPDATE resetd.operation
@@ -152,17 +171,47 @@ pub(crate) async fn mark(
     .bind(by)
     .bind(reason)
     .bind(CHANNEL)
-    .fetch_optional(pool)
+    .fetch_optional(&mut *transaction)
     .await
     .map_err(control_fault)?;
+    transaction.commit().await.map_err(control_fault)?;
     Ok(at.map(time::from_micros))
+}
+
+/// Marks the operation and ends its sessions. Where its own daemon keeps its row, in a transaction that does not end, the
+/// sessions are ended first: what is open is rolled back, and the mark, which waits for the row already, comes next.
+///
+/// # Errors
+/// As [`mark`] and [`pry_open`].
+pub(crate) async fn break_open(
+    control: &Control,
+    id: Uuid,
+    grip: &Grip,
+    by: &str,
+    reason: &str,
+) -> Result<Option<jiff::Timestamp>, Fault> {
+    let mut marking = std::pin::pin!(mark(&control.pool, id, by, reason));
+    match tokio::time::timeout(MARK_PATIENCE, &mut marking).await {
+        Ok(marked) => {
+            let marked = marked?;
+            if marked.is_some() {
+                pry_open(control, id, grip).await?;
+            }
+            Ok(marked)
+        }
+        Err(_) => {
+            let (marked, opened) = tokio::join!(marking, pry_open(control, id, grip));
+            opened?;
+            marked
+        }
+    }
 }
 
 /// Ends every session of the operation, and waits until its lock is free.
 ///
 /// # Errors
 /// `ZOMBIE_BACKEND`: one does not end; the control database does not answer.
-pub(crate) async fn pry_open(control: &Control, id: Uuid, grip: &Grip) -> Result<(), Fault> {
+async fn pry_open(control: &Control, id: Uuid, grip: &Grip) -> Result<(), Fault> {
     let pool = &control.pool;
     let workers: Vec<i32> = sqlx::query_scalar(
         "SELECT a.pid FROM pg_catalog.pg_stat_activity a

@@ -14,6 +14,7 @@ use super::{
     error::{control_fault, database_error, is_disconnect, message, sqlstate, work_fault},
     ident::{self, Ident, Literal},
     lock::LockSession,
+    right::{Right, Until},
     work::{LOCK_TIMEOUT, MessageError, Work},
 };
 
@@ -64,13 +65,15 @@ pub(crate) async fn apply(
     Ok(took)
 }
 
-/// Replays one revision that refuses a transaction, statement by statement, in a database that is built aside.
+/// Replays one revision that refuses a transaction, statement by statement. `right` is looked at before each: what is
+/// sent by itself stays. A database that is built aside knows no windows, and has none.
 ///
 /// # Errors
-/// `REVISION_FAILED` with its site, or the lock is not held any more.
+/// `REVISION_FAILED` with its site, the reason of an interrupt, the right is gone, or the lock is not held any more.
 pub(crate) async fn apply_bare(
     work: &mut Work,
     lock: &LockSession,
+    right: Option<&Right>,
     place: &Place<'_>,
     before: Option<&str>,
     revision: &Revision,
@@ -89,15 +92,24 @@ pub(crate) async fn apply_bare(
         let end = statement.range.end.min(alone.len());
         let failed =
             |e: MessageError| revision_fault(place, revision, &MessageError { completed, error: e.error });
+        may_still(work, right).await?;
         work.message(alone[..end].trim_end_matches(';')).await.map_err(failed)?;
     }
     let took = started.elapsed();
-    let recording = format!("{}{}", version_sql(place, before, revision), bare(&prologue(place)));
-    work.message(&recording)
-        .await
-        .map_err(|e| work_fault(&format!("recording {}", revision.id), &e.error))?;
+    let until = may_still(work, right).await?;
+    let guard = until.as_ref().map(Until::guard).unwrap_or_default();
+    let recording = format!("{guard}{}{}", version_sql(place, before, revision), bare(&prologue(place)));
+    let doing = format!("recording {}", revision.id);
+    work.message(&recording).await.map_err(|e| Until::failed(until.as_ref(), &doing, &e.error))?;
     work.restart(lock).await?;
     Ok(took)
+}
+
+/// Makes sure that the operation may still change the target, before what cannot be taken back; until when.
+async fn may_still(work: &Work, right: Option<&Right>) -> Result<Option<Until>, Fault> {
+    work.context.interrupt.check()?;
+    let Some(right) = right else { return Ok(None) };
+    right.for_a_moment(&work.context.control).await.map(Some)
 }
 
 /// The same settings for a session outside a transaction. It waits for locks as long as the operation has patience: what

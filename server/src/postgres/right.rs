@@ -101,23 +101,30 @@ impl Right {
         }
     }
 
+    /// What it means that the edge has passed.
+    pub(crate) fn late(&self, edge: &Edge) -> Fault {
+        rolled_back(Some(edge.refusal(&self.rules, &self.principal)))
+    }
+
     fn until_edge(&self, edge: &Edge) -> Until {
-        let late = edge.refusal(&self.rules, &self.principal);
-        Until { at: edge.at(), late: rolled_back(Some(late)) }
+        Until { at: edge.at(), late: self.late(edge) }
     }
 }
 
 impl Until {
     /// The message that commits only before the edge, by the clock of the server that executes it.
     pub(crate) fn commit(until: Option<&Self>) -> String {
-        match until {
-            None => "COMMIT".to_owned(),
-            // Neither side is a constant, so that nothing is worked out before its time.
-            Some(Self { at, .. }) => format!(
-                "SELECT CASE WHEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) '{at}'::pg_catalog.timestamptz
-                 THEN 0 ELSE pg_catalog.concat('{TOO_LATE} ', pg_catalog.clock_timestamp())::pg_catalog.int4 END; COMMIT"
-            ),
-        }
+        format!("{}COMMIT", until.map(Self::guard).unwrap_or_default())
+    }
+
+    /// The statement that fails after the edge, and what comes after it in its message with it.
+    pub(super) fn guard(&self) -> String {
+        // Neither side is a constant, so that nothing is worked out before its time.
+        format!(
+            "SELECT CASE WHEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) '{}'::pg_catalog.timestamptz
+             THEN 0 ELSE pg_catalog.concat('{TOO_LATE} ', pg_catalog.clock_timestamp())::pg_catalog.int4 END; ",
+            self.at
+        )
     }
 
     /// What it means that a commit failed.

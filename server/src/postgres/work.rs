@@ -60,7 +60,7 @@ pub(crate) struct Work {
     pub(crate) connection: PgConnection,
     pid: i32,
     transaction: String,
-    context: WorkContext,
+    pub(super) context: WorkContext,
     contact: Contact,
     waited: Duration,
     /// What is committed next is so before this, or not at all.
