@@ -273,7 +273,7 @@ async fn a_flood_of_tokens_does_not_use_up_the_control_database() {
     let target = TestTarget::empty().await;
     let daemon = daemon(&target).await;
     let token = made(&daemon, "flood").await;
-    let lock = target.control_session().await;
+    let mut lock = target.control_session().await;
     lock.sql("BEGIN; LOCK TABLE resetd.token IN ACCESS EXCLUSIVE MODE").await;
     let (sender, mut ended) = tokio::sync::mpsc::unbounded_channel();
     for _ in 0..5 {

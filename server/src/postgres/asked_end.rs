@@ -213,14 +213,21 @@ pub(crate) async fn break_open(
 /// `ZOMBIE_BACKEND`: one does not end; the control database does not answer.
 async fn pry_open(control: &Control, id: Uuid, grip: &Grip) -> Result<(), Fault> {
     let pool = &control.pool;
+    let (high, low) = LockKey::target(&grip.database).halves();
     let workers: Vec<i32> = sqlx::query_scalar(
         "SELECT a.pid FROM pg_catalog.pg_stat_activity a
           WHERE a.pid <> $2 AND (a.pid = (SELECT work_pid FROM resetd.operation WHERE id = $1)
+                   -- The pid may be somebody else's by now: a worker has the target's key, in whichever database.
+                   AND EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND l.granted
+                         AND l.locktype = 'advisory' AND l.objsubid = 1
+                         AND l.classid::pg_catalog.int8 = $3 AND l.objid::pg_catalog.int8 = $4)
              OR a.application_name = (SELECT h.application_name FROM pg_catalog.pg_stat_activity h
                                        WHERE h.pid = $2 AND h.application_name LIKE 'resetd %op=%'))",
     )
     .bind(id)
     .bind(grip.pid)
+    .bind(high)
+    .bind(low)
     .fetch_all(pool)
     .await
     .map_err(control_fault)?;
