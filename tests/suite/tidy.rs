@@ -12,7 +12,7 @@ use std::{
 
 /// The longest file, in lines, without its tests.
 const LINES: usize = 400;
-/// Folders that are built, not written.
+/// What is built, not written; in a second work tree `.git` is a file.
 const BUILT: [&str; 4] = ["target", ".git", ".tmp", ".venv"];
 
 type Rule = fn(&Source) -> Vec<String>;
@@ -32,7 +32,10 @@ fn tree() -> Vec<(String, String)> {
             let entry = entry.expect("an entry");
             let path = entry.path();
             let kind = entry.file_type().expect("a type");
-            if kind.is_dir() && !BUILT.contains(&entry.file_name().to_string_lossy().as_ref()) {
+            if BUILT.contains(&entry.file_name().to_string_lossy().as_ref()) {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file()
                 && let Ok(text) = fs::read_to_string(&path)
