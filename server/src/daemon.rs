@@ -99,6 +99,13 @@ impl Daemon {
                 "plaintext without identity: everybody on this machine can call the daemon here"
             );
         }
+        if !config.migrations.is_dir() {
+            // They are read at each operation: they may still come.
+            let folder = config.migrations.display();
+            tracing::warn!(
+                "the folder of chains {folder} is not there: nothing can be migrated or validated"
+            );
+        }
         let (targets, control) = databases(config, cluster.as_ref()).await?;
         let engine = Engine::start(Parts {
             control,
