@@ -20,7 +20,7 @@ use crate::{
     client::{Output, Running},
     eventually,
     migrations::Migrations,
-    papers::{Authority, Paper},
+    papers::Authority,
     process, soon,
     target::TestTarget,
 };
@@ -306,24 +306,6 @@ impl Daemon {
     /// Raw clients at another of the daemon's addresses.
     pub async fn api_at(&self, address: usize) -> Api {
         Api::connect(&self.addresses[address]).await
-    }
-
-    /// Words for [`Daemon::ctl_args`], over TLS: with the authority's certificate, and with the client's own.
-    #[must_use]
-    pub fn with(authority: &Authority, shown: Option<&Paper>, words: &str) -> Vec<String> {
-        let mut all = vec!["--ca".to_owned(), authority.ca().display().to_string()];
-        if let Some(paper) = shown {
-            all.extend(["--cert".to_owned(), paper.cert.display().to_string()]);
-            all.extend(["--key".to_owned(), paper.key.display().to_string()]);
-        }
-        all.extend(words.split_whitespace().map(str::to_owned));
-        all
-    }
-
-    /// Runs `resetctl` over TLS.
-    pub async fn ctl_tls(&self, authority: &Authority, shown: Option<&Paper>, words: &str) -> Output {
-        let words = Self::with(authority, shown, words);
-        self.ctl_args(&words.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
 
     /// The process of a spawned one.

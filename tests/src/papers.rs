@@ -24,6 +24,8 @@ use tokio_rustls::{
 };
 use tonic::transport::{Channel, Endpoint};
 
+use crate::{client::Output, daemon::Daemon};
+
 /// A certificate with its key, as files.
 #[derive(Clone, Debug)]
 pub struct Paper {
@@ -201,6 +203,26 @@ pub async fn over(
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from("localhost").expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+impl Daemon {
+    /// Words for [`Daemon::ctl_args`], over TLS: with the authority's certificate, and with the client's own.
+    #[must_use]
+    pub fn with(authority: &Authority, shown: Option<&Paper>, words: &str) -> Vec<String> {
+        let mut all = vec!["--ca".to_owned(), authority.ca().display().to_string()];
+        if let Some(paper) = shown {
+            all.extend(["--cert".to_owned(), paper.cert.display().to_string()]);
+            all.extend(["--key".to_owned(), paper.key.display().to_string()]);
+        }
+        all.extend(words.split_whitespace().map(str::to_owned));
+        all
+    }
+
+    /// Runs `resetctl` over TLS.
+    pub async fn ctl_tls(&self, authority: &Authority, shown: Option<&Paper>, words: &str) -> Output {
+        let words = Self::with(authority, shown, words);
+        self.ctl_args(&words.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
 }
 
 fn chain(file: &Path) -> Vec<CertificateDer<'static>> {

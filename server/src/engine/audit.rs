@@ -17,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::Engine;
+use super::{Engine, query::page};
 use crate::{ledger::Ledger, postgres::audit};
 
 /// How many decisions may wait to be written.
@@ -103,11 +103,8 @@ impl Engine {
         before: Option<u64>,
         most: i64,
     ) -> Result<(Vec<Chained>, Option<u64>), Fault> {
-        let mut records = audit::list(&self.control.pool, before, most + 1).await?;
-        let size = usize::try_from(most).unwrap_or(usize::MAX);
-        let more = records.len() > size;
-        records.truncate(size);
-        let next = if more { records.last().map(|r| r.sequence) } else { None };
+        let (records, more) = page(audit::list(&self.control.pool, before, most + 1).await?, most);
+        let next = records.last().filter(|_| more).map(|r| r.sequence);
         Ok((records, next))
     }
 

@@ -2,7 +2,6 @@
 
 use model::{
     fault::{Fault, Reason},
-    operation::Request,
     permit::Role,
     plan::{self, Observation, Plan, Refusal},
 };
@@ -65,10 +64,11 @@ impl Run {
     }
 
     async fn foreseen(&self) -> Result<Option<Fault>, Fault> {
-        let real = Request { dry_run: false, ..self.request.clone() };
-        match self.engine.check_enrolment(&real, &self.target).await {
-            Err(refusal) if refusal.reason == Reason::TargetNotEnrolled => return Ok(Some(refusal)),
-            checked => checked?,
+        if !self.target.profile.self_enroll {
+            match self.engine.may_change(&self.request, &self.target).await {
+                Err(refusal) if refusal.reason == Reason::TargetNotEnrolled => return Ok(Some(refusal)),
+                checked => checked?,
+            }
         }
         let standing = self.right.standing(&self.engine.control.pool).await?;
         Ok(self.right.refusal(&standing.verdict))

@@ -25,6 +25,14 @@ use crate::{
 /// How many windows to come are shown of a target.
 const NEXT: usize = 5;
 
+/// Cuts what was read, one more than asked for, to a page; whether more comes after it.
+pub(super) fn page<T>(mut all: Vec<T>, most: i64) -> (Vec<T>, bool) {
+    let size = usize::try_from(most).unwrap_or(usize::MAX);
+    let more = all.len() > size;
+    all.truncate(size);
+    (all, more)
+}
+
 /// A page of operations.
 pub(crate) struct Page {
     pub(crate) operations: Vec<Operation>,
@@ -83,11 +91,8 @@ impl Engine {
         most: i64,
     ) -> Result<Page, Fault> {
         let filter = Filter { targets, before, active_only, most: most + 1 };
-        let mut operations = operations::list(&self.control.pool, &filter).await?;
-        let size = usize::try_from(most).unwrap_or(usize::MAX);
-        let more = operations.len() > size;
-        operations.truncate(size);
-        let next = if more { operations.last().map(|o| o.id) } else { None };
+        let (operations, more) = page(operations::list(&self.control.pool, &filter).await?, most);
+        let next = operations.last().filter(|_| more).map(|o| o.id);
         Ok(Page { operations, next })
     }
 

@@ -73,8 +73,8 @@ async fn orphans(engine: &Engine) -> Result<Vec<Orphan>, Fault> {
         let id = open.owner.operation;
         let left = match open.owner.instance == engine.instance {
             true => open.age_seconds > SETTLED && !engine.live.runs(id),
-            // A daemon that does not end an operation whose lock was broken has lost it, alive or not.
             false if open.waiting && !open.entered && open.age_seconds < ENTERS => false,
+            // A daemon that does not end an operation whose lock was broken has lost it, alive or not.
             false => {
                 (open.broken_seconds.is_some_and(|age| age > BROKEN)
                     || !instances::lives(&engine.control, LockKey::instance(open.owner.instance)).await?)

@@ -255,7 +255,7 @@ impl Engine {
         let says_what = request.verb.is_destructive() || !request.client_chains.is_empty();
         match targets::enrolment(&self.control, target.database()).await? {
             Enrolment::Never if !says_what => Ok(()),
-            _ => self.must_be_enrolled(target).await,
+            enrolment => as_enrolled(target, enrolment),
         }
     }
 
@@ -264,23 +264,7 @@ impl Engine {
     /// # Errors
     /// `TARGET_NOT_ENROLLED`.
     pub(super) async fn must_be_enrolled(&self, target: &Target) -> Result<(), Fault> {
-        let (name, database) = (&target.name, target.database());
-        let (what, hint) = match targets::enrolment(&self.control, database).await? {
-            Enrolment::This => return Ok(()),
-            Enrolment::Never => (
-                format!("target {name} (database {database}) was never enrolled in this cluster"),
-                format!("an admin enrolls it once: resetctl target enroll {name}"),
-            ),
-            Enrolment::Another => (
-                format!(
-                    "database {database} is not the one that was enrolled as target {name}: it was replaced, and not by a swap"
-                ),
-                format!(
-                    "make sure that it is the one you mean; an admin then enrolls it: resetctl target enroll {name}"
-                ),
-            ),
-        };
-        Err(Fault::new(Reason::TargetNotEnrolled, what).hint(hint).with("target", name))
+        as_enrolled(target, targets::enrolment(&self.control, target.database()).await?)
     }
 
     async fn chains(&self, request: &Request, target: &Target) -> Result<ChainSet, Fault> {
@@ -327,6 +311,27 @@ impl Engine {
 /// The verb cannot do its work without chains.
 fn replays(verb: Verb) -> bool {
     verb.migrates() || verb.validates()
+}
+
+/// The database of a target is the one that was enrolled, by what is on record.
+fn as_enrolled(target: &Target, enrolment: Enrolment) -> Result<(), Fault> {
+    let (name, database) = (&target.name, target.database());
+    let (what, hint) = match enrolment {
+        Enrolment::This => return Ok(()),
+        Enrolment::Never => (
+            format!("target {name} (database {database}) was never enrolled in this cluster"),
+            format!("an admin enrolls it once: resetctl target enroll {name}"),
+        ),
+        Enrolment::Another => (
+            format!(
+                "database {database} is not the one that was enrolled as target {name}: it was replaced, and not by a swap"
+            ),
+            format!(
+                "make sure that it is the one you mean; an admin then enrolls it: resetctl target enroll {name}"
+            ),
+        ),
+    };
+    Err(Fault::new(Reason::TargetNotEnrolled, what).hint(hint).with("target", name))
 }
 
 fn locked_by(target: &str, who: &str) -> Fault {

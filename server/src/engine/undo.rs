@@ -26,9 +26,7 @@ impl Run {
         self.foresee(&mut plan).await?;
         self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
-        if !self.request.dry_run && !self.target.profile.self_enroll {
-            self.engine.must_be_enrolled(&self.target).await?;
-        }
+        self.engine.check_enrolment(&self.request, &self.target).await?;
         if self.request.dry_run {
             return Ok(Done::Read(match &plan.brings_back {
                 Some(kept) => format!("dry run, nothing changed; {} would come back", kept.name),

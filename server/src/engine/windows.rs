@@ -12,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{Engine, Target, force};
+use super::{Engine, Target, force, query::page};
 use crate::postgres::{
     targets::{self, Enrolment},
     windows::{self, Ask, Release, Wanted},
@@ -165,10 +165,7 @@ impl Engine {
         let databases = self.targets.iter().filter(|t| targets.contains(&t.name));
         let databases = databases.map(|t| t.database().to_owned()).collect();
         let wanted = Wanted { databases, past, after, most: most + 1 };
-        let mut windows = windows::list(&self.control.pool, &wanted).await?;
-        let size = usize::try_from(most).unwrap_or(usize::MAX);
-        let more = windows.len() > size;
-        windows.truncate(size);
+        let (windows, more) = page(windows::list(&self.control.pool, &wanted).await?, most);
         let last = windows.last().filter(|_| more);
         let next = last.map(|window| (window.starts_at.as_microsecond(), window.id));
         Ok(WindowPage { windows: windows.into_iter().map(|w| self.named(w)).collect(), next })
