@@ -6,7 +6,7 @@ use crate::{
     chains,
     config::{Config, Target},
     grpc::Certificates,
-    postgres::probe,
+    postgres::catalog::check,
 };
 
 /// Checks every connection and chain; the text for a person, and whether all is good.
@@ -45,7 +45,7 @@ async fn check_target(target: &Target) -> Vec<String> {
     let Some(url) = target.source.url() else { return Vec::new() };
     let schemas: Vec<String> = target.matrix.managed_schemas().into_iter().map(str::to_owned).collect();
     let prefix = format!("target {}: ", target.name);
-    match probe::target(&url.connect_options(), &schemas).await {
+    match check::target(&url.connect_options(), &schemas).await {
         Ok(findings) => findings.into_iter().map(|f| format!("{prefix}{f}")).collect(),
         Err(fault) => vec![format!("{prefix}{}", told(&fault))],
     }
@@ -55,7 +55,7 @@ async fn check_control(config: &Config) -> Vec<String> {
     let Some(url) = &config.control.url else { return Vec::new() };
     let others: Vec<_> =
         config.targets.iter().filter_map(|t| t.source.url().map(|u| u.connect_options())).collect();
-    match probe::control(&url.connect_options(), &others).await {
+    match check::control(&url.connect_options(), &others).await {
         Ok(()) => Vec::new(),
         Err(fault) => vec![format!("control database: {}", told(&fault))],
     }

@@ -12,7 +12,7 @@ use crate::{
     engine::{Engine, Parts, Target},
     grpc::{self, Bound, Certificates},
     notify,
-    postgres::{self, control::Control},
+    postgres::{self, control::pool::Control},
 };
 
 /// Why a daemon cannot start, or ended badly.
@@ -193,7 +193,7 @@ async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Ta
     for target in &config.targets {
         let url = url_of(&target.source, cluster)?;
         if cluster.is_some() {
-            postgres::control::create_database(&others[0], target.source.database()).await?;
+            postgres::control::pool::create_database(&others[0], target.source.database()).await?;
         }
         others.push(url.connect_options());
         targets.push(Target {

@@ -24,9 +24,9 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     daemon,
-    engine::tokens::{mint, told_of_new, told_of_revoked},
+    engine::admin::tokens::{mint, told_of_new, told_of_revoked},
     ledger::Ledger,
-    postgres::tokens,
+    postgres::control::tokens,
 };
 
 /// What is to be done with tokens.

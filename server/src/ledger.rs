@@ -9,7 +9,7 @@ use model::{
 
 use crate::{
     audit_lines::AuditLines,
-    postgres::{audit, control::Control},
+    postgres::control::{audit, pool::Control},
 };
 
 /// The two places of the audit record.

@@ -2,26 +2,10 @@
 //!
 //! It must not know the wire, gRPC or the driver: requests come in as the model's types, work is done by `postgres`.
 
-mod audit;
-mod database;
-mod edge;
-mod ending;
-mod execute;
-mod force;
-mod janitor;
-mod live;
-mod panorama;
-mod planning;
-mod query;
-mod recover;
-mod run;
-mod stepwise;
-mod submit;
-pub(crate) mod tokens;
-mod undo;
-mod waiting;
+pub(crate) mod admin;
+mod background;
+mod operation;
 mod watch;
-mod windows;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -39,12 +23,12 @@ use crate::{
     audit_lines::AuditLines,
     config::DatabaseUrl,
     ledger::Ledger,
-    postgres::{control::Control, wakeup::Wakeups},
+    postgres::control::{notify::Wakeups, pool::Control},
 };
 
-pub(crate) use force::Force;
-pub(crate) use query::{Enrolment, TargetView};
-pub(crate) use windows::ReleaseRequest;
+pub(crate) use admin::{force_unlock::Force, windows::ReleaseRequest};
+use operation::registry::Live;
+pub(crate) use watch::query::{Enrolment, TargetView};
 
 /// How long cancelled operations and background tasks may take to end.
 const LAST_WAIT: Duration = Duration::from_secs(15);
@@ -86,8 +70,8 @@ pub(crate) struct Engine {
     pub(crate) policy: Policy,
     pub(crate) instance: Uuid,
     pub(crate) started_at: Timestamp,
-    recorder: audit::Recorder,
-    live: live::Live,
+    recorder: background::audit::Recorder,
+    live: Live,
     wakeups: Wakeups,
     /// No new operations from here on.
     closing: CancellationToken,
@@ -106,7 +90,7 @@ impl Engine {
     /// The control database does not answer.
     pub(crate) async fn start(parts: Parts) -> Result<Arc<Self>, Fault> {
         let started_at = parts.control.now().await?;
-        let (recorder, decisions) = audit::Recorder::new();
+        let (recorder, decisions) = background::audit::Recorder::new();
         let ledger = Ledger { control: parts.control.clone(), lines: parts.audit };
         let engine = Arc::new(Self {
             control: parts.control,
@@ -116,7 +100,7 @@ impl Engine {
             instance: parts.instance,
             started_at,
             recorder,
-            live: live::Live::default(),
+            live: Live::default(),
             wakeups: Wakeups::default(),
             closing: CancellationToken::new(),
             end: CancellationToken::new(),
@@ -124,12 +108,12 @@ impl Engine {
             operations: TaskTracker::new(),
             background: TaskTracker::new(),
         });
-        recover::enter(&engine).await?;
+        background::recovery::enter(&engine).await?;
         let listening = engine.wakeups.clone().listen(engine.control.clone(), engine.end.clone());
         engine.background.spawn(listening);
-        engine.background.spawn(recover::keep_recovering(Arc::clone(&engine)));
-        engine.background.spawn(audit::keep_recording(Arc::clone(&engine), decisions, ledger));
-        engine.background.spawn(janitor::keep_clean(Arc::clone(&engine)));
+        engine.background.spawn(background::recovery::keep_recovering(Arc::clone(&engine)));
+        engine.background.spawn(background::audit::keep_recording(Arc::clone(&engine), decisions, ledger));
+        engine.background.spawn(background::janitor::keep_clean(Arc::clone(&engine)));
         Ok(engine)
     }
 

@@ -1,0 +1,7 @@
+//! What admins and window owners do: windows, tokens, breaking a lock.
+//!
+//! It must not know how an operation runs.
+
+pub(crate) mod force_unlock;
+pub(crate) mod tokens;
+pub(crate) mod windows;

@@ -1,0 +1,53 @@
+//! What has had its time: kept databases are dropped in the background, one at a time in the whole cluster, and ended
+//! operations are forgotten.
+
+use std::{sync::Arc, time::Duration};
+
+use model::fault::Fault;
+
+use crate::{
+    engine::Engine,
+    postgres::{
+        control::{operations, retained, windows},
+        swap::cleanup,
+    },
+};
+
+/// How often it is looked for what has had its time, and how soon at the soonest.
+const LOOK: Duration = Duration::from_secs(30);
+const SOONEST: Duration = Duration::from_millis(100);
+
+/// Cleans until the daemon ends.
+pub(in crate::engine) async fn keep_clean(engine: Arc<Engine>) {
+    loop {
+        if let Err(fault) = clean(&engine).await {
+            tracing::warn!(%fault, "what has had its time is not cleaned away yet");
+        }
+        tokio::select! {
+            () = engine.end.cancelled() => return,
+            () = tokio::time::sleep(until_next(&engine).await) => {}
+            () = engine.janitor.notified() => {}
+        }
+    }
+}
+
+/// The next one that will have had its time is not waited for longer than it takes.
+async fn until_next(engine: &Engine) -> Duration {
+    match retained::next_in(&engine.control.pool).await {
+        Ok(Some(next)) => next.clamp(SOONEST, LOOK),
+        _ => LOOK,
+    }
+}
+
+async fn clean(engine: &Engine) -> Result<(), Fault> {
+    // A database that cannot be dropped keeps nothing else from being cleaned away.
+    let dropped = cleanup::drop_expired(&engine.control).await;
+    for target in &engine.targets {
+        operations::forget_old(&engine.control.pool, &target.name, target.profile.keep_operations).await?;
+        windows::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
+    }
+    for name in dropped? {
+        tracing::info!(name, "dropped a database that nobody needs any more");
+    }
+    Ok(())
+}

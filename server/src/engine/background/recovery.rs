@@ -1,0 +1,205 @@
+//! What a daemon that ended left behind: its operations are taken up, the truth is learned from the cluster, and each
+//! gets its terminal event. Nothing is ever run again.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{
+    fault::{Fault, Reason},
+    lock::{LockKey, application_name},
+};
+
+use crate::{
+    engine::{Engine, operation::ending},
+    postgres::{
+        control::{
+            cancel::{self, Asked},
+            instances::{self, Presence},
+            journal::{self, Owner},
+            operations,
+            orphans::{self, Orphan},
+        },
+        lock::{
+            fence,
+            lease::{Attempt, LockRequest, LockSession},
+        },
+        swap::databases,
+    },
+};
+
+/// How often it is looked for operations whose daemon is gone.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long a daemon may take to end an operation whose lock was broken, in seconds.
+const BROKEN: f64 = 5.0;
+
+/// How long the session of an operation that waits may take to enter the queue, in seconds: until then nothing shows that
+/// its daemon runs it, when that one's own lock went with a restart of PostgreSQL and is not renewed yet.
+const ENTERS: f64 = 10.0;
+
+/// How long a look may take, and how long the recovery of one operation, which may drop what was built; both are tried
+/// again.
+const LIMITS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(600));
+
+/// How old an operation of this daemon must be to count as left behind when nothing here runs it.
+const SETTLED: f64 = 15.0;
+
+/// Enters this daemon into the control database.
+pub(in crate::engine) async fn enter(engine: &Arc<Engine>) -> Result<(), Fault> {
+    let presence = Presence::enter(&engine.control, engine.instance).await?;
+    engine.background.spawn(presence.keep(engine.control.clone(), engine.end.clone()));
+    Ok(())
+}
+
+/// Recovers until the daemon ends: at once, then again and again.
+pub(in crate::engine) async fn keep_recovering(engine: Arc<Engine>) {
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            () = engine.end.cancelled() => return,
+            _ = look.tick() => sweep(&engine).await,
+        }
+    }
+}
+
+async fn sweep(engine: &Arc<Engine>) {
+    match tokio::time::timeout(LIMITS.0, orphans(engine)).await {
+        // One that is in the way of its target keeps no other target's waiting.
+        Ok(Ok(orphans)) => {
+            futures_util::future::join_all(orphans.into_iter().map(|o| recover_one(engine, o))).await;
+        }
+        Ok(Err(fault)) => tracing::debug!(%fault, "operations cannot be looked at now"),
+        Err(_) => tracing::warn!("the control database says nothing; operations cannot be looked at now"),
+    }
+}
+
+/// Operations that nobody runs any more: their daemon is gone and so is their lock session, or they are this daemon's
+/// own and nothing here knows of them.
+async fn orphans(engine: &Engine) -> Result<Vec<Orphan>, Fault> {
+    let mut orphans = Vec::new();
+    for open in orphans::unfinished(&engine.control.pool).await? {
+        let id = open.owner.operation;
+        let left = match open.owner.instance == engine.instance {
+            true => open.age_seconds > SETTLED && !engine.live.runs(id),
+            false if open.waiting && !open.entered && open.age_seconds < ENTERS => false,
+            // A daemon that does not end an operation whose lock was broken has lost it, alive or not.
+            false => {
+                (open.broken_seconds.is_some_and(|age| age > BROKEN)
+                    || !instances::lives(&engine.control, LockKey::instance(open.owner.instance)).await?)
+                    && !instances::lives(&engine.control, LockKey::operation(id)).await?
+            }
+        };
+        if left {
+            orphans.push(open);
+        }
+    }
+    Ok(orphans)
+}
+
+async fn recover_one(engine: &Arc<Engine>, orphan: Orphan) {
+    let id = orphan.owner.operation;
+    let recovered = tokio::time::timeout(LIMITS.1, recover(engine, &orphan)).await;
+    match recovered.unwrap_or_else(|_| Err(silent())) {
+        Ok(true) => {
+            tracing::info!(operation = %id, "took up an operation that nobody ran any more, and ended it")
+        }
+        Ok(false) => {}
+        Err(fault) => {
+            tracing::warn!(operation = %id, %fault, "an operation that nobody runs is not recovered yet")
+        }
+    }
+}
+
+fn silent() -> Fault {
+    Fault::new(Reason::ControlUnavailable, "PostgreSQL says nothing")
+}
+
+/// `false`: not yet, or somebody else's.
+async fn recover(engine: &Arc<Engine>, orphan: &Orphan) -> Result<bool, Fault> {
+    if orphan.reads_only || orphan.waiting {
+        let mut connection = engine.control.connection().await?;
+        return end(engine, &mut connection, orphan, false).await;
+    }
+    let id = orphan.owner.operation;
+    let request = LockRequest {
+        database: orphan.database.clone(),
+        operation: id,
+        application_name: application_name(&orphan.target, id, "recovery"),
+        shared: false,
+    };
+    // The lock is free when the old daemon's session has ended. While somebody else holds it, they passed the barrier
+    // themselves; the next look tries again.
+    let Attempt::Granted(lock) = LockSession::attempt(&engine.control, &request).await? else {
+        return Ok(false);
+    };
+    let recovered = recover_locked(engine, orphan, &lock).await;
+    lock.release().await;
+    recovered
+}
+
+async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSession) -> Result<bool, Fault> {
+    // A database that is not there has no sessions that could still work in it.
+    if databases::oid(&engine.control.pool, &orphan.database).await?.is_some() {
+        let target = engine.targets.iter().find(|t| t.database() == orphan.database);
+        let options = match target {
+            Some(target) => target.url.connect_options(),
+            None => engine.control.options_of(&orphan.database),
+        };
+        fence::pass(&options, lock).await?;
+    }
+    // What the old daemon built ended with its lock session, whose statements made it: nothing appears any more.
+    let mut connection = lock.connection().await;
+    if let Some(built) = &orphan.build_database {
+        databases::drop_generated(&mut connection, built).await?;
+    }
+    end(engine, &mut connection, orphan, true).await
+}
+
+/// Ends an orphan with what really became of it: what it was about to commit is read only now, after the barrier.
+async fn end(
+    engine: &Arc<Engine>,
+    connection: &mut crate::postgres::Connection,
+    orphan: &Orphan,
+    locked: bool,
+) -> Result<bool, Fault> {
+    let Some(transaction) = orphans::adopt(connection, orphan.owner, engine.instance, locked).await? else {
+        return Ok(false);
+    };
+    let status = match &transaction {
+        Some(transaction) => operations::transaction_status(&engine.control.pool, transaction).await?,
+        None => Some("aborted".to_owned()),
+    };
+    let owner = Owner { operation: orphan.owner.operation, instance: engine.instance };
+    match status.as_deref() {
+        Some("committed") => journal::finish_prepared(connection, owner).await?,
+        Some("aborted") => {
+            let broken = cancel::asked(&engine.control.pool, owner.operation).await?;
+            let fault = match broken {
+                Some(Asked::Break(broken)) => broken,
+                _ => abandoned(orphan),
+            };
+            journal::finish(connection, owner, &|events, at| ending::make(events, at, Err(&fault))).await?;
+        }
+        Some(_) => return Err(Fault::new(Reason::ZombieBackend, "its transaction is still in progress")),
+        None => {
+            let fault =
+                Fault::new(Reason::OutcomeUnknown, "its transaction is too old for the cluster to know")
+                    .hint("validate the target");
+            journal::finish(connection, owner, &|events, at| ending::make(events, at, Err(&fault))).await?;
+        }
+    }
+    Ok(true)
+}
+
+fn abandoned(orphan: &Orphan) -> Fault {
+    let (what, hint) = match (orphan.waiting, orphan.reads_only) {
+        (true, _) => ("while it waited", "nothing had begun; run it again"),
+        (_, true) => ("while it read", "nothing was to be changed; run it again"),
+        _ => ("before its commit", "everything was rolled back; run it again"),
+    };
+    Fault::new(
+        Reason::Abandoned,
+        format!("nobody runs it any more: its daemon ended, or lost its sessions, {what}"),
+    )
+    .hint(hint)
+    .with("instance", orphan.owner.instance)
+}

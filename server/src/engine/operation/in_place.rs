@@ -1,0 +1,332 @@
+//! The work of each verb inside the work transaction, and its commit.
+
+use model::{
+    event::{EventKind, Progress},
+    fault::{Fault, Reason},
+    operation::Verb,
+    plan::{Observation, Plan, count, schemas_to_reset},
+    profile::{Scope, SessionRule},
+    stakes,
+    validation::Validation,
+};
+
+use super::{
+    ending,
+    lifecycle::{Done, Run},
+    phased::{chain_completed, revision_applied},
+};
+use crate::postgres::{
+    catalog::{
+        extensions,
+        observe::{self, Look},
+        sessions,
+    },
+    change::{
+        replay::{self, Place},
+        reset,
+        transaction::Work,
+    },
+    control::{
+        journal, operations,
+        targets::{self, Identity},
+        window_guard::Until,
+    },
+    lock::{fence, lease::LockSession},
+    session::failpoint,
+};
+
+/// How many differences are named in one line; the report has all.
+const NAMED: usize = 10;
+
+/// What the transaction holds when its work is done.
+enum Worked {
+    /// Nothing to commit.
+    Read(String),
+    /// A change; the line says what happened when it is committed.
+    Change(String),
+}
+
+impl Run {
+    pub(in crate::engine) async fn execute(&self, lock: &LockSession) -> Result<Done, Fault> {
+        match (self.request.verb, self.request.scope) {
+            (Verb::Undo, _) => return self.undo(lock).await,
+            (_, Some(Scope::Database)) => return self.replace_database(lock).await,
+            (Verb::Migrate, _) if self.request.allow_phased && !self.request.dry_run => {
+                return self.migrate_phased(lock).await;
+            }
+            _ => {}
+        }
+        let target = self.target.url.connect_options();
+        if !lock.shared {
+            self.guarded(fence::pass(&target, lock)).await?;
+        }
+        let mut work = self.guarded(Work::begin(&target, lock, self.work_context())).await?;
+        match self.guarded(self.work(&mut work, lock)).await {
+            Ok(Worked::Change(summary)) => self.commit(work, lock, &summary).await,
+            Ok(Worked::Read(summary)) => {
+                work.roll_back().await;
+                Ok(Done::Read(summary))
+            }
+            Err(fault) => {
+                work.roll_back().await;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn work(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
+        self.begin_work(work, lock).await?;
+        match self.request.verb {
+            Verb::Validate => self.validate(work, lock).await.map(Worked::Read),
+            _ => self.change(work, lock).await,
+        }
+    }
+
+    /// Makes sure that the session is in the right cluster, and tells the control database of it.
+    pub(in crate::engine) async fn begin_work(
+        &self,
+        work: &mut Work,
+        lock: &LockSession,
+    ) -> Result<(), Fault> {
+        let identity = targets::same_cluster(&self.engine.control, &mut work.connection).await?;
+        operations::set_work_pid(&mut *lock.connection().await, self.owner, work.pid()).await?;
+        match self.request.reads_only() {
+            true => Ok(()),
+            false => self.enrolled(&identity).await,
+        }
+    }
+
+    /// Under the lock: the database that is there now is the enrolled one, or enrolls itself where its profile says so.
+    pub(in crate::engine) async fn enrolled(&self, identity: &Identity) -> Result<(), Fault> {
+        if !self.target.profile.self_enroll {
+            return self.engine.may_change(&self.request, &self.target).await;
+        }
+        if !self.request.verb.is_destructive() {
+            return Ok(());
+        }
+        let by = format!("self ({})", self.target.profile.name);
+        targets::enroll(&self.engine.control, self.target.database(), identity, &by).await
+    }
+
+    /// Creates the extensions that the chains require.
+    pub(in crate::engine) async fn create_extensions(&self, work: &mut Work) -> Result<(), Fault> {
+        let names: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
+        extensions::create(work, &names, &self.target.matrix.extensions_schema).await
+    }
+
+    async fn change(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
+        if !self.request.dry_run {
+            work.assign_transaction().await?;
+        }
+        let (observed, mut plan) = self.plan(work, lock).await?;
+        self.foresee(&mut plan).await?;
+        self.keep_plan(lock, &plan, &observed).await?;
+        self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
+        if self.request.dry_run {
+            let text = EventKind::Planned { plan: Box::new(plan) }.text();
+            return Ok(Worked::Read(format!("dry run, nothing changed; {text}")));
+        }
+        if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
+            return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
+        }
+        if !plan.outside.is_empty() {
+            stakes::outside(&self.target.profile, self.role)?;
+        }
+        let mut summary = Vec::new();
+        if self.request.verb.resets() {
+            self.reset(work, lock, &plan).await?;
+            summary.push(format!("{} reset", count(plan.schemas.len(), "schema")));
+        }
+        if self.request.verb.migrates() {
+            let applied = self.migrate(work, lock, &plan, &observed).await?;
+            summary.push(format!("{} applied", count(applied, "revision")));
+        }
+        let managed = self.target.matrix.managed_schemas();
+        extensions::refuse_in(work, &managed).await?;
+        if self.request.verb.validates() {
+            summary.push(self.validate(work, lock).await?);
+        }
+        Ok(Worked::Change(summary.join(", ")))
+    }
+
+    pub(in crate::engine) async fn plan(
+        &self,
+        work: &mut Work,
+        lock: &LockSession,
+    ) -> Result<(Observation, Plan), Fault> {
+        let matrix = &self.target.matrix;
+        let reset = schemas_to_reset(&self.request, matrix);
+        let chains = self.request.verb.migrates().then_some(&self.chains);
+        let look = Look { matrix, reset: &reset, chains, changes: true };
+        let mut observed = observe::observe(&mut work.connection, &look).await?;
+        let (pool, own) = (&self.engine.control.pool, &lock.application_name);
+        observed.sessions = sessions::of(pool, observed.database_oid, SessionRule::Refuse, own).await?;
+        self.add_activity(&mut observed).await?;
+        let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
+        Ok((observed, plan))
+    }
+
+    async fn reset(&self, work: &mut Work, lock: &LockSession, plan: &Plan) -> Result<(), Fault> {
+        let total = plan.schemas.len() as u64;
+        self.progress("reset", 0, total, "drops the schemas");
+        let done = reset::managed_schemas(work, &self.target.url.connect_options(), plan).await?;
+        for schema in done.schemas {
+            self.emit(lock, EventKind::SchemaReset(schema)).await?;
+        }
+        for finding in done.findings {
+            self.emit(lock, EventKind::FindingReported { finding }).await?;
+        }
+        Ok(())
+    }
+
+    async fn migrate(
+        &self,
+        work: &mut Work,
+        lock: &LockSession,
+        plan: &Plan,
+        observed: &Observation,
+    ) -> Result<usize, Fault> {
+        if !self.request.verb.resets() {
+            extensions::move_out(work, &plan.extension_moves).await?;
+        }
+        reset::create_missing(work, &plan.created_schemas).await?;
+        self.create_extensions(work).await?;
+        let total: usize = plan.chains.iter().map(|c| c.revisions.len()).sum();
+        let mut applied = 0;
+        for planned in &plan.chains {
+            let path = self.search_path(&planned.schema);
+            let owner = observed.schema(&planned.schema).and_then(|s| s.owner.as_deref());
+            let place = Place { schema: &planned.schema, search_path: &path, owner };
+            let chain = self.planned_chain(planned)?;
+            let mut before = planned.from.as_deref();
+            for revision in chain.pending(before) {
+                let current = format!("{} in {}", revision.id, planned.schema);
+                self.progress("migrate", applied as u64, total as u64, &current);
+                let took = replay::apply(work, &place, before, revision).await?;
+                self.emit(lock, revision_applied(planned, revision, took)).await?;
+                before = Some(&revision.id);
+                applied += 1;
+            }
+            self.emit(lock, chain_completed(planned)).await?;
+        }
+        replay::leave(work).await?;
+        Ok(applied)
+    }
+
+    /// The schema first, then the matrix's suffix, then where extensions live.
+    pub(in crate::engine) fn search_path<'a>(&'a self, schema: &'a str) -> Vec<&'a str> {
+        let matrix = &self.target.matrix;
+        let mut path = vec![schema];
+        let rest = matrix.search_path_suffix.iter().chain([&matrix.extensions_schema]);
+        for name in rest.map(String::as_str) {
+            if !path.contains(&name) {
+                path.push(name);
+            }
+        }
+        path
+    }
+
+    pub(in crate::engine) async fn validate(
+        &self,
+        work: &mut Work,
+        lock: &LockSession,
+    ) -> Result<String, Fault> {
+        let matrix = &self.target.matrix;
+        let look = Look { matrix, reset: &[], chains: None, changes: false };
+        let observed = observe::observe(&mut work.connection, &look).await?;
+        let validation = Validation::compute(matrix, &self.chains, &observed);
+        self.emit(lock, EventKind::Validated { validation: Box::new(validation.clone()) }).await?;
+        if validation.is_ok() {
+            let s = &validation.summary;
+            return Ok(format!(
+                "valid: {}, {}, {}",
+                count(s.schemas_checked, "schema"),
+                count(s.tables_checked, "table"),
+                count(s.revisions_checked, "revision")
+            ));
+        }
+        let after = if self.request.verb == Verb::Validate { "" } else { "; everything was rolled back" };
+        Err(Fault::new(
+            Reason::ValidationDifferences,
+            format!("the target is not what its matrix says{after}: {}", validation.differences(NAMED)),
+        )
+        .hint("the report's details.validation.missing has all of it; `run` brings the target there; `migrate` only what is pending"))
+    }
+
+    /// Stores the end that the commit will have, sends COMMIT, and learns whether it happened.
+    async fn commit(&self, mut work: Work, lock: &LockSession, summary: &str) -> Result<Done, Fault> {
+        let prepared = self.prepare(&mut work, lock, summary).await;
+        let (transaction, until) = match prepared {
+            Ok(prepared) => prepared,
+            Err(fault) => {
+                work.roll_back().await;
+                return Err(fault);
+            }
+        };
+        let pid = work.pid();
+        work.until = until;
+        let committed = work.commit().await;
+        failpoint::point(self.owner.operation, "committed").await;
+        let Err(failed) = committed else { return Ok(Done::Committed) };
+        tracing::warn!(operation = %self.owner.operation, %failed, "the commit's answer did not arrive; its truth is asked for");
+        self.learn(&transaction, pid, &failed).await
+    }
+
+    async fn prepare(
+        &self,
+        work: &mut Work,
+        lock: &LockSession,
+        summary: &str,
+    ) -> Result<(String, Option<Until>), Fault> {
+        self.live.interrupt.check()?;
+        let transaction = work.assigned().to_owned();
+        let _rest = self.backends.rest();
+        let mut connection = lock.connection().await;
+        let make = |events: &[_], at| ending::make(events, at, Ok(summary));
+        let right = &self.right;
+        let until = journal::prepare_commit(&mut connection, self.owner, &transaction, right, &make).await?;
+        Ok((transaction, until))
+    }
+
+    /// Asks the cluster what became of the transaction, until it knows.
+    async fn learn(&self, transaction: &str, pid: i32, failed: &Fault) -> Result<Done, Fault> {
+        loop {
+            match operations::transaction_status(&self.engine.control.pool, transaction).await {
+                Ok(Some(status)) if status == "committed" => return Ok(Done::Committed),
+                Ok(Some(status)) if status == "aborted" => return Err(refused_or_lost(failed)),
+                Ok(Some(_)) => operations::end_backend(&self.engine.control.pool, pid).await,
+                Ok(None) => {
+                    return Err(Fault::new(
+                        Reason::OutcomeUnknown,
+                        "the transaction is too old for the cluster to know",
+                    ));
+                }
+                Err(fault) => tracing::warn!(%fault, "whether the commit happened cannot be asked now"),
+            }
+            if self.engine.ended().is_cancelled() {
+                return Err(Fault::new(
+                    Reason::OutcomeUnknown,
+                    "the daemon ended before the commit's answer came",
+                ));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    }
+
+    pub(in crate::engine) fn progress(&self, phase: &str, done: u64, total: u64, current: &str) {
+        self.live.tell(EventKind::Progress(Progress {
+            phase: phase.to_owned(),
+            done,
+            total,
+            current: current.to_owned(),
+        }));
+    }
+}
+
+/// A commit that did not happen: PostgreSQL refused it, or its connection was lost before.
+fn refused_or_lost(failed: &Fault) -> Fault {
+    match failed.reason {
+        Reason::TargetUnreachable | Reason::WindowHeld | Reason::WindowRequired => failed.clone(),
+        _ => Fault { reason: Reason::CommitFailed, ..failed.clone() },
+    }
+}

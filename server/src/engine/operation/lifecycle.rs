@@ -1,0 +1,304 @@
+//! The life of one operation from its lock to its end. Whatever happens, it ends with one terminal event, and the lock
+//! is given back after it.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{
+    chain::ChainSet,
+    event::EventKind,
+    fault::{Fault, Reason},
+    operation::Request,
+    permit::Role,
+};
+
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{ending, registry::LiveOperation, window_deadline};
+use crate::{
+    engine::{Engine, Target},
+    postgres::{
+        change::transaction::WorkContext,
+        control::{
+            cancel::{self, Asked},
+            journal::{self, Owner},
+            operations,
+            window_guard::Right,
+        },
+        lock::{
+            lease::{LockRequest, LockSession},
+            queue::Claim,
+        },
+        session::{interrupt::Interrupt, liveness::Backends},
+    },
+};
+
+/// How often a cancel is looked for without news.
+const CANCEL_LOOK: Duration = Duration::from_secs(2);
+/// The first and the longest pause between attempts to write an end.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// How long work may take to end by itself after an interrupt, and after its backends were ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long after an interrupt whatever still goes on is given up, and how long an end may take to be written: whoever takes
+/// longer waits for a connection that says nothing.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// The SQLSTATE of a statement that was cancelled.
+const CANCELLED: &str = "57014";
+
+/// How long the lock's connection may take to write the end.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+
+/// One operation of this daemon.
+pub(in crate::engine) struct Run {
+    pub(in crate::engine) engine: Arc<Engine>,
+    pub(in crate::engine) owner: Owner,
+    pub(in crate::engine) request: Request,
+    pub(in crate::engine) target: Arc<Target>,
+    pub(in crate::engine) chains: ChainSet,
+    pub(in crate::engine) live: LiveOperation,
+    pub(in crate::engine) lock_request: LockRequest,
+    pub(in crate::engine) claim: Claim,
+    /// The right to change the target, while it changes it.
+    pub(in crate::engine) right: Right,
+    /// The role that let the operation through.
+    pub(in crate::engine) role: Option<Role>,
+    /// The backends that work for the operation.
+    pub(in crate::engine) backends: Arc<Backends>,
+}
+
+/// What the work in the target came to.
+pub(in crate::engine) enum Done {
+    /// Nothing was to be changed; one line says what was found.
+    Read(String),
+    /// The change is committed, and its end is prepared in the control database.
+    Committed,
+    /// The change and its end were committed together.
+    Finished,
+}
+
+impl Run {
+    /// Lives the operation to its end.
+    pub(in crate::engine) async fn live(self, lock: Option<LockSession>) {
+        // However this ends, a panic included, the operation does not count as running here afterwards.
+        let leaves = self.engine.live.leaves(self.owner.operation);
+        let cancels =
+            AbortOnDropHandle::new(tokio::spawn(heed_ends(Arc::clone(&self.engine), self.live.clone())));
+        let mut lock = lock;
+        let result = match self.hold(&mut lock).await {
+            Err(fault) => Err(self.why(fault).await),
+            done => done,
+        };
+        drop(cancels);
+        let undecided = matches!(&result, Err(fault) if fault.reason == Reason::OutcomeUnknown);
+        if matches!(result, Ok(Done::Committed | Done::Finished)) {
+            self.set_baseline().await;
+        }
+        // What is not known is not written: the next daemon asks again.
+        let lock = if undecided { lock } else { self.write_end(lock, result).await };
+        drop(leaves);
+        // What has had its time, and what was built aside and could not be dropped on the lock's connection, is dropped now.
+        self.engine.janitor.notify_one();
+        if let Some(lock) = lock {
+            lock.release().await;
+        }
+    }
+
+    /// A broken lock ends the operation's sessions as well: what they died of is not why.
+    async fn why(&self, fault: Fault) -> Fault {
+        if fault.reason == Reason::OutcomeUnknown {
+            return fault;
+        }
+        let asked = cancel::asked(&self.engine.control.pool, self.owner.operation);
+        match tokio::time::timeout(WRITE_LIMIT, asked).await {
+            Ok(Ok(Some(Asked::Break(broken)))) => broken,
+            _ => fault,
+        }
+    }
+
+    /// Takes the lock where it is not held yet, then executes.
+    async fn hold(&self, slot: &mut Option<LockSession>) -> Result<Done, Fault> {
+        if slot.is_none() {
+            *slot = Some(self.wait_for_lock().await?);
+        }
+        let Some(lock) = slot else {
+            return Err(Fault::new(Reason::Internal, "the lock was granted and is gone"));
+        };
+        lock.watch(&self.engine.control.pool, &self.live.interrupt);
+        let deadline = self
+            .request
+            .timeout
+            .map(|limit| AbortOnDropHandle::new(tokio::spawn(deadline(limit, self.live.interrupt.clone()))));
+        let edge = self.claim.right.clone().map(|right| {
+            let heed = window_deadline::heed(Arc::clone(&self.engine), self.live.clone(), right);
+            AbortOnDropHandle::new(tokio::spawn(heed))
+        });
+        let result = tokio::select! {
+            biased;
+            result = self.execute(lock) => result,
+            given_up = self.given_up() => Err(given_up),
+        };
+        drop((deadline, edge));
+        match result {
+            // A statement that an interrupt cancelled on the server side, wherever it was.
+            Err(fault) if fault.sql.sqlstate.as_deref() == Some(CANCELLED) => {
+                Err(self.live.interrupt.check().err().unwrap_or(fault))
+            }
+            // A connection that broke is told by the lock's where that one broke as well.
+            Err(fault) if matches!(fault.reason, Reason::ControlUnavailable | Reason::TargetUnreachable) => {
+                Err(lock.lost().await.unwrap_or(fault))
+            }
+            result => result,
+        }
+    }
+
+    /// What became of work that does not end is for whoever recovers the operation to learn.
+    async fn given_up(&self) -> Fault {
+        let why = self.live.interrupt.raised().await;
+        tokio::time::sleep(GIVE_UP).await;
+        tracing::warn!(operation = %self.owner.operation, %why, "its work does not end; it is left to recovery");
+        Fault { reason: Reason::OutcomeUnknown, ..why }
+    }
+
+    /// Stores a milestone, on the connection that holds the lock: who lost it writes nothing.
+    pub(in crate::engine) async fn emit(&self, lock: &LockSession, kind: EventKind) -> Result<(), Fault> {
+        self.live.interrupt.check()?;
+        self.tell_done(lock, kind).await
+    }
+
+    /// The same for what is done and stays, interrupted or not.
+    pub(in crate::engine) async fn tell_done(
+        &self,
+        lock: &LockSession,
+        kind: EventKind,
+    ) -> Result<(), Fault> {
+        let _rest = self.backends.rest();
+        let mut connection = lock.connection().await;
+        let event = journal::append(&mut connection, self.owner, kind).await?;
+        self.live.stored(event.sequence);
+        Ok(())
+    }
+
+    pub(in crate::engine) fn work_context(&self) -> WorkContext {
+        WorkContext {
+            control: self.engine.control.pool.clone(),
+            interrupt: self.live.interrupt.clone(),
+            patience: self.target.profile.lock_patience,
+            tell: self.live.teller(),
+            backends: Arc::clone(&self.backends),
+        }
+    }
+
+    /// Lets work go on until it ends. After an interrupt it has some time to end by itself; then its backends are ended,
+    /// and at last it is left alone: its sessions close, and the server rolls them back.
+    pub(in crate::engine) async fn guarded<T>(
+        &self,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let given_up = async {
+            let why = self.live.interrupt.raised().await;
+            tokio::time::sleep(PATIENCE).await;
+            for pid in self.backends.pids() {
+                operations::end_backend(&self.engine.control.pool, pid).await;
+            }
+            tokio::time::sleep(PATIENCE).await;
+            why
+        };
+        tokio::select! {
+            biased;
+            result = work => result,
+            why = given_up => Err(why),
+        }
+    }
+
+    /// Writes the end, on the lock's connection where it lives, else on another one, until it is written or the
+    /// operation turns out to be somebody else's. Gives the lock back where its connection still lives.
+    async fn write_end(&self, lock: Option<LockSession>, result: Result<Done, Fault>) -> Option<LockSession> {
+        if let Some(lock) = lock {
+            let mut connection = lock.connection().await;
+            let written =
+                tokio::time::timeout(WRITE_LIMIT, self.write_end_on(&mut connection, &result)).await;
+            drop(connection);
+            if let Ok(Ok(())) = written {
+                return Some(lock);
+            }
+            // A connection that did not take the end is of no use; closing it ends whatever it still did.
+        }
+        let mut pause = PAUSES.0;
+        loop {
+            let written = tokio::time::timeout(GIVE_UP, self.write_end_elsewhere(&result)).await;
+            match written.unwrap_or_else(|_| Err(Fault::new(Reason::ControlUnavailable, "no answer"))) {
+                Ok(()) => return None,
+                Err(fault) if fault.reason == Reason::LockLost => {
+                    tracing::warn!(operation = %self.owner.operation, "another daemon wrote the end of this operation");
+                    return None;
+                }
+                Err(fault) => {
+                    tracing::warn!(operation = %self.owner.operation, %fault, "the end is not written yet")
+                }
+            }
+            if self.engine.ended().is_cancelled() {
+                return None;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn write_end_elsewhere(&self, result: &Result<Done, Fault>) -> Result<(), Fault> {
+        let mut connection = self.engine.control.connection().await?;
+        self.write_end_on(&mut connection, result).await
+    }
+
+    async fn write_end_on(
+        &self,
+        connection: &mut crate::postgres::Connection,
+        result: &Result<Done, Fault>,
+    ) -> Result<(), Fault> {
+        match result {
+            Ok(Done::Finished) => Ok(()),
+            Ok(Done::Committed) => journal::finish_prepared(connection, self.owner).await,
+            Ok(Done::Read(summary)) => {
+                journal::finish(connection, self.owner, &|events, at| ending::make(events, at, Ok(summary)))
+                    .await
+            }
+            Err(fault) => {
+                journal::finish(connection, self.owner, &|events, at| ending::make(events, at, Err(fault)))
+                    .await
+            }
+        }
+    }
+}
+
+async fn deadline(limit: Duration, interrupt: Interrupt) {
+    tokio::time::sleep(limit).await;
+    let limit = model::duration::format_duration(limit);
+    interrupt.raise(
+        Fault::new(Reason::Deadline, format!("the operation ran longer than its limit of {limit}"))
+            .hint("everything was rolled back; allow more with --timeout DURATION")
+            .with("limit", limit),
+    );
+}
+
+/// Raises the interrupt once somebody has asked for the end, through whichever daemon.
+async fn heed_ends(engine: Arc<Engine>, live: LiveOperation) {
+    let mut news = engine.wakeups.subscribe(live.id);
+    loop {
+        let asked = cancel::asked(&engine.control.pool, live.id);
+        let Ok(asked) = tokio::time::timeout(WRITE_LIMIT, asked).await else { continue };
+        match asked {
+            Ok(Some(asked)) => {
+                live.interrupt.raise(match asked {
+                    Asked::Cancel => ending::cancelled(),
+                    Asked::Break(broken) => broken,
+                });
+                return;
+            }
+            Ok(None) => {}
+            Err(fault) => tracing::debug!(%fault, "cancels cannot be looked for now"),
+        }
+        // News or none: what is true is in the control database.
+        let _either = tokio::time::timeout(CANCEL_LOOK, news.changed()).await;
+    }
+}

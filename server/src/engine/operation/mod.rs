@@ -1,0 +1,15 @@
+//! The way of one operation: submitted, queued, planned, guarded, executed, ended.
+//!
+//! It must not know who watches it.
+
+pub(crate) mod ending;
+pub(crate) mod in_place;
+pub(crate) mod lifecycle;
+pub(crate) mod phased;
+pub(crate) mod plan;
+pub(crate) mod queue;
+pub(crate) mod registry;
+pub(crate) mod replace;
+pub(crate) mod submit;
+pub(crate) mod undo;
+pub(crate) mod window_deadline;

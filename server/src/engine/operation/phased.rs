@@ -1,0 +1,175 @@
+//! Revision by revision, each in a transaction of its own: in a database that is built aside, where nothing can be lost,
+//! and in a target where the caller allows it because one transaction cannot hold what is pending.
+
+use std::time::Duration;
+
+use model::{
+    chain::Chain,
+    event::{ChainCompleted, EventKind, RevisionApplied},
+    fault::{Fault, Reason},
+    plan::{PlannedChain, count},
+    revision::Revision,
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::lifecycle::{Done, Run};
+use crate::{
+    config::DatabaseUrl,
+    postgres::{
+        catalog::extensions,
+        change::{
+            replay::{self, Place},
+            reset,
+            transaction::Work,
+        },
+        control::window_guard::{Right, Until},
+        lock::{fence, lease::LockSession},
+        session::failpoint,
+    },
+};
+
+impl Run {
+    /// Replays what is pending of one chain in one schema and says how many revisions that were. `alone` is taken by
+    /// revisions that refuse a transaction: two that wait for each other's snapshots would never end.
+    pub(in crate::engine) async fn step_through(
+        &self,
+        lock: &LockSession,
+        url: &DatabaseUrl,
+        planned: &PlannedChain,
+        owner: Option<&str>,
+        alone: &Mutex<()>,
+    ) -> Result<usize, Fault> {
+        let path = self.search_path(&planned.schema);
+        let place = Place { schema: &planned.schema, search_path: &path, owner };
+        let chain = self.planned_chain(planned)?;
+        let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
+        work.assign_transaction().await?;
+        let mut before = planned.from.as_deref();
+        let pending = chain.pending(before);
+        for revision in pending {
+            self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
+            let took = match refuses_transaction(chain, revision) {
+                true => {
+                    let _turn = self.turn(alone).await;
+                    work.until = self.until(url).await?;
+                    replay::apply_bare(&mut work, lock, self.right_in(url), &place, before, revision).await?
+                }
+                false => {
+                    let took = replay::apply(&mut work, &place, before, revision).await?;
+                    work.until = self.until(url).await?;
+                    work.renew(lock).await?;
+                    took
+                }
+            };
+            self.tell_done(lock, revision_applied(planned, revision, took)).await?;
+            before = Some(&revision.id);
+        }
+        work.until = self.until(url).await?;
+        work.commit().await?;
+        self.tell_done(lock, chain_completed(planned)).await?;
+        Ok(pending.len())
+    }
+
+    /// Until when a step may be committed. What is built aside nobody sees, and its steps know no window.
+    async fn until(&self, url: &DatabaseUrl) -> Result<Option<Until>, Fault> {
+        match self.right_in(url) {
+            Some(right) => right.for_a_moment(&self.engine.control.pool).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The right that changes need there: none in a database that is built aside.
+    fn right_in(&self, url: &DatabaseUrl) -> Option<&Right> {
+        (url.database() == self.target.database()).then_some(&self.right)
+    }
+
+    /// Waits for its turn, which may take as long as another schema's index.
+    async fn turn<'a>(&self, alone: &'a Mutex<()>) -> MutexGuard<'a, ()> {
+        let _rest = self.backends.rest();
+        alone.lock().await
+    }
+
+    /// The chain that a plan names.
+    pub(in crate::engine) fn planned_chain(&self, planned: &PlannedChain) -> Result<&Chain, Fault> {
+        let chain = self.chains.get(&planned.chain);
+        chain.ok_or_else(|| Fault::new(Reason::Internal, "a planned chain is gone"))
+    }
+
+    /// `migrate --allow-phased`: what was applied stays, also when a later revision fails.
+    pub(in crate::engine) async fn migrate_phased(&self, lock: &LockSession) -> Result<Done, Fault> {
+        let options = self.target.url.connect_options();
+        self.guarded(fence::pass(&options, lock)).await?;
+        let mut work = self.guarded(Work::begin(&options, lock, self.work_context())).await?;
+        let prepared = self.guarded(self.prepare_phased(&mut work, lock)).await;
+        let (observed, plan) = match prepared {
+            Ok(prepared) => {
+                work.until = self.until(&self.target.url).await?;
+                work.commit().await?;
+                failpoint::point(self.owner.operation, "begun").await;
+                prepared
+            }
+            Err(fault) => {
+                work.roll_back().await;
+                return Err(fault);
+            }
+        };
+        let alone = Mutex::new(());
+        let mut applied = 0;
+        for planned in &plan.chains {
+            let owner = observed.schema(&planned.schema).and_then(|s| s.owner.as_deref());
+            let steps = self.step_through(lock, &self.target.url, planned, owner, &alone);
+            applied += self.guarded(steps).await?;
+        }
+        Ok(Done::Read(format!("{} applied, each by itself", count(applied, "revision"))))
+    }
+
+    async fn prepare_phased(
+        &self,
+        work: &mut Work,
+        lock: &LockSession,
+    ) -> Result<(model::plan::Observation, model::plan::Plan), Fault> {
+        self.begin_work(work, lock).await?;
+        work.assign_transaction().await?;
+        let (observed, plan) = self.plan(work, lock).await?;
+        self.keep_plan(lock, &plan, &observed).await?;
+        self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
+        if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
+            return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
+        }
+        extensions::move_out(work, &plan.extension_moves).await?;
+        reset::create_missing(work, &plan.created_schemas).await?;
+        self.create_extensions(work).await?;
+        Ok((observed, plan))
+    }
+}
+
+/// The revision has to run outside any transaction.
+fn refuses_transaction(chain: &Chain, revision: &Revision) -> bool {
+    chain.transaction_obstacles().iter().any(|o| o.revision == revision.id && o.needs_no_transaction())
+}
+
+/// One revision, applied in one schema.
+pub(in crate::engine) fn revision_applied(
+    planned: &PlannedChain,
+    revision: &Revision,
+    took: Duration,
+) -> EventKind {
+    EventKind::RevisionApplied(RevisionApplied {
+        schema: planned.schema.clone(),
+        chain: planned.chain.clone(),
+        revision: revision.id.clone(),
+        checksum: revision.checksum.clone(),
+        statements: u32::try_from(revision.statements.len()).unwrap_or(u32::MAX),
+        duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+    })
+}
+
+/// One chain, at its head in one schema.
+pub(in crate::engine) fn chain_completed(planned: &PlannedChain) -> EventKind {
+    EventKind::ChainCompleted(ChainCompleted {
+        schema: planned.schema.clone(),
+        chain: planned.chain.clone(),
+        head: planned.to.clone(),
+        applied: planned.revisions.clone(),
+    })
+}

@@ -1,0 +1,369 @@
+//! How a request becomes an operation: joined when it was made before, refused when it may not be, else recorded and
+//! spawned apart from the call.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{
+    audit::Decision,
+    chain::ChainSet,
+    event::{Accepted, EventKind},
+    fault::{Fault, Reason},
+    guard,
+    lock::{Holder, application_name},
+    operation::{Request, Verb, Wait},
+    permit::Permit,
+    plan::count,
+    profile::Scope,
+    window::Rules,
+};
+use uuid::Uuid;
+
+use super::lifecycle::Run;
+use crate::{
+    chains,
+    engine::{Engine, Target},
+    postgres::{
+        control::{
+            journal::Owner,
+            operations::{self, NewOperation},
+            targets::{self, Enrolment},
+            window_guard::Right,
+        },
+        lock::{
+            lease::{LockRequest, LockSession, Patience},
+            queue::{self, Claim, Entry, Taken},
+        },
+    },
+};
+
+impl Engine {
+    /// Creates or joins the operation of a request. When this returns, the operation lives by itself.
+    ///
+    /// # Errors
+    /// A refusal; then no operation exists.
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        request: Request,
+        permit: &Permit,
+        asked: Decision,
+    ) -> Result<Uuid, Fault> {
+        // Apart from the call: a caller that goes away between the lock and the record leaves nothing half-done.
+        let (engine, permit) = (Arc::clone(self), permit.clone());
+        let accepting = self.operations.spawn(async move { engine.accept(request, &permit, asked).await });
+        accepting.await.map_err(|e| Fault::new(Reason::Internal, format!("accepting the operation: {e}")))?
+    }
+
+    /// What is refused before it is an operation is on record with its reason; what becomes one, before it does.
+    async fn accept(
+        self: Arc<Self>,
+        request: Request,
+        permit: &Permit,
+        asked: Decision,
+    ) -> Result<Uuid, Fault> {
+        match Arc::clone(&self).admit(request, permit, &asked).await {
+            Err(fault) => Err(self.refused(asked, fault).await),
+            admitted => admitted,
+        }
+    }
+
+    async fn admit(
+        self: Arc<Self>,
+        request: Request,
+        permit: &Permit,
+        asked: &Decision,
+    ) -> Result<Uuid, Fault> {
+        let principal = permit.principal().to_string();
+        if let Some(id) = self.joined(&request, &principal).await? {
+            self.record(Decision { operation: Some(id), ..asked.clone() }).await?;
+            return Ok(id);
+        }
+        if self.closing.is_cancelled() {
+            return Err(Fault::new(
+                Reason::ShuttingDown,
+                "the daemon is shutting down and takes no new operations",
+            )
+            .hint("try again when it is back"));
+        }
+        let target = Arc::clone(self.target(&request.target)?);
+        let guarded = guard::check(request, target.database(), &target.profile, &target.matrix)?;
+        let request = guarded.request().clone();
+        self.check_enrolment(&request, &target).await?;
+        let right = Right {
+            database: target.database().to_owned(),
+            rules: Rules::of(&target.name, &target.profile),
+            principal: principal.clone(),
+        };
+        let changes = (!request.reads_only()).then(|| right.clone());
+        if let Some(right) = &changes {
+            self.check_windows(right, request.wait).await?;
+        }
+        let chains = self.chains(&request, &target).await?;
+        let id = Uuid::now_v7();
+        self.record(Decision { operation: Some(id), ..asked.clone() }).await?;
+        let owner = Owner { operation: id, instance: self.instance };
+        let accepted = self.accepted(&request, &target, permit, &chains);
+        let new = NewOperation {
+            owner,
+            request: &request,
+            database: target.database(),
+            principal: &principal,
+            proof: permit.principal().kind.proof(),
+            lock_pid: None,
+            needs_window: changes.as_ref().is_some_and(|right| right.rules.required()),
+        };
+        let claim = Claim {
+            operation: id,
+            database: target.database().to_owned(),
+            shared: request.reads_only(),
+            right: changes,
+        };
+        let lock_request = LockRequest {
+            database: target.database().to_owned(),
+            operation: id,
+            application_name: application_name(&target.name, id, &principal),
+            shared: request.reads_only(),
+        };
+        let lock = match request.wait {
+            Wait::No => match self.locked(new, &lock_request, &claim, accepted).await? {
+                Some(lock) => Some(lock),
+                None => return self.must_join(&request, &principal).await,
+            },
+            _ => {
+                let mut connection = self.control.pool.acquire().await.map_err(|e| {
+                    Fault::new(
+                        Reason::ControlUnavailable,
+                        format!("the control database does not answer: {e}"),
+                    )
+                })?;
+                if !operations::record(&mut connection, &new, vec![accepted]).await? {
+                    drop(connection);
+                    return self.must_join(&request, &principal).await;
+                }
+                None
+            }
+        };
+        let live = self.live.enter(id);
+        let backends = Arc::default();
+        let role = permit.role();
+        let engine = Arc::clone(&self);
+        let run =
+            Run { engine, owner, request, target, chains, live, lock_request, claim, right, role, backends };
+        self.operations.spawn(run.live(lock));
+        Ok(id)
+    }
+
+    /// The operation that this request made before, if it did.
+    async fn joined(&self, request: &Request, principal: &str) -> Result<Option<Uuid>, Fault> {
+        let Some((id, hash, by)) = operations::by_request_id(&self.control.pool, request.request_id).await?
+        else {
+            return Ok(None);
+        };
+        if hash == request.hash() && by == principal {
+            return Ok(Some(id));
+        }
+        Err(Fault::new(
+            Reason::RequestIdConflict,
+            format!("request id {} was used before for another request", request.request_id),
+        )
+        .hint("make a new UUID for each request")
+        .with("request_id", request.request_id))
+    }
+
+    async fn must_join(&self, request: &Request, principal: &str) -> Result<Uuid, Fault> {
+        self.joined(request, principal).await?.ok_or_else(|| {
+            Fault::new(Reason::Internal, "an operation of this request id was there and is gone")
+                .hint("try again")
+        })
+    }
+
+    /// Takes the lock at once and records the operation on the connection that holds it; `None`: the same request was
+    /// recorded by somebody else meanwhile.
+    async fn locked(
+        &self,
+        new: NewOperation<'_>,
+        request: &LockRequest,
+        claim: &Claim,
+        accepted: EventKind,
+    ) -> Result<Option<LockSession>, Fault> {
+        let lock = LockSession::open(&self.control, request).await?;
+        let began = self.begin(&lock, new, claim, accepted).await;
+        if matches!(began, Ok(true)) {
+            return Ok(Some(lock));
+        }
+        lock.release().await;
+        began.map(|_| None)
+    }
+
+    /// `false`: the same request was recorded by somebody else.
+    async fn begin(
+        &self,
+        lock: &LockSession,
+        new: NewOperation<'_>,
+        claim: &Claim,
+        accepted: EventKind,
+    ) -> Result<bool, Fault> {
+        let mut patience = Patience::default();
+        loop {
+            let events =
+                vec![accepted.clone(), EventKind::LockAcquired { shared: claim.shared, pid: lock.pid }];
+            let place = match queue::take(lock, claim, Entry::New(new, events)).await? {
+                Taken::Granted => return Ok(true),
+                Taken::Joined => return Ok(false),
+                Taken::Not(place) => place,
+            };
+            if operations::by_request_id(&self.control.pool, new.request.request_id).await?.is_some() {
+                return Ok(false);
+            }
+            if let Some(refusal) = claim.right.as_ref().and_then(|right| right.refusal(&place.verdict)) {
+                return Err(refusal);
+            }
+            let holder = lock.holder(&self.control.pool).await?;
+            let target = &new.request.target;
+            if place.next > 0 && holder.is_none() {
+                return Err(locked_by(
+                    target,
+                    &format!("{} that came before", count(place.next as usize, "operation")),
+                ));
+            }
+            if place.next > 0 || !patience.is_worth_it(holder.as_ref()).await {
+                return Err(locked_by_holder(target, holder));
+            }
+        }
+    }
+
+    /// What windows refuse at once: with `--wait` only what no time brings.
+    async fn check_windows(&self, right: &Right, wait: Wait) -> Result<(), Fault> {
+        let verdict = right.standing(&self.control.pool).await?.verdict;
+        match right.refusal(&verdict).filter(|_| wait == Wait::No || !verdict.passes()) {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a request may change the target as it is enrolled.
+    ///
+    /// # Errors
+    /// `TARGET_NOT_ENROLLED`.
+    pub(in crate::engine) async fn check_enrolment(
+        &self,
+        request: &Request,
+        target: &Target,
+    ) -> Result<(), Fault> {
+        if request.reads_only() || target.profile.self_enroll {
+            return Ok(());
+        }
+        self.may_change(request, target).await
+    }
+
+    /// What is destructive, or runs the caller's own SQL, needs an enrolled target; whatever changes it at least one that
+    /// is not another database than the enrolled one.
+    ///
+    /// # Errors
+    /// `TARGET_NOT_ENROLLED`.
+    pub(in crate::engine) async fn may_change(
+        &self,
+        request: &Request,
+        target: &Target,
+    ) -> Result<(), Fault> {
+        let says_what = request.verb.is_destructive() || !request.client_chains.is_empty();
+        match targets::enrolment(&self.control, target.database()).await? {
+            Enrolment::Never if !says_what => Ok(()),
+            enrolment => as_enrolled(target, enrolment),
+        }
+    }
+
+    /// The database of a target is the one that was enrolled.
+    ///
+    /// # Errors
+    /// `TARGET_NOT_ENROLLED`.
+    pub(in crate::engine) async fn must_be_enrolled(&self, target: &Target) -> Result<(), Fault> {
+        as_enrolled(target, targets::enrolment(&self.control, target.database()).await?)
+    }
+
+    async fn chains(&self, request: &Request, target: &Target) -> Result<ChainSet, Fault> {
+        let chains = match request.client_chains.is_empty() {
+            true => chains::from_disk(self.migrations.clone(), &target.matrix).await,
+            false => chains::from_request(&request.client_chains, &target.matrix),
+        };
+        // A reset or an undo replays nothing: chains that cannot be read do not stop it, unless the caller pins them.
+        let chains = match chains {
+            Err(_) if !replays(request.verb) && request.expect_chains.is_none() => {
+                return Ok(ChainSet::default());
+            }
+            chains => chains?,
+        };
+        if request.expect_chains.is_some() {
+            let shelf = chains::shelf(self.migrations.clone()).await;
+            chains::expect(&chains, request.expect_chains.as_deref(), &shelf)?;
+        }
+        Ok(chains)
+    }
+
+    fn accepted(&self, request: &Request, target: &Target, permit: &Permit, chains: &ChainSet) -> EventKind {
+        let fingerprints: BTreeMap<String, String> =
+            chains.chains.iter().map(|c| (c.name.clone(), c.fingerprint())).collect();
+        EventKind::Accepted(Accepted {
+            verb: request.verb,
+            target: target.name.clone(),
+            database: target.database().to_owned(),
+            // A whole database comes back, whatever was said.
+            scope: request.scope.or((request.verb == Verb::Undo).then_some(Scope::Database)),
+            dry_run: request.dry_run,
+            principal: permit.principal().to_string(),
+            proof: permit.principal().kind.proof().to_owned(),
+            labels: request.labels.clone(),
+            instance: self.instance,
+            version: crate::VERSION.to_owned(),
+            chains: fingerprints,
+            client_chains: !request.client_chains.is_empty(),
+            phased: request.allow_phased,
+        })
+    }
+}
+
+/// The verb cannot do its work without chains.
+fn replays(verb: Verb) -> bool {
+    verb.migrates() || verb.validates()
+}
+
+/// The database of a target is the one that was enrolled, by what is on record.
+fn as_enrolled(target: &Target, enrolment: Enrolment) -> Result<(), Fault> {
+    let (name, database) = (&target.name, target.database());
+    let (what, hint) = match enrolment {
+        Enrolment::This => return Ok(()),
+        Enrolment::Never => (
+            format!("target {name} (database {database}) was never enrolled in this cluster"),
+            format!("an admin enrolls it once: resetctl target enroll {name}"),
+        ),
+        Enrolment::Another => (
+            format!(
+                "database {database} is not the one that was enrolled as target {name}: it was replaced, and not by a swap"
+            ),
+            format!(
+                "make sure that it is the one you mean; an admin then enrolls it: resetctl target enroll {name}"
+            ),
+        ),
+    };
+    Err(Fault::new(Reason::TargetNotEnrolled, what).hint(hint).with("target", name))
+}
+
+fn locked_by(target: &str, who: &str) -> Fault {
+    Fault::new(Reason::TargetLocked, format!("target {target} is held by {who}"))
+        .hint("wait for it with --wait[=DURATION], or watch it with `resetctl operations watch`")
+        .with("target", target)
+}
+
+fn locked_by_holder(target: &str, holder: Option<Holder>) -> Fault {
+    let Some(holder) = holder else { return locked_by(target, "another session") };
+    let mut fault = locked_by(target, &holder.phrase()).with("holder_pid", holder.pid);
+    if let Some(id) = holder.operation {
+        fault = fault.with("holder_operation", id);
+    }
+    if let Some(principal) = holder.principal {
+        fault = fault.with("holder", principal);
+    }
+    if let Some(since) = holder.since {
+        fault = fault.with("since", since);
+    }
+    fault
+}

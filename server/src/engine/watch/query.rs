@@ -1,0 +1,195 @@
+//! What can be asked about operations and targets, and the small changes that are no operation: cancel and enrolment.
+
+use model::{
+    audit::Decision,
+    event::EventKind,
+    fault::{Fault, Reason},
+    lock::Holder,
+    operation::{Operation, State},
+    permit::Permit,
+    window::Window,
+};
+use uuid::Uuid;
+
+use crate::{
+    chains::{self, Shelf},
+    engine::{Engine, Target},
+    postgres::control::{
+        cancel,
+        operations::{self, Filter},
+        retained::Kept,
+        targets, window_guard,
+    },
+};
+
+/// How many windows to come are shown of a target.
+const NEXT: usize = 5;
+
+/// Cuts what was read, one more than asked for, to a page; whether more comes after it.
+pub(in crate::engine) fn page<T>(mut all: Vec<T>, most: i64) -> (Vec<T>, bool) {
+    let size = usize::try_from(most).unwrap_or(usize::MAX);
+    let more = all.len() > size;
+    all.truncate(size);
+    (all, more)
+}
+
+/// A page of operations.
+pub(crate) struct Page {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) next: Option<Uuid>,
+}
+
+/// A target with what is known of it now.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TargetView {
+    pub(crate) name: String,
+    pub(crate) database: String,
+    pub(crate) profile: String,
+    pub(crate) matrix: String,
+    pub(crate) managed_schemas: Vec<String>,
+    pub(crate) protected: bool,
+    pub(crate) enrolled: bool,
+    pub(crate) holder: Option<Holder>,
+    pub(crate) queue: Vec<Operation>,
+    /// The active window.
+    pub(crate) window: Option<Window>,
+    /// The windows that begin next.
+    pub(crate) next_windows: Vec<Window>,
+    pub(crate) last: Option<Operation>,
+    pub(crate) kept: Vec<Kept>,
+}
+
+/// What an enrolment is asked with.
+pub(crate) struct Enrolment<'a> {
+    pub(crate) target: &'a str,
+    /// The database's name, typed by a person.
+    pub(crate) confirmation: &'a str,
+}
+
+impl Engine {
+    /// One operation.
+    ///
+    /// # Errors
+    /// `OPERATION_NOT_FOUND`.
+    pub(crate) async fn operation(&self, id: Uuid) -> Result<Operation, Fault> {
+        operations::get(&self.control.pool, id).await?.ok_or_else(|| {
+            Fault::new(Reason::OperationNotFound, format!("there is no operation {id}"))
+                .hint("`resetctl operations list` shows them")
+                .with("operation", id)
+        })
+    }
+
+    /// Operations of some targets, newest first.
+    ///
+    /// # Errors
+    /// The control database does not answer.
+    pub(crate) async fn operations(
+        &self,
+        targets: Vec<String>,
+        before: Option<Uuid>,
+        active_only: bool,
+        most: i64,
+    ) -> Result<Page, Fault> {
+        let filter = Filter { targets, before, active_only, most: most + 1 };
+        let (operations, more) = page(operations::list(&self.control.pool, &filter).await?, most);
+        let next = operations.last().filter(|_| more).map(|o| o.id);
+        Ok(Page { operations, next })
+    }
+
+    /// Asks a running operation to end. Asking again changes nothing.
+    ///
+    /// # Errors
+    /// `NOT_CANCELLABLE` once the commit is prepared or the operation has ended otherwise.
+    pub(crate) async fn cancel(&self, id: Uuid, permit: &Permit, reason: &str) -> Result<Operation, Fault> {
+        let reason: String = reason.chars().take(500).collect();
+        let event = EventKind::CancelRequested { principal: permit.principal().to_string(), reason };
+        let asked = cancel::request_cancel(&self.control.pool, id, event).await?;
+        let operation = self.operation(id).await?;
+        let cancelled = operation.end.as_ref().is_some_and(|e| e.reason == Some(Reason::Cancelled));
+        // Cancelled without anybody's asking: its daemon was shut down.
+        if asked.is_some() || cancelled {
+            return Ok(operation);
+        }
+        let why = match operation.state {
+            State::Finished => "has ended",
+            _ => "has prepared its commit",
+        };
+        Err(Fault::new(Reason::NotCancellable, format!("operation {id} {why}"))
+            .hint("watch it to see its end: `resetctl operations watch`")
+            .with("operation", id))
+    }
+
+    /// The report of an ended operation: the bytes that were stored.
+    ///
+    /// # Errors
+    /// `REPORT_NOT_READY` while the operation runs, `OPERATION_NOT_FOUND`.
+    pub(crate) async fn report(&self, id: Uuid) -> Result<String, Fault> {
+        self.operation(id).await?;
+        operations::report(&self.control.pool, id).await?.ok_or_else(|| {
+            Fault::new(Reason::ReportNotReady, format!("operation {id} has not ended yet"))
+                .hint("watch it to its end, then ask again")
+                .with("operation", id)
+        })
+    }
+
+    /// What is known of a target now.
+    ///
+    /// # Errors
+    /// The control database does not answer.
+    pub(crate) async fn view(&self, target: &Target) -> Result<TargetView, Fault> {
+        let state = targets::state(&self.control, &target.name, target.database()).await?;
+        let (now, windows) =
+            window_guard::coming(&self.control.pool, target.database(), &target.name).await?;
+        let (active, coming): (Vec<_>, Vec<_>) = windows.into_iter().partition(|w| w.is_active(now));
+        Ok(TargetView {
+            name: target.name.clone(),
+            database: target.database().to_owned(),
+            profile: target.profile.name.clone(),
+            matrix: target.matrix.name.clone(),
+            managed_schemas: target.matrix.managed_schemas().into_iter().map(str::to_owned).collect(),
+            protected: target.profile.protected,
+            enrolled: state.enrolled,
+            holder: state.holder,
+            queue: state.queue,
+            window: active.into_iter().next(),
+            next_windows: coming.into_iter().take(NEXT).collect(),
+            last: state.last,
+            kept: state.kept,
+        })
+    }
+
+    /// Records a target's identity.
+    ///
+    /// # Errors
+    /// `CONFIRMATION_MISSING` when the typed name is not the database's; the target cannot be reached.
+    pub(crate) async fn enroll(
+        &self,
+        enrolment: &Enrolment<'_>,
+        permit: &Permit,
+        asked: Decision,
+    ) -> Result<TargetView, Fault> {
+        let target = match self.target(enrolment.target) {
+            Ok(target) => target,
+            Err(fault) => return Err(self.refused(asked, fault).await),
+        };
+        if enrolment.confirmation != target.database() {
+            let fault = Fault::new(
+                Reason::ConfirmationMissing,
+                format!("the typed name is not that of the database of target {}", target.name),
+            )
+            .hint("type the database's name exactly; `resetctl targets` shows it")
+            .with("target", &target.name);
+            return Err(self.refused(asked, fault).await);
+        }
+        let detail = Some(format!("enrolls database {}", target.database()));
+        self.record(Decision { detail, ..asked }).await?;
+        let by = permit.principal().to_string();
+        targets::enroll_now(&self.control, &target.url.connect_options(), target.database(), &by).await?;
+        self.view(target).await
+    }
+
+    /// The chains on this daemon's disk now.
+    pub(crate) async fn shelf(&self) -> Shelf {
+        chains::shelf(self.migrations.clone()).await
+    }
+}

@@ -1,0 +1,195 @@
+//! What extensions the chains require, whether the server has them, and whether the daemon's role may create them.
+
+use model::{
+    blast::ExtensionMove,
+    chain::ChainSet,
+    fault::{Fault, Reason},
+    finding::Finding,
+    matrix::Matrix,
+};
+use sqlx::PgConnection;
+
+use crate::postgres::sql::{error::work_fault, ident::Ident};
+
+/// An extension that a chain requires, or that such a one requires.
+struct RequiredRow {
+    name: String,
+    available: bool,
+    installed_in: Option<String>,
+    fixed_schema: Option<String>,
+    may_install: bool,
+}
+
+type RequiredTuple = (String, bool, Option<String>, Option<String>, bool);
+
+/// What the chains require.
+#[derive(Default)]
+pub(super) struct Required {
+    rows: Vec<RequiredRow>,
+    by: Vec<(String, String)>,
+}
+
+impl Required {
+    pub(super) async fn read(connection: &mut PgConnection, chains: &ChainSet) -> Result<Self, Fault> {
+        let mut by: Vec<(String, String)> = Vec::new();
+        for chain in &chains.chains {
+            by.extend(chain.extensions().into_iter().map(|e| (e.to_owned(), chain.name.clone())));
+        }
+        if by.is_empty() {
+            return Ok(Self::default());
+        }
+        let names: Vec<&str> = by.iter().map(|(name, _)| name.as_str()).collect();
+        let rows: Vec<RequiredTuple> = sqlx::query_as(
+            "WITH RECURSIVE offered AS MATERIALIZED (
+                SELECT v.name, v.superuser, v.trusted, v.schema, v.requires
+                  FROM pg_catalog.pg_available_extension_versions v JOIN pg_catalog.pg_available_extensions a
+                    ON a.name = v.name AND a.default_version = v.version),
+             wanted(name) AS (
+                SELECT pg_catalog.unnest($1::pg_catalog.name[])
+                UNION SELECT pg_catalog.unnest(o.requires) FROM wanted w JOIN offered o ON o.name = w.name)
+             SELECT w.name::pg_catalog.text AS name, o.name IS NOT NULL AS available,
+                    (SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_extension e
+                       JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+                      WHERE e.extname = w.name) AS installed_in,
+                    o.schema::pg_catalog.text AS fixed_schema,
+                    coalesce(NOT o.superuser OR r.rolsuper OR (o.trusted AND pg_catalog.has_database_privilege(
+                        pg_catalog.current_database(), 'CREATE')), false) AS may_install
+               FROM wanted w LEFT JOIN offered o ON o.name = w.name, pg_catalog.pg_roles r
+              WHERE r.rolname = current_user ORDER BY 1",
+        )
+        .bind(names)
+        .fetch_all(connection)
+        .await
+        .map_err(|e| work_fault("looking at available extensions", &e))?;
+        let row = |(name, available, installed_in, fixed_schema, may_install)| RequiredRow {
+            name,
+            available,
+            installed_in,
+            fixed_schema,
+            may_install,
+        };
+        Ok(Self { rows: rows.into_iter().map(row).collect(), by })
+    }
+
+    pub(super) fn missing(&self, lost: &[String]) -> Vec<String> {
+        let missing = |row: &&RequiredRow| row.installed_in.is_none() || lost.contains(&row.name);
+        self.rows.iter().filter(missing).map(|row| row.name.clone()).collect()
+    }
+
+    fn wanted_by(&self, name: &str) -> String {
+        match self.by.iter().find(|(extension, _)| extension == name) {
+            Some((_, chain)) => format!("chain {chain} requires it"),
+            None => "an extension that a chain requires needs it".to_owned(),
+        }
+    }
+
+    pub(super) async fn findings(
+        &self,
+        connection: &mut PgConnection,
+        matrix: &Matrix,
+        lost: &[String],
+        moves: &[ExtensionMove],
+    ) -> Result<Vec<Finding>, Fault> {
+        let managed = matrix.managed_schemas();
+        let mut findings = Vec::new();
+        for row in &self.rows {
+            let object = format!("extension {}", row.name);
+            let by = self.wanted_by(&row.name);
+            let missing = row.installed_in.is_none() || lost.contains(&row.name);
+            if missing && !row.available {
+                findings.push(Finding::error(
+                    "EXTENSION_UNAVAILABLE",
+                    object,
+                    format!("{by}, and the server does not have it"),
+                    format!(
+                        "install the server package that brings {}, or take the chain out of the matrix",
+                        row.name
+                    ),
+                ));
+            } else if missing && !row.may_install {
+                findings.push(Finding::error(
+                    "EXTENSION_DENIED",
+                    object,
+                    format!("{by}; it is not trusted, and the daemon's role is no superuser"),
+                    format!(
+                        "let a superuser run: CREATE EXTENSION {} SCHEMA {};",
+                        Ident(&row.name),
+                        Ident(&matrix.extensions_schema)
+                    ),
+                ));
+            } else if let Some(fixed) =
+                row.fixed_schema.as_deref().filter(|fixed| missing && managed.contains(fixed))
+            {
+                findings.push(Finding::error(
+                    Reason::ExtensionMisplaced.name(),
+                    object,
+                    format!("{by}; it can only live in schema {fixed}, which is managed"),
+                    "a reset would drop it: take it out of the chain",
+                ));
+            } else if let Some(elsewhere) = row.installed_in.as_deref().filter(|schema| {
+                let on_path = matrix.search_path_suffix.iter().chain([&matrix.extensions_schema]);
+                !missing
+                    && *schema != "pg_catalog"
+                    && !on_path.into_iter().any(|path| path == schema)
+                    && !moves.iter().any(|m| m.extension == row.name)
+            }) {
+                findings.push(Finding::warning(
+                    "EXTENSION_ELSEWHERE",
+                    object,
+                    format!("{by}; it lives in schema {elsewhere}, which is on no revision's search path"),
+                    format!(
+                        "ALTER EXTENSION {} SET SCHEMA {};",
+                        Ident(&row.name),
+                        Ident(&matrix.extensions_schema)
+                    ),
+                ));
+            }
+        }
+        if !self.rows.is_empty() {
+            findings.extend(barred_owners(connection, matrix).await?);
+        }
+        Ok(findings)
+    }
+}
+
+/// Revisions run as the schemas' owners: these must be able to use what lives in the extensions' schema.
+async fn barred_owners(connection: &mut PgConnection, matrix: &Matrix) -> Result<Vec<Finding>, Fault> {
+    let managed: Vec<String> = matrix.managed_schemas().into_iter().map(str::to_owned).collect();
+    let barred: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT pg_catalog.pg_get_userbyid(n.nspowner)::pg_catalog.text
+           FROM pg_catalog.pg_namespace n, pg_catalog.pg_namespace e
+          WHERE n.nspname = ANY($1) AND e.nspname = $2
+            AND NOT pg_catalog.has_schema_privilege(n.nspowner, e.oid, 'USAGE') ORDER BY 1",
+    )
+    .bind(managed)
+    .bind(&matrix.extensions_schema)
+    .fetch_all(connection)
+    .await
+    .map_err(|e| work_fault("looking at the extensions' schema", &e))?;
+    let schema = &matrix.extensions_schema;
+    let finding = |owner: String| {
+        Finding::error(
+            "EXTENSIONS_SCHEMA_DENIED",
+            format!("schema {schema}"),
+            format!(
+                "role {owner}, which owns managed schemas, may not use it, so its revisions do not find extensions"
+            ),
+            format!("GRANT USAGE ON SCHEMA {} TO {};", Ident(schema), Ident(&owner)),
+        )
+    };
+    Ok(barred.into_iter().map(finding).collect())
+}
+
+/// Findings about the extensions that chains require, in a database that is to be built anew.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn required(
+    connection: &mut PgConnection,
+    matrix: &Matrix,
+    chains: &ChainSet,
+) -> Result<Vec<Finding>, Fault> {
+    let required = Required::read(connection, chains).await?;
+    let all: Vec<String> = required.rows.iter().map(|row| row.name.clone()).collect();
+    required.findings(connection, matrix, &all, &[]).await
+}

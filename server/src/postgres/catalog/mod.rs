@@ -1,0 +1,12 @@
+//! What a target holds, read from the catalogs: for plans, findings and comparisons. Nothing here changes anything.
+//!
+//! It must not know operations, the lease or the transaction that changes a target.
+
+pub(crate) mod check;
+pub(crate) mod dependencies;
+pub(crate) mod extensions;
+pub(crate) mod observe;
+pub(crate) mod preflight;
+pub(crate) mod references;
+pub(crate) mod schema_properties;
+pub(crate) mod sessions;

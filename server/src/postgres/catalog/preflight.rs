@@ -1,0 +1,246 @@
+//! What would stop a swap, found before anything starts: rights that are missing, each with the statement that grants it, and
+//! what cannot follow a database to another one.
+
+pub(crate) mod change;
+mod obstacles;
+mod roles;
+pub(crate) mod room;
+
+use model::{fault::Fault, finding::Finding};
+use sqlx::PgConnection;
+
+use crate::postgres::{
+    sql::{error::control_fault, ident::Ident},
+    swap::databases::DatabaseRow,
+};
+
+/// What a role lacks to swap a database, and what would make the swap fail, all at once. `None`: there is no old one.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn of_swap(
+    connection: &mut PgConnection,
+    row: Option<&DatabaseRow>,
+) -> Result<Vec<Finding>, Fault> {
+    let (role, superuser, createdb): (String, bool, bool) = sqlx::query_as(
+        "SELECT current_user::text, rolsuper, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(control_fault)?;
+    let mut findings = Vec::new();
+    if !createdb {
+        findings.push(Finding::error(
+            "CREATEDB_MISSING",
+            format!("role {role}"),
+            "may not create or rename databases",
+            format!("ALTER ROLE {} CREATEDB", Ident(&role)),
+        ));
+    }
+    let Some(row) = row else { return Ok(findings) };
+    if !superuser {
+        let version = change::version(connection).await?;
+        findings.extend(memberships(connection, &role, version, row).await?);
+        findings.extend(settings_of_others(connection, &role, version, row).await?);
+        findings.extend(guarded_settings(connection, &role, row).await?);
+        findings.extend(tablespace(connection, &role, row).await?);
+        findings.extend(sessions_out_of_reach(connection, &role, row.oid).await?);
+    }
+    findings.extend(blockers(connection, row).await?);
+    Ok(findings)
+}
+
+/// The owner and every grantor: only they, or their members, can put their grants on the new row.
+async fn memberships(
+    connection: &mut PgConnection,
+    role: &str,
+    version: i32,
+    row: &DatabaseRow,
+) -> Result<Vec<Finding>, Fault> {
+    let mut wanted = vec![row.owner.clone()];
+    wanted.extend(row.rights.iter().map(|right| right.0.clone()));
+    wanted.sort();
+    wanted.dedup();
+    let missing: Vec<String> = sqlx::query_scalar(
+        "SELECT w.name FROM unnest($1::text[]) w(name) WHERE NOT pg_has_role(current_user, w.name::name, $2) ORDER BY 1",
+    )
+    .bind(wanted)
+    .bind(change::assume(version))
+    .fetch_all(connection)
+    .await
+    .map_err(control_fault)?;
+    let finding = |name: String| {
+        let (code, what) = match name == row.owner {
+            true => ("OWNERSHIP_MISSING", "is owned by"),
+            false => ("GRANTOR_MISSING", "has grants made by"),
+        };
+        Finding::error(
+            code,
+            format!("database {}", row.name),
+            format!("{what} {name}, and role {role} cannot act as it"),
+            format!("GRANT {} TO {}{}", Ident(&name), Ident(role), change::may_act(version)),
+        )
+    };
+    Ok(missing.into_iter().map(finding).collect())
+}
+
+/// `ALTER ROLE … IN DATABASE` of somebody else: from version 16 on it takes the role's ADMIN option as well.
+async fn settings_of_others(
+    connection: &mut PgConnection,
+    role: &str,
+    version: i32,
+    row: &DatabaseRow,
+) -> Result<Vec<Finding>, Fault> {
+    let rows: Vec<(String, bool)> = sqlx::query_as(
+        "SELECT r.rolname::text, r.rolsuper FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
+          WHERE s.setdatabase = $1::oid AND r.rolname <> current_user
+            AND (r.rolsuper OR NOT (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user)
+                 OR $2 AND NOT pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')) ORDER BY 1",
+    )
+    .bind(i64::from(row.oid))
+    .bind(version >= change::SET_OPTION)
+    .fetch_all(connection)
+    .await
+    .map_err(control_fault)?;
+    let finding = |(name, superuser): (String, bool)| {
+        let take = format!("ALTER ROLE {} IN DATABASE {} RESET ALL", Ident(&name), Ident(&row.name));
+        Finding::error(
+            "ROLE_SETTINGS",
+            format!("database {}", row.name),
+            format!(
+                "has settings for role {name} (ALTER ROLE … IN DATABASE), which role {role} may not carry over"
+            ),
+            match superuser {
+                true => format!("{take}; only a superuser may set what is a superuser's"),
+                false if version >= change::SET_OPTION => format!(
+                    "ALTER ROLE {0} CREATEROLE; GRANT {1} TO {0} WITH ADMIN OPTION, or {take}",
+                    Ident(role),
+                    Ident(&name)
+                ),
+                false => format!("ALTER ROLE {} CREATEROLE, or {take}", Ident(role)),
+            },
+        )
+    };
+    Ok(rows.into_iter().map(finding).collect())
+}
+
+/// Settings of the database that only a superuser may make.
+async fn guarded_settings(
+    connection: &mut PgConnection,
+    role: &str,
+    row: &DatabaseRow,
+) -> Result<Vec<Finding>, Fault> {
+    let names: Vec<&str> = row
+        .settings
+        .iter()
+        .filter_map(|(_, setting)| setting.split_once('='))
+        .map(|(name, _)| name)
+        .collect();
+    let guarded: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM pg_settings WHERE name = ANY($1) AND context IN ('superuser', 'superuser-backend') ORDER BY 1",
+    )
+    .bind(names)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(control_fault)?;
+    let version = change::version(connection).await?;
+    let mut findings = Vec::new();
+    for name in guarded {
+        let granted = version >= 150_000
+            && sqlx::query_scalar("SELECT has_parameter_privilege($1, 'SET')")
+                .bind(&name)
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(control_fault)?;
+        if !granted {
+            findings.push(Finding::error(
+                "GUARDED_SETTING",
+                format!("database {}", row.name),
+                format!("sets {name}, which role {role} may not carry over"),
+                format!("GRANT SET ON PARAMETER {name} TO {}", Ident(role)),
+            ));
+        }
+    }
+    Ok(findings)
+}
+
+async fn tablespace(
+    connection: &mut PgConnection,
+    role: &str,
+    row: &DatabaseRow,
+) -> Result<Option<Finding>, Fault> {
+    let Some(tablespace) = &row.tablespace else { return Ok(None) };
+    let may: bool = sqlx::query_scalar("SELECT has_tablespace_privilege($1::name, 'CREATE')")
+        .bind(tablespace)
+        .fetch_one(connection)
+        .await
+        .map_err(control_fault)?;
+    Ok((!may).then(|| {
+        Finding::error(
+            "TABLESPACE_RIGHT_MISSING",
+            format!("tablespace {tablespace}"),
+            format!("holds the database, and role {role} may not create one there"),
+            format!("GRANT CREATE ON TABLESPACE {} TO {}", Ident(tablespace), Ident(role)),
+        )
+    }))
+}
+
+/// Prepared transactions, replication slots and subscriptions: each stops or silently breaks with a swap.
+async fn blockers(connection: &mut PgConnection, row: &DatabaseRow) -> Result<Vec<Finding>, Fault> {
+    let rows: Vec<(String, String, String, String)> = sqlx::query_as(
+        "SELECT 'PREPARED_TRANSACTION', 'prepared transaction ' || gid, 'of ' || owner || ' is open in the database',
+                'COMMIT PREPARED or ROLLBACK PREPARED ' || quote_literal(gid)
+           FROM pg_prepared_xacts WHERE database = $1
+         UNION ALL
+         SELECT 'REPLICATION_SLOT', 'replication slot ' || slot_name,
+                CASE WHEN active THEN 'is in use' ELSE 'would stay with the old database' END,
+                'tell its consumer, then: SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')'
+           FROM pg_replication_slots WHERE database = $1
+         UNION ALL
+         SELECT 'SUBSCRIPTION', 'subscription ' || subname, 'belongs to the database and would stay with the old one',
+                'ALTER SUBSCRIPTION … DISABLE; ALTER SUBSCRIPTION … SET (slot_name = NONE); DROP SUBSCRIPTION'
+           FROM pg_subscription WHERE subdbid = $2::oid
+         ORDER BY 1, 2",
+    )
+    .bind(&row.name)
+    .bind(i64::from(row.oid))
+    .fetch_all(connection)
+    .await
+    .map_err(control_fault)?;
+    Ok(rows.into_iter().map(|(code, object, text, hint)| Finding::error(&code, object, text, hint)).collect())
+}
+
+/// Sessions that a role without superuser rights may not end. What kind of session it is, is hidden from such a role.
+async fn sessions_out_of_reach(
+    connection: &mut PgConnection,
+    role: &str,
+    oid: u32,
+) -> Result<Vec<Finding>, Fault> {
+    let rows: Vec<(i32, String, bool)> = sqlx::query_as(
+        "SELECT a.pid, coalesce(a.usename::text, a.backend_type, 'the server'), coalesce(r.rolsuper, true)
+           FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
+          WHERE a.datid = $1::oid AND coalesce(a.backend_type, 'client backend') NOT IN ('autovacuum worker', 'parallel worker')
+            AND (a.usesysid IS NOT NULL OR a.backend_type IS NOT NULL)
+            AND (coalesce(r.rolsuper, true)
+                OR NOT (pg_has_role(current_user, a.usesysid, 'MEMBER')
+                        OR pg_has_role(current_user, 'pg_signal_backend', 'MEMBER')))
+          ORDER BY a.pid",
+    )
+    .bind(i64::from(oid))
+    .fetch_all(connection)
+    .await
+    .map_err(control_fault)?;
+    let finding = |(pid, user, superuser): (i32, String, bool)| {
+        let (what, hint) = match superuser {
+            true => {
+                ("is a superuser's, which only a superuser may end", "end that session yourself".to_owned())
+            }
+            false => (
+                "is of a role that the daemon may not end",
+                format!("GRANT pg_signal_backend TO {}", Ident(role)),
+            ),
+        };
+        Finding::error("SESSION_OUT_OF_REACH", format!("session {pid} of {user}"), what, hint)
+    };
+    Ok(rows.into_iter().map(finding).collect())
+}

@@ -1,0 +1,136 @@
+//! What the daemon's role may do, and to whom things belong.
+
+use model::{fault::Fault, finding::Finding, plan::Observation};
+use sqlx::PgConnection;
+
+use super::change::{assume, may_act};
+use crate::postgres::{
+    catalog::{dependencies::Radius, observe::Look},
+    sql::{error::work_fault, ident::Ident},
+};
+
+/// How many objects of one owner are named.
+const NAMED: usize = 5;
+
+/// Roles that the daemon must be able to act as to drop the schemas and to put their furniture back.
+pub(super) async fn memberships(
+    connection: &mut PgConnection,
+    version: i32,
+    reset: &[String],
+    migrated: &[&str],
+) -> Result<Vec<Finding>, Fault> {
+    let rows: Vec<(String, String, String, String)> = sqlx::query_as(
+        "WITH needed(schema, role, why, privilege) AS (
+            SELECT n.nspname, n.nspowner, 'owns the schema', p FROM pg_catalog.pg_namespace n, (VALUES ('USAGE'), ($3)) v(p)
+             WHERE n.nspname = ANY($1) OR n.nspname = ANY($2) AND p <> 'USAGE'
+            UNION SELECT n.nspname, a.grantor, 'granted rights on the schema', $3 FROM pg_catalog.pg_namespace n
+              CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a WHERE n.nspname = ANY($1)
+            UNION SELECT n.nspname, d.defaclrole, 'has default privileges in the schema', $3
+              FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_default_acl d ON d.defaclnamespace = n.oid
+             WHERE n.nspname = ANY($1))
+         SELECT schema::pg_catalog.text, pg_catalog.pg_get_userbyid(role)::pg_catalog.text,
+                pg_catalog.string_agg(DISTINCT why, ', ' ORDER BY why), current_user::pg_catalog.text
+           FROM needed WHERE NOT pg_catalog.pg_has_role(current_user, role, privilege)
+          GROUP BY 1, 2 ORDER BY 1, 2",
+    )
+    .bind(reset)
+    .bind(migrated.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+    .bind(assume(version))
+    .fetch_all(connection)
+    .await
+    .map_err(|e| work_fault("looking at memberships", &e))?;
+    Ok(rows
+        .into_iter()
+        .map(|(schema, role, why, own)| {
+            Finding::error(
+                "MEMBERSHIP_MISSING",
+                format!("schema {schema}"),
+                format!("role {role} {why}, and the daemon's role cannot act as it"),
+                format!(
+                    "GRANT {} TO {}{}; (a member that inherits)",
+                    Ident(&role),
+                    Ident(&own),
+                    may_act(version)
+                ),
+            )
+        })
+        .collect())
+}
+
+/// The right to create schemas in the database.
+pub(super) async fn may_create(
+    connection: &mut PgConnection,
+    look: &Look<'_>,
+    observed: &Observation,
+) -> Result<Vec<Finding>, Fault> {
+    let creates =
+        !look.reset.is_empty() || (look.chains.is_some() && observed.schemas.iter().any(|s| !s.exists()));
+    let (may, database): (bool, String) = sqlx::query_as(
+        "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
+                pg_catalog.current_database()::pg_catalog.text",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(|e| work_fault("looking at rights", &e))?;
+    if may || !creates {
+        return Ok(Vec::new());
+    }
+    let role = &observed.role;
+    Ok(vec![Finding::error(
+        "CREATE_DENIED",
+        format!("database {database}"),
+        format!("role {role} may not create schemas in it"),
+        format!("GRANT CREATE ON DATABASE {} TO {};", Ident(&database), Ident(role)),
+    )])
+}
+
+/// The owner of a schema may drop what others made in it; they are told, and what is recreated belongs to the schema's
+/// owner.
+pub(super) fn foreign_owners(radius: &Radius) -> Vec<Finding> {
+    let finding = |(owner, objects): (&String, &Vec<String>)| {
+        let more = objects.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let names = objects[..objects.len().min(NAMED)].join(", ");
+        Finding::warning(
+            "FOREIGN_OWNER",
+            format!("role {owner}"),
+            format!(
+                "owns {names}{more} inside the schemas; that goes too, and comes back as the schema owner's if at all"
+            ),
+            "tell its owner, or move it out of the managed schemas",
+        )
+    };
+    radius.owners.iter().map(finding).collect()
+}
+
+/// Only a superuser can put a schema back into a publication of whole schemas.
+pub(super) async fn publications(
+    connection: &mut PgConnection,
+    reset: &[String],
+) -> Result<Vec<Finding>, Fault> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT p.pubname::pg_catalog.text, n.nspname::pg_catalog.text FROM pg_catalog.pg_publication_namespace x
+           JOIN pg_catalog.pg_publication p ON p.oid = x.pnpubid
+           JOIN pg_catalog.pg_namespace n ON n.oid = x.pnnspid, pg_catalog.pg_roles r
+          WHERE n.nspname = ANY($1) AND r.rolname = current_user AND NOT r.rolsuper ORDER BY 1, 2",
+    )
+    .bind(reset)
+    .fetch_all(connection)
+    .await
+    .map_err(|e| work_fault("looking at publications", &e))?;
+    Ok(rows
+        .into_iter()
+        .map(|(publication, schema)| {
+            Finding::warning(
+                "PUBLICATION_STUCK",
+                format!("publication {publication}"),
+                format!("publishes schema {schema}, and only a superuser can put the schema back into it"),
+                format!(
+                    "afterwards, as a superuser: ALTER PUBLICATION {} ADD TABLES IN SCHEMA {};",
+                    Ident(&publication),
+                    Ident(&schema)
+                ),
+            )
+        })
+        .collect())
+}

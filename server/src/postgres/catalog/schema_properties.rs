@@ -1,0 +1,169 @@
+//! The furniture of a schema: owner, grants, comment, security labels, default privileges, and the publications that
+//! publish all of it; taken down before a drop, put back after it, and compared.
+
+mod restore;
+mod right;
+
+use model::{
+    blast::{FurniturePiece, OutsideObject},
+    fault::Fault,
+};
+use sqlx::PgConnection;
+
+pub(crate) use restore::restore;
+use right::Right;
+
+use super::preflight::change;
+use crate::postgres::sql::error::work_fault;
+
+/// Since then a publication can publish whole schemas.
+pub(crate) const SCHEMA_PUBLICATIONS: i32 = 150_000;
+
+/// The furniture of one schema.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Furniture {
+    schema: String,
+    owner: String,
+    comment: Option<String>,
+    /// `None`: the schema never had an access list.
+    rights: Option<Vec<Right>>,
+    defaults: Vec<Right>,
+    /// Provider and label.
+    labels: Vec<(String, String)>,
+    /// Publications that publish all of it.
+    publications: Vec<String>,
+    /// Only a superuser can put a schema back into a publication.
+    restores_publications: bool,
+}
+
+type HeadRow = (String, String, Option<String>, bool, bool);
+type RightRow = (String, String, Option<String>, String, bool, Option<String>);
+type ExtraRow = (String, String, String, String);
+
+/// Takes down the furniture of those schemas that exist.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn capture(
+    connection: &mut PgConnection,
+    schemas: &[String],
+) -> Result<Vec<Furniture>, Fault> {
+    let lost = |e: sqlx::Error| work_fault("reading grants and defaults of the schemas", &e);
+    let heads: Vec<HeadRow> = sqlx::query_as(
+        "SELECT n.nspname::text, pg_catalog.pg_get_userbyid(n.nspowner)::text,
+                pg_catalog.obj_description(n.oid, 'pg_namespace'), n.nspacl IS NOT NULL, r.rolsuper
+           FROM pg_catalog.pg_namespace n, pg_catalog.pg_roles r
+          WHERE n.nspname = ANY($1) AND r.rolname = session_user ORDER BY 1",
+    )
+    .bind(schemas)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(lost)?;
+    let rights: Vec<RightRow> = sqlx::query_as(
+        // In the order of the access lists: restored in it, they are the same to the letter.
+        "SELECT x.schema, x.grantor, x.grantee, x.privilege_type, x.is_grantable, x.objects FROM (
+            SELECT n.nspname::text AS schema, pg_catalog.pg_get_userbyid(a.grantor)::text AS grantor,
+                   CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee)::text END AS grantee,
+                   a.privilege_type, a.is_grantable, NULL::text AS objects, a.place
+              FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl)
+                   WITH ORDINALITY a(grantor, grantee, privilege_type, is_grantable, place)
+             WHERE n.nspname = ANY($1)
+            UNION ALL
+            SELECT n.nspname::text, pg_catalog.pg_get_userbyid(d.defaclrole)::text,
+                   CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee)::text END,
+                   a.privilege_type, a.is_grantable, d.defaclobjtype::text, a.place
+              FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_default_acl d ON d.defaclnamespace = n.oid
+             CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl)
+                   WITH ORDINALITY a(grantor, grantee, privilege_type, is_grantable, place) WHERE n.nspname = ANY($1)
+         ) x ORDER BY 1, 6 NULLS FIRST, x.place",
+    )
+    .bind(schemas)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(lost)?;
+    let extras = extras(connection, schemas).await?;
+    Ok(heads.into_iter().map(|head| assemble(head, &rights, &extras)).collect())
+}
+
+/// Security labels and publications: schema, kind, name, text.
+async fn extras(connection: &mut PgConnection, schemas: &[String]) -> Result<Vec<ExtraRow>, Fault> {
+    let mut sql = "SELECT n.nspname::text, 'label', l.provider, l.label FROM pg_catalog.pg_seclabel l
+           JOIN pg_catalog.pg_namespace n ON l.classoid = 'pg_catalog.pg_namespace'::regclass AND l.objoid = n.oid
+          WHERE n.nspname = ANY($1)"
+        .to_owned();
+    if change::version(connection).await? >= SCHEMA_PUBLICATIONS {
+        sql.push_str(
+            " UNION ALL SELECT n.nspname::text, 'publication', p.pubname::text, ''
+                FROM pg_catalog.pg_publication_namespace x JOIN pg_catalog.pg_publication p ON p.oid = x.pnpubid
+                JOIN pg_catalog.pg_namespace n ON n.oid = x.pnnspid WHERE n.nspname = ANY($1)",
+        );
+    }
+    sql.push_str(" ORDER BY 1, 2, 3");
+    sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(schemas)
+        .fetch_all(connection)
+        .await
+        .map_err(|e| work_fault("reading labels and publications of the schemas", &e))
+}
+
+fn assemble(head: HeadRow, rows: &[RightRow], extras: &[ExtraRow]) -> Furniture {
+    let (schema, owner, comment, has_acl, restores_publications) = head;
+    let here = || rows.iter().filter(|row| row.0 == schema).map(Right::from);
+    let rights = has_acl.then(|| here().filter(Right::is_on_schema).collect());
+    let defaults = here().filter(|r| !r.is_on_schema()).collect();
+    let of = |kind: &'static str| extras.iter().filter(|e| e.0 == schema).filter(move |e| e.1 == kind);
+    let labels = of("label").map(|e| (e.2.clone(), e.3.clone())).collect();
+    let publications = of("publication").map(|e| e.2.clone()).collect();
+    Furniture { schema, owner, comment, rights, defaults, labels, publications, restores_publications }
+}
+
+/// Takes out of the blast radius what comes back as furniture.
+pub(crate) fn spare(furniture: &[Furniture], outside: &mut Vec<OutsideObject>) {
+    if furniture.iter().any(|f| f.restores_publications) {
+        outside.retain(|object| object.kind != "publication namespace");
+    }
+}
+
+impl Furniture {
+    /// The schema.
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The schema's owner.
+    pub(crate) fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Piece by piece, in words.
+    pub(crate) fn pieces(&self) -> Vec<FurniturePiece> {
+        let mut all = vec![("owner", self.owner.clone())];
+        all.extend(self.effective().iter().map(|right| ("grant", right.phrase())));
+        all.extend(self.defaults.iter().map(|right| ("default privilege", right.phrase())));
+        all.extend(self.comment.iter().map(|comment| ("comment", comment.clone())));
+        all.extend(self.labels.iter().map(|(by, label)| ("security label", format!("{by}: {label}"))));
+        if self.restores_publications {
+            all.extend(self.publications.iter().map(|name| ("publication", name.clone())));
+        }
+        let piece = |(kind, text): (&str, String)| FurniturePiece {
+            schema: self.schema.clone(),
+            kind: kind.to_owned(),
+            text,
+        };
+        all.into_iter().map(piece).collect()
+    }
+
+    /// The access list; one that was never written means that the owner has every right.
+    fn effective(&self) -> Vec<Right> {
+        self.rights.clone().unwrap_or_else(|| Right::of_owner(&self.owner))
+    }
+
+    /// What is not as it was, in words.
+    pub(crate) fn difference(&self, now: &Self) -> Option<String> {
+        let (before, after) = (self.pieces(), now.pieces());
+        let lost = before.iter().filter(|p| !after.contains(p)).map(|p| format!("- {p}"));
+        let new = after.iter().filter(|p| !before.contains(p)).map(|p| format!("+ {p}"));
+        let all: Vec<String> = lost.chain(new).collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    }
+}

@@ -1,0 +1,141 @@
+//! One right on a schema, or one that objects made in it will carry by default.
+
+use super::RightRow;
+use crate::postgres::sql::ident::Ident;
+
+/// One right on a schema, or by default on what will be made in it.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Right {
+    pub(super) grantor: String,
+    /// `None`: PUBLIC.
+    pub(super) grantee: Option<String>,
+    pub(super) privilege: String,
+    pub(super) grantable: bool,
+    /// `None` for the schema itself, else the kind of objects a default is for: `r S f T`.
+    objects: Option<String>,
+}
+
+impl From<&RightRow> for Right {
+    fn from(row: &RightRow) -> Self {
+        Self {
+            grantor: row.1.clone(),
+            grantee: row.2.clone(),
+            privilege: row.3.clone(),
+            grantable: row.4,
+            objects: row.5.clone(),
+        }
+    }
+}
+
+impl Right {
+    /// What the owner of a schema has without any access list.
+    pub(super) fn of_owner(owner: &str) -> Vec<Self> {
+        let right = |privilege: &str| Self {
+            grantor: owner.to_owned(),
+            grantee: Some(owner.to_owned()),
+            privilege: privilege.to_owned(),
+            grantable: false,
+            objects: None,
+        };
+        vec![right("CREATE"), right("USAGE")]
+    }
+
+    pub(super) fn is_on_schema(&self) -> bool {
+        self.objects.is_none()
+    }
+
+    fn to(&self) -> String {
+        self.grantee.as_deref().map_or_else(|| "PUBLIC".to_owned(), |g| Ident(g).to_string())
+    }
+
+    fn option(&self) -> &'static str {
+        if self.grantable { " WITH GRANT OPTION" } else { "" }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.objects.as_deref() {
+            Some("S") => "SEQUENCES",
+            Some("f") => "FUNCTIONS",
+            Some("T") => "TYPES",
+            _ => "TABLES",
+        }
+    }
+
+    /// For a person.
+    pub(super) fn phrase(&self) -> String {
+        let on =
+            if self.is_on_schema() { String::new() } else { format!(" on {}", self.kind().to_lowercase()) };
+        let to = self.grantee.as_deref().unwrap_or("PUBLIC");
+        format!("{}{on} to {to}{} by {}", self.privilege, self.option().to_lowercase(), self.grantor)
+    }
+
+    /// The grant, made as its grantor.
+    pub(super) fn grant(&self, schema: &str) -> String {
+        format!(
+            "SET LOCAL ROLE {}; GRANT {} ON SCHEMA {} TO {}{};\n",
+            Ident(&self.grantor),
+            self.privilege,
+            Ident(schema),
+            self.to(),
+            self.option()
+        )
+    }
+
+    /// The default privilege.
+    pub(super) fn alter_default(&self, schema: &str) -> String {
+        format!(
+            "ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA {} GRANT {} ON {} TO {}{};\n",
+            Ident(&self.grantor),
+            Ident(schema),
+            self.privilege,
+            self.kind(),
+            self.to(),
+            self.option()
+        )
+    }
+}
+
+/// A right can only be granted by who holds it with the option to grant: the owner's come first, then theirs.
+pub(super) fn in_dependency_order<'a>(owner: &str, rights: &'a [Right]) -> Vec<&'a Right> {
+    let mut waiting: Vec<&Right> = rights.iter().collect();
+    let mut ordered: Vec<&Right> = Vec::new();
+    loop {
+        let may = |right: &&Right| {
+            right.grantor == owner
+                || ordered.iter().any(|o| {
+                    o.grantable
+                        && o.privilege == right.privilege
+                        && o.grantee.as_deref() == Some(right.grantor.as_str())
+                })
+        };
+        let (now, later): (Vec<&Right>, Vec<&Right>) = waiting.into_iter().partition(may);
+        if now.is_empty() {
+            // What is left has no grantor that could have granted it; PostgreSQL says so when it is tried.
+            ordered.extend(later);
+            return ordered;
+        }
+        ordered.extend(now);
+        waiting = later;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_follow_those_they_depend_on() {
+        let right = |grantor: &str, grantee: &str| Right {
+            grantor: grantor.to_owned(),
+            grantee: Some(grantee.to_owned()),
+            privilege: "USAGE".to_owned(),
+            grantable: true,
+            objects: None,
+        };
+        let rights = [right("b", "c"), right("a", "b"), right("owner", "a")];
+        let order: Vec<&str> =
+            in_dependency_order("owner", &rights).iter().map(|r| r.grantor.as_str()).collect();
+        assert_eq!(order, ["owner", "a", "b"]);
+        assert_eq!(rights[0].phrase(), "USAGE to c with grant option by b");
+    }
+}

@@ -1,0 +1,10 @@
+//! The transaction that changes a target: reset, replay, restored properties, commit.
+//!
+//! It must not know databases that are built aside or swapped.
+
+pub(crate) mod blockers;
+#[cfg(feature = "test-hooks")]
+pub mod race;
+pub(crate) mod replay;
+pub(crate) mod reset;
+pub(crate) mod transaction;

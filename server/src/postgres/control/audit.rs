@@ -1,0 +1,158 @@
+//! The audit record in the control database: appended to by every daemon in turn, listed, and read whole to be verified.
+//!
+//! It decides nothing: what is written, and whether what is there is what was written, comes from the model.
+
+use model::{
+    audit::{Chained, Decision, Head, Verdict, Verifier},
+    fault::{Fault, Reason, SqlSite},
+};
+use sqlx::{PgConnection, PgPool};
+
+use crate::postgres::sql::{
+    error::{control_fault, message, sqlstate},
+    timestamp,
+};
+
+/// How many records are read at once.
+const PAGE: i64 = 1_000;
+
+fn unavailable(error: sqlx::Error) -> Fault {
+    let hint = match sqlstate(&error) {
+        Some("42501") => {
+            "give the daemon's role back what was taken from it on the tables of the audit record"
+        }
+        Some("55P03" | "57014") => "another session holds the audit record: end it, or try again",
+        _ => "see that the control database accepts writes: `resetd check` on the daemon's machine",
+    };
+    Fault::new(Reason::AuditUnavailable, format!("the audit record cannot be written: {}", message(&error)))
+        .hint(hint)
+        .at(SqlSite { sqlstate: sqlstate(&error).map(str::to_owned), ..SqlSite::default() })
+}
+
+/// Appends decisions as one, each with how many it stands for. Daemons take turns on the note of the end.
+///
+/// # Errors
+/// `AUDIT_UNAVAILABLE`; then none is written.
+pub(crate) async fn append(pool: &PgPool, decisions: &[(Decision, u64)]) -> Result<Vec<Chained>, Fault> {
+    // Dropped half-way, it is rolled back: nothing stays open on a shared session.
+    let mut within = pool.begin().await.map_err(unavailable)?;
+    let records = append_within(&mut within, decisions).await?;
+    within.commit().await.map_err(unavailable)?;
+    Ok(records)
+}
+
+async fn append_within(
+    connection: &mut PgConnection,
+    decisions: &[(Decision, u64)],
+) -> Result<Vec<Chained>, Fault> {
+    // Nobody waits for the record longer than this.
+    sqlx::raw_sql("SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '8s'")
+        .execute(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+    let (sequence, hash, now): (i64, String, i64) = sqlx::query_as(concat!(
+        "WITH head AS MATERIALIZED (SELECT sequence, hash FROM resetd.audit_head FOR UPDATE)
+         SELECT sequence, hash, ",
+        timestamp::micros!("clock_timestamp()"),
+        " FROM head"
+    ))
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(unavailable)?
+    .ok_or_else(no_head)?;
+    let mut head = Head { sequence: sequence.unsigned_abs(), hash };
+    let at = timestamp::from_micros(now);
+    let records: Vec<Chained> = decisions.iter().map(|(it, count)| head.chain(it, *count, at)).collect();
+    let (mut sequences, mut bodies, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+    for it in &records {
+        sequences.push(i64::try_from(it.sequence).unwrap_or(i64::MAX));
+        bodies.push(it.body.clone());
+        hashes.push(it.hash.clone());
+    }
+    sqlx::query(
+        "WITH record AS (
+            INSERT INTO resetd.audit_record (sequence, at, body, hash)
+            SELECT r.sequence, 'epoch'::timestamptz + $4 * interval '1 microsecond', r.body, r.hash
+              FROM unnest($1::int8[], $2::text[], $3::text[]) AS r (sequence, body, hash))
+         UPDATE resetd.audit_head SET sequence = $5, hash = $6",
+    )
+    .bind(sequences)
+    .bind(bodies)
+    .bind(hashes)
+    .bind(now)
+    .bind(i64::try_from(head.sequence).unwrap_or(i64::MAX))
+    .bind(head.hash)
+    .execute(connection)
+    .await
+    .map_err(unavailable)?;
+    Ok(records)
+}
+
+fn no_head() -> Fault {
+    Fault::new(Reason::AuditUnavailable, "the note of the audit record's end is gone")
+        .hint("somebody changed the control database by hand: `resetctl audit verify` tells what is left")
+}
+
+/// Records, newest first.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn list(pool: &PgPool, before: Option<u64>, most: i64) -> Result<Vec<Chained>, Fault> {
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "SELECT sequence, ",
+        timestamp::micros!("at"),
+        ", body, hash FROM resetd.audit_record WHERE $1::int8 IS NULL OR sequence < $1 ORDER BY sequence DESC LIMIT $2"
+    ))
+    .bind(before.map(|b| i64::try_from(b).unwrap_or(i64::MAX)))
+    .bind(most)
+    .fetch_all(pool)
+    .await
+    .map_err(control_fault)?;
+    Ok(rows.into_iter().map(chained).collect())
+}
+
+/// Reads the whole record as it is at one moment and verifies it. `expected` is an end that somebody remembers.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<Verdict, Fault> {
+    let mut within =
+        pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(control_fault)?;
+    let mut verifier = Verifier::new(expected);
+    // Whatever its number: a record that was put before the first one is found as well.
+    let mut after: Option<i64> = None;
+    loop {
+        let page: Vec<Row> = sqlx::query_as(concat!(
+            "SELECT sequence, ",
+            timestamp::micros!("at"),
+            ", body, hash FROM resetd.audit_record WHERE $1::int8 IS NULL OR sequence > $1 ORDER BY sequence LIMIT $2"
+        ))
+        .bind(after)
+        .bind(PAGE)
+        .fetch_all(&mut *within)
+        .await
+        .map_err(control_fault)?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.0);
+        // Hashing is work: others get their turn.
+        tokio::task::yield_now().await;
+        page.into_iter().for_each(|row| verifier.absorb(&chained(row)));
+        if verifier.is_decided() {
+            break;
+        }
+    }
+    let anchor: Option<(i64, String)> = sqlx::query_as("SELECT sequence, hash FROM resetd.audit_head")
+        .fetch_optional(&mut *within)
+        .await
+        .map_err(control_fault)?;
+    within.rollback().await.map_err(control_fault)?;
+    let anchor = anchor.map(|(sequence, hash)| Head { sequence: sequence.unsigned_abs(), hash });
+    Ok(verifier.finish(anchor.as_ref()))
+}
+
+type Row = (i64, i64, String, String);
+
+fn chained((sequence, at, body, hash): Row) -> Chained {
+    // A place below one is nobody's: it does not fit, whatever number it gets.
+    Chained { sequence: u64::try_from(sequence).unwrap_or(0), at: timestamp::from_micros(at), body, hash }
+}

@@ -1,0 +1,95 @@
+//! Which daemons live: each holds an advisory lock of its own for as long as it does.
+
+use std::time::Duration;
+
+use model::{fault::Fault, lock::LockKey};
+use sqlx::{Connection as _, PgConnection};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::pool::Control;
+use crate::postgres::{
+    lock::lease::pg_locks_row,
+    session::connect,
+    sql::error::{control_fault, message},
+};
+
+/// How often the presence is checked, and how long a lost one pauses before it is renewed.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// How long the session may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// The presence of this daemon.
+pub(crate) struct Presence {
+    connection: PgConnection,
+    instance: Uuid,
+}
+
+impl Presence {
+    /// Takes the instance's lock and records it.
+    ///
+    /// # Errors
+    /// The control database does not answer.
+    pub(crate) async fn enter(control: &Control, instance: Uuid) -> Result<Self, Fault> {
+        let mut connection = connect::open(&control.session_options("resetd instance")).await?;
+        sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)")
+            .bind(LockKey::instance(instance).0)
+            .execute(&mut connection)
+            .await
+            .map_err(control_fault)?;
+        sqlx::query(
+            "INSERT INTO resetd.instance (id, version, host, pid)
+             VALUES ($1, $2, coalesce(inet_client_addr()::text, 'local'), $3) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(instance)
+        .bind(crate::VERSION)
+        .bind(i32::try_from(std::process::id()).unwrap_or_default())
+        .execute(&mut connection)
+        .await
+        .map_err(control_fault)?;
+        Ok(Self { connection, instance })
+    }
+
+    /// Holds the presence until the daemon ends, and renews it when its connection is lost.
+    pub(crate) async fn keep(mut self, control: Control, end: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = end.cancelled() => {
+                    if let Err(error) = self.connection.close().await {
+                        tracing::debug!(error = %message(&error), "closing the instance's session");
+                    }
+                    return;
+                }
+                () = tokio::time::sleep(HEARTBEAT) => {}
+            }
+            let beat = sqlx::raw_sql("SELECT 1").execute(&mut self.connection);
+            if matches!(tokio::time::timeout(ANSWER_LIMIT, beat).await, Ok(Ok(_))) {
+                continue;
+            }
+            match Self::enter(&control, self.instance).await {
+                Ok(renewed) => self = renewed,
+                Err(fault) => tracing::warn!(%fault, "the instance's lock is lost and cannot be renewed yet"),
+            }
+        }
+    }
+}
+
+/// Whether some session holds a key: a daemon's own, or that of one of its operations.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn lives(control: &Control, key: LockKey) -> Result<bool, Fault> {
+    let (high, low) = key.halves();
+    sqlx::query_scalar(concat!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE ",
+        pg_locks_row!("l", "$1", "$2", "$3"),
+        " AND l.granted)"
+    ))
+    .bind(i64::from(control.database_oid))
+    .bind(high)
+    .bind(low)
+    .fetch_one(&control.pool)
+    .await
+    .map_err(control_fault)
+}

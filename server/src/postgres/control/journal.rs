@@ -1,0 +1,315 @@
+//! The journal: events numbered and stored before they are shown, and exactly one end.
+//!
+//! Every write names the daemon instance that owns the operation and is refused once the operation has ended or
+//! belongs to another: a stale owner writes nothing.
+
+use jiff::Timestamp;
+use model::{
+    event::{Event, EventKind, Finished},
+    fault::{Fault, Reason},
+};
+use sqlx::{Connection as _, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{
+    retained,
+    window_guard::{Right, Until, take_turn},
+};
+use crate::postgres::{
+    session::failpoint,
+    sql::{error::control_fault, timestamp},
+};
+
+/// The channel on which new events are announced; the payload is the operation's id.
+pub(crate) const CHANNEL: &str = "resetd_event";
+
+/// Whose operation it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    pub(crate) operation: Uuid,
+    pub(crate) instance: Uuid,
+}
+
+/// An end, made from all events before it.
+pub(crate) struct Ending {
+    pub(crate) finished: Finished,
+    pub(crate) report: String,
+}
+
+/// Makes an [`Ending`] of the stored events and the control database's time.
+pub(crate) type MakeEnding<'a> = &'a (dyn Fn(&[Event], Timestamp) -> Ending + Send + Sync);
+
+fn stale() -> Fault {
+    Fault::new(Reason::LockLost, "the operation has ended or belongs to another daemon now")
+        .hint("look at it with `resetctl operations show`")
+}
+
+fn body(kind: &EventKind) -> Result<String, Fault> {
+    serde_json::to_string(kind)
+        .map_err(|e| Fault::new(Reason::Internal, format!("an event cannot be stored: {e}")))
+}
+
+/// Stores one event and gives it its number.
+///
+/// # Errors
+/// The operation is not this daemon's any more, or the control database does not answer.
+pub(crate) async fn append(
+    connection: &mut PgConnection,
+    owner: Owner,
+    kind: EventKind,
+) -> Result<Event, Fault> {
+    let row: Option<(i64, i64)> = sqlx::query_as(concat!(
+        "WITH op AS (
+            UPDATE resetd.operation SET last_sequence = last_sequence + 1
+             WHERE id = $1 AND instance = $2 AND state <> 'finished' RETURNING last_sequence),
+         ev AS (
+            INSERT INTO resetd.event (operation, sequence, at, code, terminal, body)
+            SELECT $1, last_sequence, clock_timestamp(), $3, false, $4::json FROM op RETURNING sequence, at)
+         SELECT sequence, ",
+        timestamp::micros!("at"),
+        " FROM ev, pg_notify('resetd_event', $1::text)"
+    ))
+    .bind(owner.operation)
+    .bind(owner.instance)
+    .bind(kind.code())
+    .bind(body(&kind)?)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    let (sequence, at) = row.ok_or_else(stale)?;
+    failpoint::stored(owner.operation, sequence).await;
+    Ok(Event {
+        sequence: sequence.unsigned_abs(),
+        operation: owner.operation,
+        at: timestamp::from_micros(at),
+        kind,
+    })
+}
+
+/// Stored events from a sequence on, in order.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn read(pool: &PgPool, operation: Uuid, from: u64, most: i64) -> Result<Vec<Event>, Fault> {
+    let mut connection = pool.acquire().await.map_err(control_fault)?;
+    read_on(&mut connection, operation, from, most).await
+}
+
+async fn read_on(
+    connection: &mut PgConnection,
+    operation: Uuid,
+    from: u64,
+    most: i64,
+) -> Result<Vec<Event>, Fault> {
+    let rows: Vec<(i64, i64, String)> = sqlx::query_as(concat!(
+        "SELECT sequence, ",
+        timestamp::micros!("at"),
+        ", body::text FROM resetd.event WHERE operation = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3"
+    ))
+    .bind(operation)
+    .bind(i64::try_from(from).unwrap_or(i64::MAX))
+    .bind(most)
+    .fetch_all(connection)
+    .await
+    .map_err(control_fault)?;
+    rows.into_iter().map(|row| decode(operation, row)).collect()
+}
+
+fn decode(operation: Uuid, (sequence, at, body): (i64, i64, String)) -> Result<Event, Fault> {
+    let kind = serde_json::from_str(&body).map_err(|e| {
+        Fault::new(Reason::Internal, format!("event {sequence} of operation {operation} cannot be read: {e}"))
+            .hint("it was written by a newer daemon; watch it there")
+    })?;
+    Ok(Event { sequence: sequence.unsigned_abs(), operation, at: timestamp::from_micros(at), kind })
+}
+
+/// Stores, as one, that the commit of `transaction` comes next, and the end and report that it will have. From here on
+/// the operation cannot be cancelled, and the commit may be sent until the edge that is given.
+///
+/// # Errors
+/// `CANCELLED` when a cancel came first; a window stands in the way; the operation is not this daemon's any more.
+pub(crate) async fn prepare_commit(
+    connection: &mut PgConnection,
+    owner: Owner,
+    transaction: &str,
+    right: &Right,
+    make: MakeEnding<'_>,
+) -> Result<Option<Until>, Fault> {
+    let mut within = connection.begin().await.map_err(control_fault)?;
+    // From here to the end of the commit, nobody makes a window that it would be in.
+    take_turn(&mut within, &right.database).await?;
+    let prepared = async {
+        let until = right.until(&mut within).await?;
+        prepare_commit_within(&mut within, owner, transaction, make).await?;
+        Ok(until)
+    }
+    .await;
+    match prepared {
+        Ok(until) => {
+            within.commit().await.map_err(control_fault)?;
+            failpoint::point(owner.operation, "prepared").await;
+            Ok(until)
+        }
+        Err(fault) => {
+            // At once: the turn is another's. Where it fails the session is gone, and the turn with it.
+            let _gone = within.rollback().await;
+            Err(fault)
+        }
+    }
+}
+
+async fn prepare_commit_within(
+    connection: &mut PgConnection,
+    owner: Owner,
+    transaction: &str,
+    make: MakeEnding<'_>,
+) -> Result<(), Fault> {
+    let cancelled: Option<bool> = sqlx::query_scalar(
+        "UPDATE resetd.operation
+            SET state = CASE WHEN cancel_requested_at IS NULL THEN 'committing' ELSE state END,
+                work_xid = $3::xid8
+          WHERE id = $1 AND instance = $2 AND state = 'running' RETURNING cancel_requested_at IS NOT NULL",
+    )
+    .bind(owner.operation)
+    .bind(owner.instance)
+    .bind(transaction)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(control_fault)?;
+    if cancelled.ok_or_else(stale)? {
+        return Err(Fault::new(Reason::Cancelled, "the operation was cancelled before its commit"));
+    }
+    append(connection, owner, EventKind::CommitPrepared { transaction_id: transaction.to_owned() }).await?;
+    let ending = make_ending(connection, owner.operation, make).await?;
+    let finished = serde_json::to_string(&ending.finished)
+        .map_err(|e| Fault::new(Reason::Internal, format!("an end cannot be stored: {e}")))?;
+    sqlx::query("UPDATE resetd.operation SET prepared_report = $2, prepared_end = $3::json WHERE id = $1")
+        .bind(owner.operation)
+        .bind(ending.report)
+        .bind(finished)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
+}
+
+async fn make_ending(
+    connection: &mut PgConnection,
+    operation: Uuid,
+    make: MakeEnding<'_>,
+) -> Result<Ending, Fault> {
+    let now: i64 = sqlx::query_scalar(concat!("SELECT ", timestamp::micros!("clock_timestamp()")))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(control_fault)?;
+    let events = read_on(connection, operation, 1, i64::MAX).await?;
+    Ok(make(&events, timestamp::from_micros(now)))
+}
+
+/// Writes the end: the last event, the state and the report, as one.
+///
+/// # Errors
+/// The operation has ended or is not this daemon's any more; the control database does not answer.
+pub(crate) async fn finish(
+    connection: &mut PgConnection,
+    owner: Owner,
+    make: MakeEnding<'_>,
+) -> Result<(), Fault> {
+    let mut within = connection.begin().await.map_err(control_fault)?;
+    finish_within(&mut within, owner, make).await?;
+    ended(within, owner).await
+}
+
+/// As [`finish`], inside a transaction of the caller.
+///
+/// # Errors
+/// As [`finish`].
+pub(crate) async fn finish_within(
+    connection: &mut PgConnection,
+    owner: Owner,
+    make: MakeEnding<'_>,
+) -> Result<(), Fault> {
+    hold_row(connection, owner).await?;
+    let ending = make_ending(connection, owner.operation, make).await?;
+    write_end(connection, owner, ending).await
+}
+
+/// Writes the end that was prepared before the commit.
+///
+/// # Errors
+/// As [`finish`].
+pub(crate) async fn finish_prepared(connection: &mut PgConnection, owner: Owner) -> Result<(), Fault> {
+    let mut within = connection.begin().await.map_err(control_fault)?;
+    hold_row(&mut within, owner).await?;
+    let ending = prepared(&mut within, owner.operation).await?;
+    write_end(&mut within, owner, ending).await?;
+    ended(within, owner).await
+}
+
+async fn ended(within: sqlx::Transaction<'_, sqlx::Postgres>, owner: Owner) -> Result<(), Fault> {
+    within.commit().await.map_err(control_fault)?;
+    failpoint::point(owner.operation, "ended").await;
+    Ok(())
+}
+
+/// Locks the operation's row: whoever comes second sees the end of the first.
+async fn hold_row(connection: &mut PgConnection, owner: Owner) -> Result<(), Fault> {
+    let held: Option<i32> = sqlx::query_scalar(
+        "SELECT 1 FROM resetd.operation WHERE id = $1 AND instance = $2 AND state <> 'finished' FOR UPDATE",
+    )
+    .bind(owner.operation)
+    .bind(owner.instance)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    held.map(|_| ()).ok_or_else(stale)
+}
+
+async fn prepared(connection: &mut PgConnection, operation: Uuid) -> Result<Ending, Fault> {
+    let (report, finished): (String, String) = sqlx::query_as(
+        "SELECT prepared_report, prepared_end::text FROM resetd.operation
+          WHERE id = $1 AND prepared_report IS NOT NULL AND prepared_end IS NOT NULL
+            AND pg_catalog.pg_xact_status(work_xid) = 'committed'",
+    )
+    .bind(operation)
+    .fetch_one(connection)
+    .await
+    .map_err(control_fault)?;
+    let finished = serde_json::from_str(&finished).map_err(|e| {
+        Fault::new(Reason::Internal, format!("the prepared end of {operation} cannot be read: {e}"))
+    })?;
+    Ok(Ending { finished, report })
+}
+
+async fn write_end(connection: &mut PgConnection, owner: Owner, ending: Ending) -> Result<(), Fault> {
+    retained::give_back(connection, owner.operation).await?;
+    let Ending { finished, report } = ending;
+    let reason = finished.error.as_ref().map(|e| e.reason.name());
+    let (outcome, summary, sha256) =
+        (finished.outcome.as_str(), finished.summary.clone(), finished.report_sha256.clone());
+    let written: Option<i64> = sqlx::query_scalar(
+        "WITH op AS (
+            UPDATE resetd.operation
+               SET state = 'finished', outcome = $3, reason = $4, summary = $5, report = $6, report_sha256 = $7,
+                   finished_at = clock_timestamp(), last_sequence = last_sequence + 1,
+                   prepared_report = NULL, prepared_end = NULL
+             WHERE id = $1 AND instance = $2 AND state <> 'finished' RETURNING last_sequence, finished_at),
+         ev AS (
+            INSERT INTO resetd.event (operation, sequence, at, code, terminal, body)
+            SELECT $1, last_sequence, finished_at, 'FINISHED', true, $8::json FROM op RETURNING sequence)
+         SELECT sequence FROM ev, pg_notify('resetd_event', $1::text)",
+    )
+    .bind(owner.operation)
+    .bind(owner.instance)
+    .bind(outcome)
+    .bind(reason)
+    .bind(summary)
+    .bind(report)
+    .bind(sha256)
+    .bind(body(&EventKind::Finished(Box::new(finished)))?)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    failpoint::stored(owner.operation, written.ok_or_else(stale)?).await;
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! The control database: operations, their journal, targets, windows, tokens, the audit record.
+//!
+//! It must not know what an operation does in its target.
+
+pub(crate) mod audit;
+pub(crate) mod cancel;
+pub(crate) mod instances;
+pub(crate) mod journal;
+pub(crate) mod notify;
+pub(crate) mod operations;
+pub(crate) mod orphans;
+pub(crate) mod plans;
+pub(crate) mod pool;
+pub(crate) mod queue_limits;
+pub(crate) mod retained;
+pub(crate) mod targets;
+pub(crate) mod tokens;
+pub(crate) mod window_guard;
+pub(crate) mod windows;

@@ -1,0 +1,368 @@
+//! Operations in the control database: recorded once per request id, found, listed, cancelled, adopted.
+
+use model::{
+    event::EventKind,
+    fault::{Fault, Reason},
+    operation::{End, Operation, Request, State},
+};
+use sqlx::{Connection as _, PgConnection, PgPool, Row as _, postgres::PgRow};
+use uuid::Uuid;
+
+use super::{
+    journal::{self, Owner},
+    queue_limits::check_room,
+};
+use crate::postgres::{
+    session::failpoint,
+    sql::{
+        error::{control_fault, sqlstate},
+        timestamp,
+    },
+};
+
+const COLUMNS: &str = concat!(
+    "id, request_id, verb, target, database, scope, dry_run, principal, proof, labels::text AS labels, state, outcome,
+     reason, summary, report_sha256, last_sequence, ",
+    timestamp::micros!("created_at"),
+    " AS created_at, ",
+    timestamp::micros!("started_at"),
+    " AS started_at, ",
+    timestamp::micros!("finished_at"),
+    " AS finished_at, (SELECT ",
+    timestamp::micros!("k.expires_at"),
+    " FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state <> 'dropping') AS undoable_until"
+);
+
+/// What is recorded of a new operation.
+#[derive(Clone, Copy)]
+pub(crate) struct NewOperation<'a> {
+    pub(crate) owner: Owner,
+    pub(crate) request: &'a Request,
+    pub(crate) database: &'a str,
+    pub(crate) principal: &'a str,
+    pub(crate) proof: &'a str,
+    /// The backend that holds the lock already; `None` while it waits.
+    pub(crate) lock_pid: Option<i32>,
+    /// Only an active window of its principal's own lets it begin.
+    pub(crate) needs_window: bool,
+}
+
+/// Records an operation and its first event, as one. `false`: the request id is taken.
+///
+/// # Errors
+/// `LIMIT_EXCEEDED`: too many wait; the control database does not answer.
+pub(crate) async fn record(
+    connection: &mut PgConnection,
+    new: &NewOperation<'_>,
+    events: Vec<EventKind>,
+) -> Result<bool, Fault> {
+    let mut transaction = connection.begin().await.map_err(control_fault)?;
+    if !insert(&mut transaction, new).await? {
+        return Ok(false);
+    }
+    if new.lock_pid.is_none() {
+        check_room(&mut transaction, new.principal, &new.request.target, new.database).await?;
+    }
+    for event in events {
+        journal::append(&mut transaction, new.owner, event).await?;
+    }
+    transaction.commit().await.map_err(control_fault)?;
+    failpoint::point(new.owner.operation, "recorded").await;
+    Ok(true)
+}
+
+pub(in crate::postgres) async fn insert(
+    connection: &mut PgConnection,
+    new: &NewOperation<'_>,
+) -> Result<bool, Fault> {
+    let request = new.request;
+    let labels = serde_json::to_string(&request.labels).unwrap_or_else(|_| "{}".to_owned());
+    let inserted = sqlx::query(
+        "INSERT INTO resetd.operation (id, request_id, request_hash, verb, target, database, scope, dry_run, principal,
+             proof, labels, instance, state, reads_only, lock_pid, started_at, ticket, needs_window)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::json, $12,
+             CASE WHEN $14::int4 IS NULL THEN 'waiting' ELSE 'running' END, $13, $14,
+             CASE WHEN $14::int4 IS NOT NULL THEN clock_timestamp() END,
+             CASE WHEN $14::int4 IS NULL THEN nextval('resetd.operation_ticket') END, $15)",
+    )
+    .bind(new.owner.operation)
+    .bind(request.request_id)
+    .bind(request.hash())
+    .bind(request.verb.as_str())
+    .bind(&request.target)
+    .bind(new.database)
+    .bind(request.scope.map(|s| s.as_str()))
+    .bind(request.dry_run)
+    .bind(new.principal)
+    .bind(new.proof)
+    .bind(labels)
+    .bind(new.owner.instance)
+    .bind(request.reads_only())
+    .bind(new.lock_pid)
+    .bind(new.needs_window)
+    .execute(connection)
+    .await;
+    match inserted {
+        Ok(_) => Ok(true),
+        Err(error) if sqlstate(&error) == Some("23505") => Ok(false),
+        Err(error) => Err(control_fault(error)),
+    }
+}
+
+/// Writes that a waiting operation runs now: on the connection that holds the lock.
+///
+/// # Errors
+/// It was cancelled or taken over meanwhile; the control database does not answer.
+pub(crate) async fn start(connection: &mut PgConnection, owner: Owner, lock_pid: i32) -> Result<(), Fault> {
+    let started = sqlx::query(
+        "UPDATE resetd.operation SET state = 'running', lock_pid = $3, started_at = clock_timestamp()
+          WHERE id = $1 AND instance = $2 AND state = 'waiting' AND cancel_requested_at IS NULL",
+    )
+    .bind(owner.operation)
+    .bind(owner.instance)
+    .bind(lock_pid)
+    .execute(connection)
+    .await
+    .map_err(control_fault)?;
+    if started.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(Fault::new(Reason::Cancelled, "the operation was cancelled while it waited for the target"))
+}
+
+/// Marks, inside the swap's transaction, that the commit comes next. Who asks for a cancel now waits for its end.
+///
+/// # Errors
+/// `CANCELLED` when a cancel came first; the operation is not this daemon's any more.
+pub(crate) async fn enter_commit(connection: &mut PgConnection, owner: Owner) -> Result<(), Fault> {
+    let cancelled: Option<bool> = sqlx::query_scalar(
+        "UPDATE resetd.operation SET state = 'committing' WHERE id = $1 AND instance = $2 AND state = 'running'
+         RETURNING cancel_requested_at IS NOT NULL",
+    )
+    .bind(owner.operation)
+    .bind(owner.instance)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    match cancelled {
+        Some(false) => Ok(()),
+        Some(true) => Err(Fault::new(Reason::Cancelled, "the operation was cancelled before its commit")),
+        None => Err(Fault::new(Reason::LockLost, "the operation has ended or belongs to another daemon now")),
+    }
+}
+
+/// Stores the name under which an operation builds a database, before it is made.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn set_build_database(
+    connection: &mut PgConnection,
+    owner: Owner,
+    name: &str,
+) -> Result<(), Fault> {
+    sqlx::query("UPDATE resetd.operation SET build_database = $3 WHERE id = $1 AND instance = $2")
+        .bind(owner.operation)
+        .bind(owner.instance)
+        .bind(name)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
+}
+
+/// Forgets operations that ended longer ago than they are kept.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn forget_old(pool: &PgPool, target: &str, keep: std::time::Duration) -> Result<(), Fault> {
+    sqlx::query(
+        "DELETE FROM resetd.operation WHERE target = $1 AND finished_at < clock_timestamp() - make_interval(secs => $2)",
+    )
+    .bind(target)
+    .bind(keep.as_secs_f64())
+    .execute(pool)
+    .await
+    .map(|_| ())
+    .map_err(control_fault)
+}
+
+/// Whether a backend is still there.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn backend_lives(pool: &PgPool, pid: i32) -> Result<bool, Fault> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1)")
+        .bind(pid)
+        .fetch_one(pool)
+        .await
+        .map_err(control_fault)
+}
+
+/// Stores which backend works in the target.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn set_work_pid(connection: &mut PgConnection, owner: Owner, pid: i32) -> Result<(), Fault> {
+    sqlx::query("UPDATE resetd.operation SET work_pid = $2 WHERE id = $1")
+        .bind(owner.operation)
+        .bind(pid)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
+}
+
+/// The operation that a request id made, with the hash of its request.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn by_request_id(
+    pool: &PgPool,
+    request_id: Uuid,
+) -> Result<Option<(Uuid, String, String)>, Fault> {
+    sqlx::query_as("SELECT id, request_hash, principal FROM resetd.operation WHERE request_id = $1")
+        .bind(request_id)
+        .fetch_optional(pool)
+        .await
+        .map_err(control_fault)
+}
+
+/// One operation.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn get(pool: &PgPool, id: Uuid) -> Result<Option<Operation>, Fault> {
+    let sql = format!("SELECT {COLUMNS} FROM resetd.operation WHERE id = $1");
+    let row =
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await.map_err(control_fault)?;
+    row.map(|row| decode(&row).map_err(control_fault)).transpose()
+}
+
+/// Which operations are wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// Of these targets.
+    pub(crate) targets: Vec<String>,
+    /// Older than this one.
+    pub(crate) before: Option<Uuid>,
+    /// Not ended.
+    pub(crate) active_only: bool,
+    /// At most so many.
+    pub(crate) most: i64,
+}
+
+/// Operations, newest first.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Operation>, Fault> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM resetd.operation
+          WHERE target = ANY($1) AND ($2::uuid IS NULL OR id < $2) AND (NOT $3 OR state <> 'finished')
+          ORDER BY id DESC LIMIT $4"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(&filter.targets)
+        .bind(filter.before)
+        .bind(filter.active_only)
+        .bind(filter.most)
+        .fetch_all(pool)
+        .await
+        .map_err(control_fault)?;
+    rows.iter().map(|row| decode(row).map_err(control_fault)).collect()
+}
+
+/// Operations that wait for a database, in the order in which they came.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn waiting(pool: &PgPool, database: &str, most: i64) -> Result<Vec<Operation>, Fault> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM resetd.operation WHERE database = $1 AND state = 'waiting' ORDER BY ticket LIMIT $2"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(database)
+        .bind(most)
+        .fetch_all(pool)
+        .await
+        .map_err(control_fault)?;
+    rows.iter().map(|row| decode(row).map_err(control_fault)).collect()
+}
+
+/// The report of an ended operation.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn report(pool: &PgPool, id: Uuid) -> Result<Option<String>, Fault> {
+    let report: Option<Option<String>> =
+        sqlx::query_scalar("SELECT report FROM resetd.operation WHERE id = $1")
+            .bind(id)
+            .fetch_optional(pool)
+            .await
+            .map_err(control_fault)?;
+    Ok(report.flatten())
+}
+
+/// What became of a transaction, asked in the control database: ids are the cluster's.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn transaction_status(pool: &PgPool, transaction: &str) -> Result<Option<String>, Fault> {
+    sqlx::query_scalar("SELECT pg_catalog.pg_xact_status($1::xid8)")
+        .bind(transaction)
+        .fetch_one(pool)
+        .await
+        .map_err(control_fault)
+}
+
+/// Ends a backend whose transaction must not go on. It may be gone already.
+pub(crate) async fn end_backend(pool: &PgPool, pid: i32) {
+    let ended = sqlx::query("SELECT pg_catalog.pg_terminate_backend($1)").bind(pid).execute(pool).await;
+    if let Err(error) = ended {
+        tracing::warn!(pid, error = %crate::postgres::sql::error::message(&error), "a backend could not be ended");
+    }
+}
+
+fn decode(row: &PgRow) -> sqlx::Result<Operation> {
+    let text = |name: &'static str| row.try_get::<Option<String>, _>(name);
+    let micros =
+        |name: &'static str| row.try_get::<Option<i64>, _>(name).map(|at| at.map(timestamp::from_micros));
+    let malformed =
+        |what: &'static str| sqlx::Error::Decode(format!("operation.{what} is not of this version").into());
+    let created_at = micros("created_at")?.ok_or_else(|| malformed("created_at"))?;
+    let outcome = text("outcome")?;
+    let end = match outcome {
+        None => None,
+        Some(word) => Some(End {
+            outcome: model::operation::Outcome::ALL
+                .into_iter()
+                .find(|o| o.as_str() == word)
+                .ok_or_else(|| malformed("outcome"))?,
+            reason: text("reason")?.and_then(|r| r.parse().ok()),
+            summary: text("summary")?.unwrap_or_default(),
+            at: micros("finished_at")?.unwrap_or(created_at),
+            report_sha256: text("report_sha256")?.unwrap_or_default(),
+        }),
+    };
+    let state: String = row.try_get("state")?;
+    let verb: String = row.try_get("verb")?;
+    let labels: String = row.try_get("labels")?;
+    Ok(Operation {
+        id: row.try_get("id")?,
+        request_id: row.try_get("request_id")?,
+        verb: verb.parse().map_err(|_| malformed("verb"))?,
+        target: row.try_get("target")?,
+        database: row.try_get("database")?,
+        scope: text("scope")?.and_then(|s| s.parse().ok()),
+        dry_run: row.try_get("dry_run")?,
+        principal: row.try_get("principal")?,
+        proof: row.try_get("proof")?,
+        labels: serde_json::from_str(&labels).map_err(|_| malformed("labels"))?,
+        state: State::ALL.into_iter().find(|s| s.as_str() == state).ok_or_else(|| malformed("state"))?,
+        end,
+        last_sequence: row.try_get::<i64, _>("last_sequence")?.unsigned_abs(),
+        created_at,
+        started_at: micros("started_at")?,
+        undoable_until: micros("undoable_until")?,
+    })
+}

@@ -1,0 +1,97 @@
+//! Operations that have not ended, and making one's own those that nobody runs any more.
+
+use model::{fault::Fault, operation::State};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::journal::Owner;
+use crate::postgres::sql::error::control_fault;
+
+/// An operation that has not ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Orphan {
+    pub(crate) owner: Owner,
+    pub(crate) target: String,
+    pub(crate) database: String,
+    pub(crate) reads_only: bool,
+    pub(crate) waiting: bool,
+    /// The session that waits for it has entered the queue, and with it holds the operation's own key.
+    pub(crate) entered: bool,
+    /// How long ago it was recorded, in seconds.
+    pub(crate) age_seconds: f64,
+    pub(crate) build_database: Option<String>,
+    /// How long ago its lock was broken, in seconds.
+    pub(crate) broken_seconds: Option<f64>,
+}
+
+type OrphanRow = (Uuid, Uuid, String, String, bool, String, bool, f64, Option<String>, Option<f64>);
+
+/// Operations that have not ended. Whether their daemons live is another question.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, Fault> {
+    let rows: Vec<OrphanRow> = sqlx::query_as(
+        "SELECT id, instance, target, database, reads_only, state, waiter_pid IS NOT NULL,
+                extract(epoch FROM clock_timestamp() - created_at)::float8, build_database,
+                extract(epoch FROM clock_timestamp() - forced_at)::float8
+           FROM resetd.operation WHERE state <> 'finished' ORDER BY id",
+    )
+    .fetch_all(pool)
+    .await
+    .map_err(control_fault)?;
+    Ok(rows
+        .into_iter()
+        .map(
+            |(
+                operation,
+                instance,
+                target,
+                database,
+                reads_only,
+                state,
+                entered,
+                age_seconds,
+                build_database,
+                broken_seconds,
+            )| {
+                Orphan {
+                    build_database,
+                    broken_seconds,
+                    owner: Owner { operation, instance },
+                    target,
+                    database,
+                    reads_only,
+                    waiting: state == State::Waiting.as_str(),
+                    entered,
+                    age_seconds,
+                }
+            },
+        )
+        .collect())
+}
+
+/// Makes an orphan this daemon's own, so that only this daemon can end it, and gives the transaction that it was about
+/// to commit, as it is then. Without the target's lock only what changes nothing can be adopted. `None`: it cannot.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn adopt(
+    connection: &mut PgConnection,
+    owner: Owner,
+    instance: Uuid,
+    locked: bool,
+) -> Result<Option<Option<String>>, Fault> {
+    sqlx::query_scalar(
+        "UPDATE resetd.operation SET instance = $3
+          WHERE id = $1 AND instance = $2 AND state <> 'finished' AND ($4 OR state = 'waiting' OR reads_only)
+         RETURNING work_xid::text",
+    )
+    .bind(owner.operation)
+    .bind(owner.instance)
+    .bind(instance)
+    .bind(locked)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)
+}

@@ -1,0 +1,101 @@
+//! Plans as they were shown, under their digests, and how much was written when an operation ended: what later plans are
+//! compared with.
+
+use std::time::Duration;
+
+use model::{blast::Activity, fault::Fault, plan::Plan};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::postgres::sql::{error::control_fault, timestamp};
+
+/// Keeps a plan and what its digest is over; plans older than `keep` are forgotten.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn keep(
+    connection: &mut PgConnection,
+    operation: Uuid,
+    plan: &Plan,
+    identity: &[String],
+    keep: Duration,
+) -> Result<(), Fault> {
+    let body = serde_json::to_string(plan).unwrap_or_else(|_| "null".to_owned());
+    sqlx::query(
+        "WITH old AS (
+            DELETE FROM resetd.plan WHERE shown_at < clock_timestamp() - $6 * interval '1 second' AND digest <> $1)
+         INSERT INTO resetd.plan (digest, target, operation, body, identity) VALUES ($1, $2, $3, $4::json, $5)
+         ON CONFLICT (digest) DO UPDATE SET operation = excluded.operation, body = excluded.body,
+                                            shown_at = clock_timestamp()",
+    )
+    .bind(&plan.digest)
+    .bind(&plan.target)
+    .bind(operation)
+    .bind(body)
+    .bind(identity)
+    .bind(keep.as_secs_f64())
+    .execute(connection)
+    .await
+    .map(|_| ())
+    .map_err(control_fault)
+}
+
+/// What a digest is over, while it is kept.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn identity(
+    connection: &mut PgConnection,
+    digest: &str,
+) -> Result<Option<Vec<String>>, Fault> {
+    sqlx::query_scalar("SELECT identity FROM resetd.plan WHERE digest = $1")
+        .bind(digest)
+        .fetch_optional(connection)
+        .await
+        .map_err(control_fault)
+}
+
+type ActivityRow = (Option<i64>, i64, i64, i64, i64);
+
+/// How much was written to a database since its last operation ended, or since its statistics were reset.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn activity(pool: &PgPool, database: &str) -> Result<Activity, Fault> {
+    let row: Option<ActivityRow> = sqlx::query_as(concat!(
+        "SELECT ",
+        timestamp::micros!("coalesce(b.at, s.stats_reset)"),
+        ", s.xact_commit - coalesce(b.commits, 0), s.tup_inserted - coalesce(b.inserted, 0),
+           s.tup_updated - coalesce(b.updated, 0), s.tup_deleted - coalesce(b.deleted, 0)
+          FROM pg_catalog.pg_stat_database s LEFT JOIN resetd.baseline b
+            ON b.database = s.datname AND b.database_oid = s.datid AND b.at >= coalesce(s.stats_reset, b.at)
+           AND b.commits <= s.xact_commit
+         WHERE s.datname = $1"
+    ))
+    .bind(database)
+    .fetch_optional(pool)
+    .await
+    .map_err(control_fault)?;
+    let Some((since, commits, inserted, updated, deleted)) = row else { return Ok(Activity::default()) };
+    Ok(Activity { since: since.map(timestamp::from_micros), commits, inserted, updated, deleted })
+}
+
+/// Remembers how much was written to a database so far: its operation has just ended.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn set_baseline(pool: &PgPool, database: &str) -> Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO resetd.baseline (database, database_oid, commits, inserted, updated, deleted)
+         SELECT datname, datid, xact_commit, tup_inserted, tup_updated, tup_deleted
+           FROM pg_catalog.pg_stat_database WHERE datname = $1
+         ON CONFLICT (database) DO UPDATE SET database_oid = excluded.database_oid, at = clock_timestamp(),
+            commits = excluded.commits, inserted = excluded.inserted, updated = excluded.updated,
+            deleted = excluded.deleted",
+    )
+    .bind(database)
+    .execute(pool)
+    .await
+    .map(|_| ())
+    .map_err(control_fault)
+}

@@ -1,0 +1,231 @@
+//! The ledger of databases that were swapped away and can come back for a while. Known by oid.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::fault::{Fault, Reason};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::postgres::sql::{error::control_fault, timestamp};
+
+/// A database that is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Kept {
+    pub(crate) oid: u32,
+    /// Its generated name.
+    pub(crate) name: String,
+    /// The operation that swapped it away.
+    pub(crate) operation: Uuid,
+    pub(crate) kept_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+}
+
+type KeptRow = (i64, String, Uuid, i64, i64);
+
+const SELECT: &str = concat!(
+    "SELECT oid::int8, name, operation, ",
+    timestamp::micros!("kept_at"),
+    ", ",
+    timestamp::micros!("expires_at"),
+    " FROM resetd.kept_database "
+);
+
+/// Which database of $1 an undo (of operation $2, where that is given) brings back.
+macro_rules! returnable {
+    () => {
+        "WHERE oid IN (SELECT oid FROM pg_database WHERE datconnlimit <> -2) AND database = $1 AND state = 'kept'
+           AND expires_at > clock_timestamp() AND ($2::uuid IS NULL OR operation = $2) ORDER BY kept_at DESC LIMIT 1"
+    };
+}
+
+/// The database that an undo would bring back now: the one that an operation swapped away, or the newest.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn next(
+    pool: &PgPool,
+    database: &str,
+    operation: Option<Uuid>,
+) -> Result<Option<Kept>, Fault> {
+    let sql = format!("{SELECT} {}", returnable!());
+    let row: Option<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(database)
+        .bind(operation)
+        .fetch_optional(pool)
+        .await
+        .map_err(control_fault)?;
+    Ok(row.map(decode))
+}
+
+fn decode((oid, name, operation, kept_at, expires_at): KeptRow) -> Kept {
+    Kept {
+        oid: u32::try_from(oid).unwrap_or_default(),
+        name,
+        operation,
+        kept_at: timestamp::from_micros(kept_at),
+        expires_at: timestamp::from_micros(expires_at),
+    }
+}
+
+/// Enters a database that is being swapped away, inside the swap's transaction.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn enter(
+    connection: &mut PgConnection,
+    oid: u32,
+    name: &str,
+    database: &str,
+    operation: Uuid,
+    keep: Duration,
+) -> Result<Timestamp, Fault> {
+    let expires_at: i64 = sqlx::query_scalar(concat!(
+        "INSERT INTO resetd.kept_database (oid, name, database, operation, expires_at)
+         VALUES ($1::oid, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
+         ON CONFLICT (oid) DO UPDATE SET name = excluded.name, operation = excluded.operation, state = 'kept',
+             used_by = NULL, kept_at = clock_timestamp(), expires_at = excluded.expires_at RETURNING ",
+        timestamp::micros!("expires_at")
+    ))
+    .bind(i64::from(oid))
+    .bind(name)
+    .bind(database)
+    .bind(operation)
+    .bind(keep.as_secs_f64())
+    .fetch_one(connection)
+    .await
+    .map_err(control_fault)?;
+    Ok(timestamp::from_micros(expires_at))
+}
+
+/// Claims the database that an undo brings back: the one that an operation swapped away, or the newest. While it is
+/// claimed, the janitor leaves it alone. On the connection that holds the lock: who lost it claims nothing.
+///
+/// # Errors
+/// `NOTHING_TO_UNDO`.
+pub(crate) async fn claim(
+    connection: &mut PgConnection,
+    database: &str,
+    operation: Option<Uuid>,
+    by: Uuid,
+) -> Result<Kept, Fault> {
+    let row: Option<KeptRow> = sqlx::query_as(concat!(
+        "UPDATE resetd.kept_database k SET state = 'undoing', used_by = $3,
+                name = (SELECT d.datname FROM pg_database d WHERE d.oid = k.oid)
+          WHERE k.oid = (
+            SELECT oid FROM resetd.kept_database ",
+        returnable!(),
+        " FOR UPDATE SKIP LOCKED)
+         RETURNING k.oid::int8, k.name, k.operation, ",
+        timestamp::micros!("kept_at"),
+        ", ",
+        timestamp::micros!("expires_at")
+    ))
+    .bind(database)
+    .bind(operation)
+    .bind(by)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    row.map(decode).ok_or_else(|| {
+        let which = operation.map(|id| format!(" of operation {id}")).unwrap_or_default();
+        Fault::new(Reason::NothingToUndo, format!("no previous database{which} of {database} is kept"))
+            .hint("`keep_previous` in the profile says how long one is kept; `resetctl targets` shows what there is")
+            .with("database", database)
+    })
+}
+
+/// Gives back what an operation claimed and did not bring back, inside the transaction that writes its end: an operation
+/// that has ended holds no claim.
+///
+/// # Errors
+/// The control database does not answer.
+pub(in crate::postgres) async fn give_back(connection: &mut PgConnection, by: Uuid) -> Result<(), Fault> {
+    sqlx::query("UPDATE resetd.kept_database SET state = 'kept', used_by = NULL WHERE used_by = $1")
+        .bind(by)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
+}
+
+/// Takes a database that came back out of the ledger, inside the swap's transaction.
+///
+/// # Errors
+/// It is not claimed by this operation any more.
+pub(crate) async fn take_out(connection: &mut PgConnection, oid: u32, by: Uuid) -> Result<(), Fault> {
+    let taken = sqlx::query("DELETE FROM resetd.kept_database WHERE oid = $1::oid AND used_by = $2")
+        .bind(i64::from(oid))
+        .bind(by)
+        .execute(connection)
+        .await
+        .map_err(control_fault)?;
+    match taken.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Fault::new(Reason::NothingToUndo, "the kept database is not this operation's any more")),
+    }
+}
+
+/// The databases that are kept for a database, newest first.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, Fault> {
+    let sql = format!("{SELECT} WHERE database = $1 AND state <> 'dropping' ORDER BY kept_at DESC");
+    let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(database)
+        .fetch_all(pool)
+        .await
+        .map_err(control_fault)?;
+    Ok(rows.into_iter().map(decode).collect())
+}
+
+/// Marks one expired database for dropping and gives its present name; also one whose dropping was interrupted; none that
+/// was tried just now.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn next_expired(
+    connection: &mut PgConnection,
+    tried: &[u32],
+) -> Result<Option<(u32, Option<String>)>, Fault> {
+    let row: Option<(i64, Option<String>)> = sqlx::query_as(
+        "UPDATE resetd.kept_database k SET state = 'dropping' WHERE k.oid = (
+            SELECT oid FROM resetd.kept_database
+             WHERE (state = 'dropping' OR (state = 'kept' AND expires_at <= clock_timestamp())) AND oid <> ALL($1::int8[]::oid[])
+             ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+         RETURNING k.oid::int8, (SELECT d.datname::text FROM pg_database d WHERE d.oid = k.oid)",
+    )
+    .bind(tried.iter().map(|oid| i64::from(*oid)).collect::<Vec<_>>())
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    Ok(row.map(|(oid, name)| (u32::try_from(oid).unwrap_or_default(), name)))
+}
+
+/// How long until the next one has had its time; `None` when none is kept.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn next_in(pool: &PgPool) -> Result<Option<Duration>, Fault> {
+    let seconds: Option<f64> = sqlx::query_scalar(
+        "SELECT extract(epoch FROM min(expires_at) - clock_timestamp())::float8 FROM resetd.kept_database WHERE state = 'kept'",
+    )
+    .fetch_one(pool)
+    .await
+    .map_err(control_fault)?;
+    Ok(seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()))
+}
+
+/// Forgets a database that is gone.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn forget(connection: &mut PgConnection, oid: u32) -> Result<(), Fault> {
+    sqlx::query("DELETE FROM resetd.kept_database WHERE oid = $1::oid AND state = 'dropping'")
+        .bind(i64::from(oid))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
+}

@@ -1,0 +1,180 @@
+//! Targets in the control database: enrolment, and what is known of one now.
+
+use model::{
+    fault::{Fault, Reason},
+    lock::{Holder, LockKey},
+    operation::Operation,
+};
+use sqlx::{PgConnection, postgres::PgConnectOptions};
+
+use super::{
+    operations::{self, Filter},
+    pool::Control,
+    retained::{self, Kept},
+};
+use crate::postgres::{
+    lock::lease,
+    session::connect,
+    sql::error::{control_fault, work_fault},
+};
+
+/// A database's identity.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Identity {
+    pub(crate) system_identifier: String,
+    pub(crate) database_oid: u32,
+}
+
+/// The identity of the database that a session is connected to.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, Fault> {
+    let (system_identifier, oid): (String, i64) = sqlx::query_as(
+        "SELECT s.system_identifier::pg_catalog.text, d.oid::pg_catalog.int8
+           FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
+          WHERE d.datname = pg_catalog.current_database()",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(|e| work_fault("asking for the target's identity", &e))?;
+    Ok(Identity { system_identifier, database_oid: u32::try_from(oid).unwrap_or_default() })
+}
+
+/// What is on record about a database of this cluster.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Enrolment {
+    /// Nothing.
+    Never,
+    /// That it is this one; or it is not there now, and will be made anew under its name.
+    This,
+    /// Another database of its name: that one went, and not by a swap.
+    Another,
+}
+
+/// What is on record about the database that has this name now.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn enrolment(control: &Control, database: &str) -> Result<Enrolment, Fault> {
+    let same: Option<bool> = sqlx::query_scalar(
+        "SELECT d.oid IS NULL OR d.oid = t.database_oid
+           FROM resetd.target t LEFT JOIN pg_catalog.pg_database d ON d.datname = t.database
+          WHERE t.database = $1 AND t.system_identifier = $2",
+    )
+    .bind(database)
+    .bind(&control.system_identifier)
+    .fetch_optional(&control.pool)
+    .await
+    .map_err(control_fault)?;
+    Ok(match same {
+        None => Enrolment::Never,
+        Some(true) => Enrolment::This,
+        Some(false) => Enrolment::Another,
+    })
+}
+
+/// Says that a name belongs to another database from now on: part of the swap's transaction, so that an identity goes on
+/// through swaps and through nothing else.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn hand_on(connection: &mut PgConnection, database: &str, oid: u32) -> Result<(), Fault> {
+    sqlx::query("UPDATE resetd.target SET database_oid = $2::oid WHERE database = $1")
+        .bind(database)
+        .bind(i64::from(oid))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
+}
+
+/// Records the identity of a database; one that is on record already stays as it is.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn enroll(
+    control: &Control,
+    database: &str,
+    identity: &Identity,
+    by: &str,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO resetd.target (database, system_identifier, database_oid, enrolled_by) VALUES ($1, $2, $3::oid, $4)
+         ON CONFLICT (database) DO UPDATE SET system_identifier = excluded.system_identifier,
+             database_oid = excluded.database_oid, enrolled_by = excluded.enrolled_by, enrolled_at = clock_timestamp()
+         WHERE (target.system_identifier, target.database_oid) <> (excluded.system_identifier, excluded.database_oid)",
+    )
+    .bind(database)
+    .bind(&identity.system_identifier)
+    .bind(i64::from(identity.database_oid))
+    .bind(by)
+    .execute(&control.pool)
+    .await
+    .map(|_| ())
+    .map_err(control_fault)
+}
+
+/// Connects to a database and records its identity.
+///
+/// # Errors
+/// The target cannot be reached, or is in another cluster.
+pub(crate) async fn enroll_now(
+    control: &Control,
+    target: &PgConnectOptions,
+    database: &str,
+    by: &str,
+) -> Result<(), Fault> {
+    let mut connection = connect::open(&connect::options(target, "resetd enrolment", &[])).await?;
+    let identity = same_cluster(control, &mut connection).await?;
+    enroll(control, database, &identity, by).await
+}
+
+/// Makes sure that a session is in the same cluster as the control database.
+///
+/// # Errors
+/// `TARGET_NOT_ENROLLED`: the URL points elsewhere.
+pub(crate) async fn same_cluster(
+    control: &Control,
+    connection: &mut PgConnection,
+) -> Result<Identity, Fault> {
+    let identity = identity(connection).await?;
+    if identity.system_identifier == control.system_identifier {
+        return Ok(identity);
+    }
+    Err(Fault::new(
+        Reason::TargetNotEnrolled,
+        "the target's URL leads to another cluster than the control database",
+    )
+    .hint("one daemon serves one cluster: start another daemon beside that one")
+    .with("expected", &control.system_identifier)
+    .with("found", &identity.system_identifier))
+}
+
+/// How many operations are looked through.
+const RECENT: i64 = 100;
+
+/// What is known of a target now.
+pub(crate) struct TargetState {
+    pub(crate) enrolled: bool,
+    pub(crate) holder: Option<Holder>,
+    pub(crate) queue: Vec<Operation>,
+    pub(crate) last: Option<Operation>,
+    pub(crate) kept: Vec<Kept>,
+}
+
+/// Looks up what is known of a target now.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Result<TargetState, Fault> {
+    let recent = Filter { targets: vec![target.to_owned()], before: None, active_only: false, most: RECENT };
+    let recent = operations::list(&control.pool, &recent).await?;
+    Ok(TargetState {
+        enrolled: enrolment(control, database).await? == Enrolment::This,
+        holder: lease::holder(&control.pool, control.database_oid, LockKey::target(database)).await?,
+        queue: operations::waiting(&control.pool, database, RECENT).await?,
+        kept: retained::of(&control.pool, database).await?,
+        last: recent.into_iter().find(|o| o.end.is_some()),
+    })
+}

@@ -1,0 +1,229 @@
+//! The right to change a target now, by the control database's clock: asked before the lock, at the grant, while the
+//! change runs, and in the very message of its commit.
+//!
+//! What decides is `model::window`; here the windows are read, and decisions about one target are put in a row.
+
+use jiff::Timestamp;
+use model::{
+    fault::{Fault, Reason},
+    lock::LockKey,
+    operation::Verb,
+    window::{self, Change, Edge, NOTICE, Rules, Verdict, Window},
+};
+use sqlx::{PgConnection, PgExecutor, PgPool};
+use uuid::Uuid;
+
+use crate::postgres::sql::{
+    error::{control_fault, work_fault},
+    timestamp,
+};
+
+/// Windows of a target that are read for a decision: the present one and those that come next.
+const NEXT: i64 = 200;
+
+/// Said by the server when a commit comes after its edge.
+const TOO_LATE: &str = "resetd_edge";
+
+/// Who wants to change which database, under which rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Right {
+    pub(crate) database: String,
+    pub(crate) rules: Rules,
+    pub(crate) principal: String,
+}
+
+/// What a right came to when it was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    /// By the control database's clock.
+    pub(crate) now: Timestamp,
+    pub(crate) verdict: Verdict,
+}
+
+/// A commit may be sent until then; the fault says what it is when it comes too late.
+#[derive(Clone, Debug)]
+pub(crate) struct Until {
+    at: Timestamp,
+    late: Fault,
+}
+
+type WindowRow = (i64, Option<Uuid>, String, String, String, i64, i64, Option<Uuid>);
+
+impl Right {
+    /// Asks for it.
+    ///
+    /// # Errors
+    /// The control database does not answer.
+    pub(crate) async fn standing(&self, executor: impl PgExecutor<'_>) -> Result<Standing, Fault> {
+        let (now, windows) = coming(executor, &self.database, &self.rules.target).await?;
+        Ok(Standing { now, verdict: window::judge(&windows, &self.principal, &self.rules, now) })
+    }
+
+    /// The refusal of a verdict, where it is one.
+    pub(crate) fn refusal(&self, verdict: &Verdict) -> Option<Fault> {
+        verdict.refusal(&self.rules, &self.principal)
+    }
+
+    /// Makes sure, inside a transaction that has the target's turn, that the change may be committed; until when.
+    ///
+    /// # Errors
+    /// `WINDOW_HELD`, `WINDOW_REQUIRED`; the control database does not answer.
+    pub(crate) async fn until(&self, connection: &mut PgConnection) -> Result<Option<Until>, Fault> {
+        let standing = self.standing(&mut *connection).await?;
+        match &standing.verdict {
+            Verdict::Free(edge) => Ok(edge.as_ref().map(|edge| self.until_edge(edge))),
+            verdict => Err(rolled_back(self.refusal(verdict))),
+        }
+    }
+
+    /// As [`Right::until`], outside the turn: a window that is made meanwhile begins at the soonest when this has run out.
+    ///
+    /// # Errors
+    /// As [`Right::until`].
+    pub(crate) async fn for_a_moment(&self, pool: &PgPool) -> Result<Until, Fault> {
+        let mut connection = pool.acquire().await.map_err(control_fault)?;
+        let standing = self.standing(&mut *connection).await?;
+        let moment = standing.now + jiff::SignedDuration::try_from(NOTICE).unwrap_or_default();
+        match &standing.verdict {
+            Verdict::Free(Some(edge)) if edge.at() <= moment => Ok(self.until_edge(edge)),
+            Verdict::Free(_) => Ok(Until {
+                at: moment,
+                late: Fault::new(
+                    Reason::CommitFailed,
+                    format!(
+                        "the commit came more than {} s after its check of the windows",
+                        NOTICE.as_secs()
+                    ),
+                )
+                .hint("what was not committed was rolled back; run it again"),
+            }),
+            verdict => Err(rolled_back(self.refusal(verdict))),
+        }
+    }
+
+    /// What it means that the edge has passed.
+    pub(crate) fn late(&self, edge: &Edge) -> Fault {
+        rolled_back(Some(edge.refusal(&self.rules, &self.principal)))
+    }
+
+    fn until_edge(&self, edge: &Edge) -> Until {
+        Until { at: edge.at(), late: self.late(edge) }
+    }
+}
+
+impl Until {
+    /// The message that commits only before the edge, by the clock of the server that executes it.
+    pub(crate) fn commit(until: Option<&Self>) -> String {
+        format!("{}COMMIT", until.map(Self::guard).unwrap_or_default())
+    }
+
+    /// The statement that fails after the edge, and what comes after it in its message with it.
+    pub(in crate::postgres) fn guard(&self) -> String {
+        // Neither side is a constant, so that nothing is worked out before its time.
+        format!(
+            "SELECT CASE WHEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) '{}'::pg_catalog.timestamptz
+             THEN 0 ELSE pg_catalog.concat('{TOO_LATE} ', pg_catalog.clock_timestamp())::pg_catalog.int4 END; ",
+            self.at
+        )
+    }
+
+    /// What it means that a commit failed.
+    pub(in crate::postgres) fn failed(until: Option<&Self>, doing: &str, error: &sqlx::Error) -> Fault {
+        Self::missed(until, error).unwrap_or_else(|| work_fault(doing, error))
+    }
+
+    /// What it means when the server said that the commit came too late.
+    pub(in crate::postgres) fn missed(until: Option<&Self>, error: &sqlx::Error) -> Option<Fault> {
+        let said = crate::postgres::sql::error::message(error).contains(TOO_LATE);
+        until.filter(|_| said).map(|until| until.late.clone())
+    }
+}
+
+/// The refusal of an operation that had begun.
+pub(crate) fn rolled_back(refusal: Option<Fault>) -> Fault {
+    let fault =
+        refusal.unwrap_or_else(|| Fault::new(Reason::Internal, "the right to change the target is gone"));
+    let Fault { message, .. } = &fault;
+    Fault { message: format!("{message}; what was not committed yet was rolled back"), ..fault }
+}
+
+/// Takes the turn of a database until the transaction ends: whoever decides about the right to change it does so alone.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn take_turn(within: &mut PgConnection, database: &str) -> Result<(), Fault> {
+    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
+        .bind(LockKey::turn(database).0)
+        .execute(within)
+        .await
+        .map(|_| ())
+        .map_err(control_fault)
+}
+
+/// The clock, and a database's windows that are not past, by start.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn coming(
+    executor: impl PgExecutor<'_>,
+    database: &str,
+    target: &str,
+) -> Result<(Timestamp, Vec<Window>), Fault> {
+    let rows: Vec<WindowRow> = sqlx::query_as(concat!(
+        "SELECT ",
+        timestamp::micros!("n.now"),
+        ", w.id, coalesce(w.principal, ''), coalesce(w.reason, ''), $2::text, coalesce(",
+        timestamp::micros!("lower(w.period)"),
+        ", 0), coalesce(",
+        timestamp::micros!("upper(w.period)"),
+        ", 0), w.etag
+           FROM (SELECT clock_timestamp() AS now) n
+           LEFT JOIN (resetd.reset_window w JOIN resetd.target t ON t.id = w.target_id AND t.database = $1)
+             ON w.released_at IS NULL AND upper(w.period) > n.now
+          ORDER BY lower(w.period) LIMIT $3"
+    ))
+    .bind(database)
+    .bind(target)
+    .bind(NEXT)
+    .fetch_all(executor)
+    .await
+    .map_err(control_fault)?;
+    let now = rows.first().map_or(Timestamp::UNIX_EPOCH, |row| timestamp::from_micros(row.0));
+    let windows = rows.into_iter().filter_map(|(_, id, principal, reason, target, from, to, etag)| {
+        Some(Window {
+            id: id?,
+            target,
+            principal,
+            reason,
+            starts_at: timestamp::from_micros(from),
+            ends_at: timestamp::from_micros(to),
+            etag: etag?,
+            released_at: None,
+        })
+    });
+    Ok((now, windows.collect()))
+}
+
+type ChangeRow = (Uuid, String, String, bool);
+
+/// The changes of a database that hold its lock now.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn changes(within: &mut PgConnection, database: &str) -> Result<Vec<Change>, Fault> {
+    let rows: Vec<ChangeRow> = sqlx::query_as(
+        "SELECT id, verb, principal, state = 'committing' FROM resetd.operation
+          WHERE database = $1 AND state IN ('running', 'committing') AND NOT reads_only ORDER BY id",
+    )
+    .bind(database)
+    .fetch_all(within)
+    .await
+    .map_err(control_fault)?;
+    let change = |(operation, verb, principal, committing): ChangeRow| Change {
+        operation,
+        verb: verb.parse().unwrap_or(Verb::Run),
+        principal,
+        committing,
+    };
+    Ok(rows.into_iter().map(change).collect())
+}

@@ -1,0 +1,330 @@
+//! The right to change a target now: a session advisory lock on a dedicated connection to the control database.
+//!
+//! The connection is never re-opened for the same operation. When it is lost, the holder is told through its interrupt.
+
+use std::{sync::Arc, time::Duration};
+
+use model::{
+    fault::{Fault, Reason},
+    lock::{Holder, LockKey},
+};
+use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::postgres::{
+    control::pool::Control,
+    session::{connect, interrupt::Interrupt},
+    sql::{
+        error::{control_fault, message},
+        timestamp,
+    },
+};
+
+/// The condition that a row of `pg_locks` is the advisory lock of one key in one database.
+macro_rules! pg_locks_row {
+    ($row:literal, $database:literal, $high:literal, $low:literal) => {
+        concat!(
+            $row,
+            ".locktype = 'advisory' AND ",
+            $row,
+            ".objsubid = 1 AND ",
+            $row,
+            ".database::pg_catalog.int8 = ",
+            $database,
+            " AND ",
+            $row,
+            ".classid::pg_catalog.int8 = ",
+            $high,
+            " AND ",
+            $row,
+            ".objid::pg_catalog.int8 = ",
+            $low
+        )
+    };
+}
+pub(crate) use pg_locks_row;
+
+/// How often the lock connection is asked whether it lives.
+const HEARTBEAT: Duration = Duration::from_millis(200);
+/// How often a connection that is at work is looked at from outside.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+/// How long a lock connection may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long the lock of an operation that has ended may take to come free.
+const RELEASE_LIMIT: Duration = Duration::from_secs(3);
+
+/// What is to be locked, for whom.
+#[derive(Clone, Debug)]
+pub(crate) struct LockRequest {
+    pub(crate) database: String,
+    pub(crate) operation: Uuid,
+    pub(crate) application_name: String,
+    pub(crate) shared: bool,
+}
+
+/// A connection to the control database that holds, or waits for, a target's lock.
+pub(crate) struct LockSession {
+    connection: Arc<Mutex<PgConnection>>,
+    pub(crate) pid: i32,
+    pub(crate) key: LockKey,
+    pub(crate) operation_key: LockKey,
+    pub(crate) database_oid: u32,
+    pub(crate) application_name: String,
+    pub(crate) shared: bool,
+    heartbeat: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// What became of an attempt.
+pub(crate) enum Attempt {
+    /// Granted.
+    Granted(LockSession),
+    /// Somebody else holds it.
+    Held,
+}
+
+/// How long a lock is tried for whose holder is ending.
+pub(crate) struct Patience(tokio::time::Instant);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(tokio::time::Instant::now() + RELEASE_LIMIT)
+    }
+}
+
+impl Patience {
+    /// Waits a moment where the holder has ended and only its session has not.
+    pub(crate) async fn is_worth_it(&mut self, holder: Option<&Holder>) -> bool {
+        let ending = holder.is_none_or(|h| h.operation.is_none() && h.application_name.starts_with("resetd"));
+        let worth = ending && tokio::time::Instant::now() < self.0;
+        if worth {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        worth
+    }
+}
+
+impl LockSession {
+    /// Opens the connection; nothing is locked yet.
+    ///
+    /// # Errors
+    /// The control database cannot be reached, or a pooler is in between.
+    pub(crate) async fn open(control: &Control, request: &LockRequest) -> Result<Self, Fault> {
+        let mut connection = connect::open(&control.session_options(&request.application_name)).await?;
+        let pid = connect::refuse_pooler(&mut connection, "the control database").await?;
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            pid,
+            key: LockKey::target(&request.database),
+            operation_key: LockKey::operation(request.operation),
+            database_oid: control.database_oid,
+            application_name: request.application_name.clone(),
+            shared: request.shared,
+            heartbeat: None,
+        })
+    }
+
+    /// Takes the lock if it is free, or about to be: a holder whose operation has ended is given a moment. Nobody's turn
+    /// is asked for: this is for who takes up what was left.
+    ///
+    /// # Errors
+    /// The control database does not answer.
+    pub(crate) async fn attempt(control: &Control, request: &LockRequest) -> Result<Attempt, Fault> {
+        let session = Self::open(control, request).await?;
+        let mut patience = Patience::default();
+        loop {
+            if session.try_lock().await? {
+                return Ok(Attempt::Granted(session));
+            }
+            let holder = session.holder(&control.pool).await?;
+            if !patience.is_worth_it(holder.as_ref()).await {
+                session.release().await;
+                return Ok(Attempt::Held);
+            }
+        }
+    }
+
+    async fn try_lock(&self) -> Result<bool, Fault> {
+        let mut connection = self.connection.lock().await;
+        self.try_lock_on(&mut connection).await
+    }
+
+    /// Takes both keys on the lock's own connection, if the target's is free.
+    ///
+    /// # Errors
+    /// The control database does not answer.
+    pub(in crate::postgres) async fn try_lock_on(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<bool, Fault> {
+        let sql = match self.shared {
+            true => "SELECT pg_catalog.pg_try_advisory_lock_shared($1)",
+            false => "SELECT pg_catalog.pg_try_advisory_lock($1)",
+        };
+        let granted: bool = sqlx::query_scalar(sql)
+            .bind(self.key.0)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(control_fault)?;
+        if granted {
+            self.lock_operation(connection).await?;
+        }
+        Ok(granted)
+    }
+
+    pub(in crate::postgres) async fn lock_operation(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(), Fault> {
+        sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)")
+            .bind(self.operation_key.0)
+            .execute(connection)
+            .await
+            .map(|_| ())
+            .map_err(control_fault)
+    }
+
+    /// Who holds the target's lock.
+    ///
+    /// # Errors
+    /// The control database does not answer.
+    pub(crate) async fn holder(&self, pool: &PgPool) -> Result<Option<Holder>, Fault> {
+        holder(pool, self.database_oid, self.key).await
+    }
+
+    /// Watches the connection from now on: its loss raises the interrupt.
+    pub(crate) fn watch(&mut self, pool: &PgPool, interrupt: &Interrupt) {
+        let (connection, interrupt, pool) = (Arc::clone(&self.connection), interrupt.clone(), pool.clone());
+        let (database_oid, key, pid) = (self.database_oid, self.operation_key, self.pid);
+        self.heartbeat = Some(tokio::spawn(async move {
+            let mut beat = tokio::time::interval(HEARTBEAT);
+            let mut looked = tokio::time::Instant::now();
+            let why = loop {
+                beat.tick().await;
+                if let Ok(mut connection) = connection.try_lock() {
+                    match answers(&mut connection).await {
+                        None => continue,
+                        Some(why) => break why,
+                    }
+                }
+                // It is at work, and may be for long: others see whether it still holds what it must.
+                if looked.elapsed() >= SECOND_LOOK {
+                    looked = tokio::time::Instant::now();
+                    let held = tokio::time::timeout(ANSWER_LIMIT, holds(&pool, database_oid, key, pid));
+                    if let Ok(Ok(false)) = held.await {
+                        break "its backend holds nothing any more".to_owned();
+                    }
+                }
+            };
+            interrupt.raise(lost(&why));
+        }));
+    }
+
+    /// That the lock is lost, and why; `None`: its connection answers.
+    pub(crate) async fn lost(&self) -> Option<Fault> {
+        let mut connection = self.connection.lock().await;
+        answers(&mut connection).await.map(|why| lost(&why))
+    }
+
+    /// The connection, for what must only happen while the lock is held.
+    pub(crate) async fn connection(&self) -> tokio::sync::MutexGuard<'_, PgConnection> {
+        self.connection.lock().await
+    }
+
+    /// Gives the lock back and closes the connection.
+    pub(crate) async fn release(mut self) {
+        if let Some(heartbeat) = self.heartbeat.take() {
+            heartbeat.abort();
+            // An aborted task gives its clone of the connection back when it has ended.
+            let _ended = heartbeat.await;
+        }
+        let shared = Arc::clone(&self.connection);
+        drop(self);
+        let Ok(connection) = Arc::try_unwrap(shared) else { return };
+        let mut connection = connection.into_inner();
+        // Whoever waits is told as soon as it is free.
+        let told = sqlx::raw_sql(
+            "SELECT pg_catalog.pg_advisory_unlock_all(); SELECT pg_catalog.pg_notify('resetd_target', '')",
+        );
+        let closed = tokio::time::timeout(ANSWER_LIMIT, async {
+            told.execute(&mut connection).await?;
+            connection.close().await
+        });
+        // One that is silent is closed by being dropped.
+        if let Ok(Err(error)) = closed.await {
+            tracing::debug!(error = %message(&error), "closing the lock session");
+        }
+    }
+}
+
+impl Drop for LockSession {
+    fn drop(&mut self) {
+        if let Some(heartbeat) = self.heartbeat.take() {
+            heartbeat.abort();
+        }
+    }
+}
+
+/// The lock is gone with its connection, also where PostgreSQL as a whole was away: without it nothing may go on.
+fn lost(why: &str) -> Fault {
+    Fault::new(Reason::LockLost, format!("the connection that holds the lock was lost: {why}"))
+        .hint("nothing was changed; see that PostgreSQL is there, then run it again")
+}
+
+/// Why a connection is lost; `None`: it answers.
+async fn answers(connection: &mut PgConnection) -> Option<String> {
+    match tokio::time::timeout(ANSWER_LIMIT, sqlx::raw_sql("SELECT 1").execute(connection)).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(message(&error)),
+        Err(_) => Some(format!("no answer within {} s", ANSWER_LIMIT.as_secs())),
+    }
+}
+
+/// Whether a backend holds a key.
+async fn holds(pool: &PgPool, database_oid: u32, key: LockKey, pid: i32) -> sqlx::Result<bool> {
+    let (high, low) = key.halves();
+    sqlx::query_scalar(concat!(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE ",
+        pg_locks_row!("l", "$1", "$2", "$3"),
+        " AND l.granted AND l.pid = $4)"
+    ))
+    .bind(i64::from(database_oid))
+    .bind(high)
+    .bind(low)
+    .bind(pid)
+    .fetch_one(pool)
+    .await
+}
+
+type HolderRow = (i32, String, Option<Uuid>, Option<String>, Option<String>, Option<i64>);
+
+/// Who holds the lock of a key, as far as it can be told.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn holder(pool: &PgPool, database_oid: u32, key: LockKey) -> Result<Option<Holder>, Fault> {
+    let (high, low) = key.halves();
+    let row: Option<HolderRow> = sqlx::query_as(concat!(
+        "SELECT l.pid, coalesce(a.application_name, ''), o.id, o.verb, o.principal, ",
+        timestamp::micros!("o.started_at"),
+        " FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+          LEFT JOIN resetd.operation o ON o.lock_pid = l.pid AND o.state IN ('running', 'committing')
+         WHERE ",
+        pg_locks_row!("l", "$1", "$2", "$3"),
+        " AND l.granted ORDER BY l.mode, o.id DESC LIMIT 1"
+    ))
+    .bind(i64::from(database_oid))
+    .bind(high)
+    .bind(low)
+    .fetch_optional(pool)
+    .await
+    .map_err(control_fault)?;
+    Ok(row.map(|(pid, application_name, operation, verb, principal, since)| Holder {
+        operation,
+        verb: verb.and_then(|v| v.parse().ok()),
+        principal,
+        since: since.map(timestamp::from_micros),
+        pid,
+        application_name,
+    }))
+}

@@ -1,0 +1,7 @@
+//! Exclusion: the queue for a target, the lease on it, the fence that ends an old owner's sessions.
+//!
+//! It must not know what is done under the lease.
+
+pub(crate) mod fence;
+pub(crate) mod lease;
+pub(crate) mod queue;

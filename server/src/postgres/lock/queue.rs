@@ -1,0 +1,311 @@
+//! Turns: who may begin on a target, decided as one from its windows, from who came before, and from its lock.
+//!
+//! Tickets are given in the order of coming, across daemons. A waiter is passed over only while a window keeps it out,
+//! or when the session that waits is gone.
+
+use std::time::Duration;
+
+use model::{
+    event::{EventKind, Queued},
+    fault::{Fault, Reason},
+    operation::Wait,
+    window::Verdict,
+};
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::lease::{LockSession, holder, pg_locks_row};
+use crate::postgres::{
+    control::{
+        journal::{self, Owner},
+        operations::{self, NewOperation},
+        pool::Control,
+        window_guard::{Right, take_turn},
+    },
+    session::{failpoint, interrupt::Interrupt},
+    sql::error::control_fault,
+};
+
+/// How often who is next looks without news, and how often the others do.
+const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+/// How often a place that stays the same is told again, for watchers that came later.
+const TELL: Duration = Duration::from_secs(5);
+
+/// What wants to begin.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) operation: Uuid,
+    pub(crate) database: String,
+    pub(crate) shared: bool,
+    /// `None`: it changes nothing and needs no right.
+    pub(crate) right: Option<Right>,
+}
+
+/// How an operation that may begin is written down.
+pub(crate) enum Entry<'a> {
+    /// It is recorded for the first time, with these events.
+    New(NewOperation<'a>, Vec<EventKind>),
+    /// It waited.
+    Waiting(Owner),
+}
+
+/// What came of trying to begin.
+pub(crate) enum Taken {
+    /// It holds the lock and runs.
+    Granted,
+    /// The same request was recorded by somebody else meanwhile.
+    Joined,
+    /// Not now.
+    Not(Place),
+}
+
+/// Where a claim stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Those that came before.
+    pub(crate) before: u32,
+    /// Those of them that stand in its way: windows let them begin now.
+    pub(crate) next: u32,
+    /// The lock is not to be had.
+    held: bool,
+    pub(crate) verdict: Verdict,
+}
+
+impl Place {
+    /// Nothing but the lock stands in the way.
+    pub(crate) fn is_next(&self) -> bool {
+        self.next == 0 && matches!(self.verdict, Verdict::Free(_))
+    }
+}
+
+/// Tries to begin: looks, and takes the lock where nothing stands in the way, as one decision.
+///
+/// # Errors
+/// The control database does not answer; the operation was cancelled meanwhile.
+pub(crate) async fn take(lock: &LockSession, claim: &Claim, entry: Entry<'_>) -> Result<Taken, Fault> {
+    let mut connection = lock.connection().await;
+    // Most looks end here, without anybody's turn.
+    let place = look(&mut connection, lock, claim).await?;
+    if !place.is_next() || place.held {
+        return Ok(Taken::Not(place));
+    }
+    let mut within = connection.begin().await.map_err(control_fault)?;
+    let taken = take_within(&mut within, lock, claim, entry).await?;
+    match taken {
+        // Given back at once: the turn is another's, and a rollback that waits for the next statement would keep it.
+        Taken::Not(_) | Taken::Joined => within.rollback().await.map_err(control_fault)?,
+        Taken::Granted => {
+            within.commit().await.map_err(control_fault)?;
+            failpoint::point(claim.operation, "recorded").await;
+        }
+    }
+    Ok(taken)
+}
+
+async fn take_within(
+    within: &mut PgConnection,
+    lock: &LockSession,
+    claim: &Claim,
+    entry: Entry<'_>,
+) -> Result<Taken, Fault> {
+    take_turn(within, &claim.database).await?;
+    let place = look(within, lock, claim).await?;
+    if !place.is_next() || !lock.try_lock_on(within).await? {
+        return Ok(Taken::Not(place));
+    }
+    match entry {
+        Entry::New(new, events) => {
+            let new = NewOperation { lock_pid: Some(lock.pid), ..new };
+            if !operations::insert(within, &new).await? {
+                return Ok(Taken::Joined);
+            }
+            for event in events {
+                journal::append(within, new.owner, event).await?;
+            }
+        }
+        Entry::Waiting(owner) => {
+            operations::start(within, owner, lock.pid).await?;
+        }
+    }
+    Ok(Taken::Granted)
+}
+
+/// A waiter that may begin by its windows: a live one, as far as its session shows.
+macro_rules! may_begin {
+    () => {
+        "(o.reads_only OR (
+            NOT EXISTS (SELECT FROM resetd.reset_window w JOIN resetd.target t ON t.id = w.target_id
+                         WHERE t.database = o.database AND w.released_at IS NULL
+                           AND w.period @> clock_timestamp() AND w.principal <> o.principal)
+            AND (NOT o.needs_window
+                 OR EXISTS (SELECT FROM resetd.reset_window w JOIN resetd.target t ON t.id = w.target_id
+                             WHERE t.database = o.database AND w.released_at IS NULL
+                               AND w.period @> clock_timestamp() AND w.principal = o.principal))))"
+    };
+}
+
+async fn look(connection: &mut PgConnection, lock: &LockSession, claim: &Claim) -> Result<Place, Fault> {
+    let (high, low) = lock.key.halves();
+    let (before, next, held): (i64, i64, bool) = sqlx::query_as(concat!(
+        "SELECT count(*), count(*) FILTER (WHERE ($3 IS FALSE OR NOT o.reads_only) AND ",
+        may_begin!(),
+        "), EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE ",
+        pg_locks_row!("l", "$4", "$5", "$6"),
+        " AND l.granted AND ($3 IS FALSE OR l.mode = 'ExclusiveLock'))
+           FROM resetd.operation o
+          WHERE o.database = $1 AND o.state = 'waiting' AND o.cancel_requested_at IS NULL
+            AND o.ticket < coalesce((SELECT s.ticket FROM resetd.operation s WHERE s.id = $2), 9223372036854775807)
+            AND ((o.waiter_pid IS NULL AND o.created_at > clock_timestamp() - interval '10 seconds')
+                 OR EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
+                             WHERE a.pid = o.waiter_pid AND a.datname = pg_catalog.current_database()))"
+    ))
+    .bind(&claim.database)
+    .bind(claim.operation)
+    .bind(claim.shared)
+    .bind(i64::from(lock.database_oid))
+    .bind(high)
+    .bind(low)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(control_fault)?;
+    let verdict = match &claim.right {
+        Some(right) => right.standing(&mut *connection).await?.verdict,
+        None => Verdict::Free(None),
+    };
+    let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+    Ok(Place { before: count(before), next: count(next), held, verdict })
+}
+
+/// What a waiter is made of.
+pub(crate) struct Waiter<'a> {
+    pub(crate) control: &'a Control,
+    pub(crate) lock: &'a LockSession,
+    pub(crate) claim: &'a Claim,
+    pub(crate) owner: Owner,
+    pub(crate) wait: Wait,
+    pub(crate) interrupt: &'a Interrupt,
+    /// Changes when something about a target did.
+    pub(crate) news: tokio::sync::watch::Receiver<()>,
+    /// Where its place is told.
+    pub(crate) tell: &'a (dyn Fn(Queued) + Send + Sync),
+    /// Whether somebody watches it.
+    pub(crate) watched: &'a (dyn Fn() -> bool + Send + Sync),
+    /// How long it keeps its place while nobody does; `None`: for ever.
+    pub(crate) bound: Option<Duration>,
+}
+
+impl Waiter<'_> {
+    /// Waits until it is granted, and then runs.
+    ///
+    /// # Errors
+    /// `WAIT_EXPIRED`, `WINDOW_REQUIRED`, `LOCK_LOST`, the interrupt's reason, or the control database does not answer.
+    pub(crate) async fn wait(mut self) -> Result<(), Fault> {
+        let interrupt = self.interrupt.clone();
+        tokio::select! {
+            biased;
+            why = interrupt.raised() => Err(why),
+            waited = self.queue() => match waited {
+                Err(fault) if fault.reason == Reason::ControlUnavailable => {
+                    Err(self.lock.lost().await.unwrap_or(fault))
+                }
+                waited => waited,
+            },
+        }
+    }
+
+    async fn queue(&mut self) -> Result<(), Fault> {
+        self.enter().await?;
+        let (began, mut watched) = (Instant::now(), Instant::now());
+        let mut told: Option<(Queued, Instant)> = None;
+        loop {
+            let Taken::Not(place) = take(self.lock, self.claim, Entry::Waiting(self.owner)).await? else {
+                return Ok(());
+            };
+            if let (false, Some(right)) = (place.verdict.passes(), &self.claim.right)
+                && let Some(refusal) = right.refusal(&place.verdict)
+            {
+                return Err(refusal);
+            }
+            if let Wait::AtMost(limit) = self.wait
+                && began.elapsed() >= limit
+            {
+                return Err(self.expired(&place).await);
+            }
+            if (self.watched)() {
+                watched = Instant::now();
+            }
+            if self.bound.is_some_and(|bound| watched.elapsed() >= bound) {
+                return Err(self.unwatched());
+            }
+            self.tell_place(&place, &mut told).await;
+            self.pause(&place, began).await;
+        }
+    }
+
+    /// Whoever holds the operation's own key lives.
+    async fn enter(&self) -> Result<(), Fault> {
+        let mut connection = self.lock.connection().await;
+        self.lock.lock_operation(&mut connection).await?;
+        sqlx::query("UPDATE resetd.operation SET waiter_pid = $3 WHERE id = $1 AND instance = $2")
+            .bind(self.owner.operation)
+            .bind(self.owner.instance)
+            .bind(self.lock.pid)
+            .execute(&mut *connection)
+            .await
+            .map(|_| ())
+            .map_err(control_fault)
+    }
+
+    async fn pause(&mut self, place: &Place, began: Instant) {
+        let look = if place.is_next() { LOOK.0 } else { LOOK.1 };
+        let left = match self.wait {
+            Wait::AtMost(limit) => limit.saturating_sub(began.elapsed()),
+            _ => look,
+        };
+        tokio::select! {
+            () = tokio::time::sleep(look.min(left)) => {}
+            changed = self.news.changed() => {
+                if changed.is_err() {
+                    tokio::time::sleep(look).await;
+                }
+            }
+        }
+    }
+
+    async fn tell_place(&self, place: &Place, told: &mut Option<(Queued, Instant)>) {
+        let holder = self.holder().await;
+        let window = place.verdict.in_the_way().cloned();
+        let queued = Queued { position: place.before, holder, window };
+        let again = told.as_ref().is_none_or(|(last, at)| *last != queued || at.elapsed() >= TELL);
+        if again {
+            (self.tell)(queued.clone());
+            *told = Some((queued, Instant::now()));
+        }
+    }
+
+    async fn holder(&self) -> Option<model::lock::Holder> {
+        let looked = holder(&self.control.pool, self.control.database_oid, self.lock.key).await;
+        looked
+            .inspect_err(|fault| tracing::debug!(%fault, "the holder could not be looked up"))
+            .ok()
+            .flatten()
+    }
+
+    async fn expired(&self, place: &Place) -> Fault {
+        let held = match (place.verdict.in_the_way(), self.holder().await) {
+            (Some(window), _) => format!(": it is reserved by {}", window.phrase()),
+            (None, Some(holder)) => format!(": it is held by {}", holder.phrase()),
+            (None, None) => String::new(),
+        };
+        Fault::new(Reason::WaitExpired, format!("the target did not come free in the time given{held}"))
+            .hint("wait longer with --wait=DURATION, or ask the holder")
+    }
+
+    fn unwatched(&self) -> Fault {
+        let bound = model::duration::format_duration(self.bound.unwrap_or_default());
+        Fault::new(Reason::WaitExpired, format!("nobody watched the operation for {bound} while it waited"))
+            .hint("it lost its place; run it again, with --detach where nobody means to watch")
+            .with("waiter_bound", bound)
+    }
+}

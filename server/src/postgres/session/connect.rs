@@ -1,0 +1,119 @@
+//! Opening sessions: every one gets the settings that make its statements end soon after its daemon does.
+
+use std::time::Duration;
+
+use model::fault::{Fault, Reason, SqlSite};
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
+
+use super::liveness;
+use crate::postgres::sql::error;
+
+/// How long opening a session may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Settings of every session. They travel in the startup packet, so that `RESET ALL` returns to them.
+const SETTINGS: [(&str, &str); 13] = [
+    ("client_connection_check_interval", "500ms"),
+    ("idle_session_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("statement_timeout", "0"),
+    ("tcp_keepalives_idle", "3"),
+    ("tcp_keepalives_interval", "1"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "5000"),
+    ("standard_conforming_strings", "on"),
+    ("synchronous_commit", "on"),
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_read_only", "off"),
+    // Recursive looks at the catalog are estimated dear and are quick: compiling them takes twenty times as long.
+    ("jit", "off"),
+];
+
+/// The options of a session with the daemon's settings.
+pub(crate) fn options(
+    base: &PgConnectOptions,
+    application_name: &str,
+    more: &[(&str, &str)],
+) -> PgConnectOptions {
+    use sqlx::ConnectOptions as _;
+    base.clone()
+        .application_name(application_name)
+        .disable_statement_logging()
+        .options(SETTINGS.iter().copied().chain(more.iter().copied()))
+}
+
+/// Opens one session to a target.
+///
+/// # Errors
+/// `TARGET_UNREACHABLE` with what the server said, never with the URL.
+pub(crate) async fn open(options: &PgConnectOptions) -> Result<PgConnection, Fault> {
+    let database = options.get_database().unwrap_or_default().to_owned();
+    match tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(options)).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(unreachable(&database, &error)),
+        Err(_) => Err(Fault::new(
+            Reason::TargetUnreachable,
+            format!("database {database} does not answer within {} s", CONNECT_LIMIT.as_secs()),
+        )
+        .hint("check that PostgreSQL runs and that the daemon reaches it")
+        .with("database", database)),
+    }
+}
+
+fn unreachable(database: &str, error: &sqlx::Error) -> Fault {
+    let code = error::sqlstate(error);
+    // Only poolers refuse settings that every PostgreSQL knows.
+    if error::message(error).contains("unsupported startup parameter") {
+        return pooler(&format!("database {database}"));
+    }
+    let hint = match code {
+        Some("28P01" | "28000") => "the role or its password is wrong: mend the target's database URL",
+        Some("3D000") => "the database is not there: create it, or mend the target's database URL",
+        Some("42501") => "grant the daemon's role CONNECT on the database",
+        Some("53300") => "PostgreSQL has no connection left: end some, or raise max_connections",
+        Some("57P03" | "55000") => {
+            "PostgreSQL is starting or stopping, or the database takes no connections: try again"
+        }
+        _ => "check that PostgreSQL runs and that the daemon reaches it",
+    };
+    Fault::new(
+        Reason::TargetUnreachable,
+        format!("database {database} cannot be reached: {}", error::message(error)),
+    )
+    .hint(hint)
+    .with("database", database)
+    .at(SqlSite { sqlstate: code.map(str::to_owned), ..SqlSite::default() })
+}
+
+/// Makes sure that no transaction pooler stands in between: two statements must meet the same backend, and that
+/// backend must know the session's startup settings.
+///
+/// # Errors
+/// `POOLER_DETECTED`, or that the session was lost.
+pub(crate) async fn refuse_pooler(connection: &mut PgConnection, what: &str) -> Result<i32, Fault> {
+    const PROBE: &str =
+        "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('client_connection_check_interval')";
+    let twice = async {
+        let first = sqlx::query_as::<_, (i32, String)>(PROBE).fetch_one(&mut *connection).await?;
+        let second = sqlx::query_as::<_, (i32, String)>(PROBE).fetch_one(&mut *connection).await?;
+        Ok((first, second))
+    };
+    let probed = match tokio::time::timeout(CONNECT_LIMIT, twice).await {
+        Ok(probed) => probed,
+        Err(_) => Err(liveness::lost_error()),
+    };
+    match probed {
+        Ok((first, second)) if first == second && first.1 == "500ms" => Ok(first.0),
+        Ok(_) => Err(pooler(what)),
+        // A statement that was prepared on one backend and met another.
+        Err(e) if matches!(error::sqlstate(&e), Some("26000" | "42P05")) => Err(pooler(what)),
+        Err(e) => Err(error::work_fault("looking at the session", &e)),
+    }
+}
+
+fn pooler(what: &str) -> Fault {
+    Fault::new(Reason::PoolerDetected, format!("a connection pooler stands in front of {what}")).hint(
+        "locks and settings belong to a session, which a pooler shares out: give the daemon a URL that leads to \
+         PostgreSQL itself",
+    )
+}

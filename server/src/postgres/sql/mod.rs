@@ -1,0 +1,7 @@
+//! How the daemon writes SQL and reads what PostgreSQL says: quoting, timestamps, errors.
+//!
+//! It must not know sessions, nor what a statement is for.
+
+pub(crate) mod error;
+pub(crate) mod ident;
+pub(crate) mod timestamp;

@@ -1,0 +1,9 @@
+//! Scope database: databases built aside, swapped in, set aside and dropped.
+//!
+//! It is the top floor: no other room imports it.
+
+pub(crate) mod cleanup;
+pub(crate) mod databases;
+pub(crate) mod preserved_extensions;
+pub(crate) mod settings;
+pub(crate) mod swap;

@@ -1,0 +1,94 @@
+//! Settings of a database or of a role in it, copied exactly: lists stay lists, everything else is one text.
+
+use crate::postgres::sql::ident::{Ident, Literal};
+
+/// Settings whose stored value is a list of quoted names (GUC_LIST_QUOTE; see `variable_is_guc_list_quote` in
+/// PostgreSQL's dumputils.c). Quoting such a value as one text would corrupt it.
+const LISTS: [&str; 6] = [
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+];
+
+/// The statement that puts `name=value`, as the catalog stores it, onto a database.
+pub(in crate::postgres) fn statement(role: Option<&str>, database: &str, stored: &str) -> String {
+    let (name, value) = stored.split_once('=').unwrap_or((stored, ""));
+    let subject = match role {
+        Some(role) => format!("ALTER ROLE {} IN DATABASE {}", Ident(role), Ident(database)),
+        None => format!("ALTER DATABASE {}", Ident(database)),
+    };
+    format!("{subject} SET {} TO {};", setting_name(name), setting_value(name, value))
+}
+
+/// A name may have a prefix (`plpgsql.extra_warnings`); each part is quoted by itself.
+fn setting_name(name: &str) -> String {
+    name.split('.').map(|part| Ident(part).to_string()).collect::<Vec<_>>().join(".")
+}
+
+fn setting_value(name: &str, value: &str) -> String {
+    if !LISTS.contains(&name.to_ascii_lowercase().as_str()) {
+        return Literal(value).to_string();
+    }
+    let parts = split_list(value);
+    if parts.is_empty() {
+        return "''".to_owned();
+    }
+    parts.iter().map(|part| Literal(part).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The names in a stored list: separated by commas, quoted where they need it.
+fn split_list(value: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut quoted = false;
+    let mut chars = value.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                part.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => parts.push(std::mem::take(&mut part)),
+            c if c.is_whitespace() && !quoted => {}
+            c => part.push(c),
+        }
+    }
+    if !part.is_empty() || !parts.is_empty() || value.contains('"') {
+        parts.push(part);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_stay_lists() {
+        for (stored, expected) in [
+            ("\"$user\", public", "'$user', 'public'"),
+            ("a, \"B c\", \"q\"\"q\"", "'a', 'B c', 'q\"q'"),
+            ("\"\"", "''"),
+            ("", "''"),
+            ("\"a,b\", c", "'a,b', 'c'"),
+        ] {
+            assert_eq!(setting_value("search_path", stored), expected, "{stored}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_one_text() {
+        assert_eq!(
+            statement(None, "d", "application_name=it's, here"),
+            "ALTER DATABASE \"d\" SET \"application_name\" TO 'it''s, here';"
+        );
+        assert_eq!(
+            statement(Some("R"), "d", "my.thing=a=b"),
+            "ALTER ROLE \"R\" IN DATABASE \"d\" SET \"my\".\"thing\" TO 'a=b';"
+        );
+    }
+}
