@@ -12,7 +12,7 @@ use crate::{
     engine::{Engine, Parts, Target},
     grpc::{self, Bound, Certificates},
     notify,
-    postgres::{self, control::pool::Control},
+    postgres::{change::control_schema, control::pool::Control},
 };
 
 /// Why a daemon cannot start, or ended badly.
@@ -68,7 +68,7 @@ impl Daemon {
     pub async fn start(config: Config) -> Result<Self, DaemonError> {
         #[cfg(feature = "test-hooks")]
         if let Some(folder) = &config.test_hold {
-            postgres::hold::install(folder.clone());
+            crate::postgres::session::failpoint::install(folder.clone());
         }
         let certificates = config
             .tls
@@ -193,7 +193,7 @@ async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Ta
     for target in &config.targets {
         let url = url_of(&target.source, cluster)?;
         if cluster.is_some() {
-            postgres::control::pool::create_database(&others[0], target.source.database()).await?;
+            control_schema::create_database(&others[0], target.source.database()).await?;
         }
         others.push(url.connect_options());
         targets.push(Target {
@@ -213,7 +213,7 @@ async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Ta
     for name in ["postgres", "template1"] {
         others.push(control.clone().database(name));
     }
-    let control = Control::open(&control, &others).await?;
+    let control = control_schema::open(&control, &others).await?;
     Ok((targets, control))
 }
 

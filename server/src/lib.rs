@@ -17,7 +17,7 @@ mod notify;
 mod postgres;
 
 #[cfg(feature = "test-hooks")]
-pub use postgres::race;
+pub use postgres::change::race;
 
 /// This version of the daemon.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,5 +1,5 @@
 //! Holding a spawned daemon still at a point of its own code, where it keeps nothing locked by it: after an event was
-//! stored, and between its transactions (`server/src/postgres/hold.rs`).
+//! stored, and between its transactions (`server/src/postgres/session/failpoint.rs`).
 
 use std::{fs, path::PathBuf};
 

@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::types::Oid};
 use crate::plan_world::{MANAGED, World};
 
 /// The daemon's own query.
-const WALK: &str = include_str!("../../server/src/postgres/walk.sql");
+const WALK: &str = include_str!("../../server/src/postgres/catalog/dependencies.sql");
 
 /// Databases, unless the environment says otherwise.
 const DATABASES: u64 = 520;

@@ -232,6 +232,35 @@ fn engine_knows_no_wire_and_no_driver(it: &Source) -> Vec<String> {
     )
 }
 
+/// The rooms of `postgres`, from the bottom up.
+const ROOMS: [&str; 7] = ["sql", "session", "catalog", "control", "lock", "change", "swap"];
+
+fn rooms_import_what_stands_below(it: &Source) -> Vec<String> {
+    let room = it.path.strip_prefix("server/src/postgres/").and_then(|rest| rest.split('/').next());
+    let Some(floor) = ROOMS.iter().position(|name| Some(*name) == room) else { return Vec::new() };
+    let above = &ROOMS[floor + 1..];
+    let imported = it.code.match_indices("postgres::").flat_map(|(at, _)| heads(&it.code[at + 10..]));
+    let wrong = imported.filter(|name| above.contains(&name.as_str()));
+    wrong.map(|name| format!("{}: imports {name}, which stands above it", it.path)).collect()
+}
+
+/// The first names of a use tree: `a::b` gives `a`, `{a::b, c::{d}}` gives `a` and `c`.
+fn heads(tree: &str) -> Vec<String> {
+    let name = |text: &str| text.trim_start().chars().take_while(|c| is_word(*c)).collect::<String>();
+    let Some(inside) = tree.trim_start().strip_prefix('{') else { return vec![name(tree)] };
+    let (mut found, mut depth) = (vec![name(inside)], 0);
+    for (at, c) in inside.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => found.push(name(&inside[at + 1..])),
+            _ => {}
+        }
+    }
+    found
+}
+
 fn only_postgres_names_the_driver(it: &Source) -> Vec<String> {
     // embedded/ starts a cluster before there is anything to serve; config/url.rs reads connection strings.
     let allowed =
@@ -324,8 +353,9 @@ fn files_are_short(it: &Source) -> Vec<String> {
     }
 }
 
-const RULES: [(&str, Rule); 10] = [
+const RULES: [(&str, Rule); 11] = [
     ("engine_knows_no_wire_and_no_driver", engine_knows_no_wire_and_no_driver),
+    ("rooms_import_what_stands_below", rooms_import_what_stands_below),
     ("only_postgres_names_the_driver", only_postgres_names_the_driver),
     ("only_postgres_writes_sql", only_postgres_writes_sql),
     ("the_environment_is_read_in_one_place", the_environment_is_read_in_one_place),
@@ -357,18 +387,31 @@ fn samples() -> Vec<(&'static str, &'static str, String, String)> {
     let mut add = |rule, path, (bad, good): (String, String)| all.push((rule, path, bad, good));
     add(
         "engine_knows_no_wire_and_no_driver",
-        "server/src/engine/run.rs",
+        "server/src/engine/operation/lifecycle.rs",
         s("use wire::v1;", "// wire\nlet s = \"wire\"; rewire();"),
     );
     add(
         "engine_knows_no_wire_and_no_driver",
-        "server/src/engine/run.rs",
+        "server/src/engine/operation/lifecycle.rs",
         s("fn f(_: tonic::Status) {}", "use crate::postgres;"),
     );
     add(
         "engine_knows_no_wire_and_no_driver",
-        "server/src/engine/run.rs",
+        "server/src/engine/operation/lifecycle.rs",
         s("x(sqlx::query)", "/* sqlx /* prost */ tonic */"),
+    );
+    add(
+        "rooms_import_what_stands_below",
+        "server/src/postgres/session/connect.rs",
+        s(
+            "use crate::postgres::{sql::{self, x}, lock::lease};",
+            "use model::lock; use crate::postgres::sql::{lock};",
+        ),
+    );
+    add(
+        "rooms_import_what_stands_below",
+        "server/src/postgres/lock/lease.rs",
+        s("crate::postgres::swap::swap::f()", "use crate::{postgres::{control::pool}};"),
     );
     add("only_postgres_names_the_driver", "server/src/grpc/mod.rs", s("use sqlx::PgPool;", "//sqlx"));
     add(
@@ -378,7 +421,7 @@ fn samples() -> Vec<(&'static str, &'static str, String, String)> {
     );
     add(
         "only_postgres_writes_sql",
-        "server/src/engine/run.rs",
+        "server/src/engine/operation/lifecycle.rs",
         s("q(\"SELECT 1\")", "q(\"SELECT\"); say(\"select one\");"),
     );
     add(

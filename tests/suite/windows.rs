@@ -380,12 +380,13 @@ async fn a_target_is_enrolled_before_it_is_reserved() {
 fn the_databases_clock_decides() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     for file in [
-        "server/src/engine/edge.rs",
-        "server/src/engine/windows.rs",
-        "server/src/engine/submit.rs",
-        "server/src/postgres/right.rs",
-        "server/src/postgres/windows.rs",
-        "server/src/postgres/windows/within.rs",
+        "server/src/engine/operation/window_deadline.rs",
+        "server/src/engine/admin/windows.rs",
+        "server/src/engine/operation/submit.rs",
+        "server/src/postgres/control/window_guard.rs",
+        "server/src/postgres/control/commit_deadline.rs",
+        "server/src/postgres/control/windows.rs",
+        "server/src/postgres/control/windows/within.rs",
         "proto/model/src/window.rs",
         "proto/model/src/window/rules.rs",
     ] {

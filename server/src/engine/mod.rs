@@ -25,9 +25,9 @@ use crate::{
     ledger::Ledger,
     postgres::control::{notify::Wakeups, pool::Control},
 };
+use operation::registry::Live;
 
 pub(crate) use admin::{force_unlock::Force, windows::ReleaseRequest};
-use operation::registry::Live;
 pub(crate) use watch::query::{Enrolment, TargetView};
 
 /// How long cancelled operations and background tasks may take to end.

@@ -4,7 +4,7 @@
 //! A [`Site`] is a PostgreSQL server that logs every statement. A [`Lane`] on it is one target with two daemons: the first
 //! one is struck, the second one lives on. A [`Cell`] is one operation, one point of its life and one fault.
 //!
-//! The first daemon stops at the point (`server/src/postgres/hold.rs`), so a cell whose fault did not strike there is
+//! The first daemon stops at the point (`server/src/postgres/session/failpoint.rs`), so a cell whose fault did not strike there is
 //! noticed, and fails.
 
 mod cell;

@@ -10,7 +10,7 @@ use model::{
 };
 use uuid::Uuid;
 
-use crate::{engine::Engine, postgres::control::cancel};
+use crate::{engine::Engine, postgres::lock::force_unlock};
 
 /// The longest reason, in characters.
 const REASON: usize = 500;
@@ -59,7 +59,7 @@ impl Engine {
             self.record(asked).await?;
             return Ok((holder(0), end.at));
         }
-        let Some(grip) = cancel::grip(&self.control, operation.id).await? else {
+        let Some(grip) = force_unlock::grip(&self.control, operation.id).await? else {
             return Err(self.holds_nothing(&operation, &target.name).await);
         };
         self.record(asked).await?;
@@ -74,9 +74,9 @@ impl Engine {
         reason: &str,
         permit: &Permit,
     ) -> Result<Option<Timestamp>, Fault> {
-        let Some(grip) = cancel::grip(&self.control, operation).await? else { return Ok(None) };
+        let Some(grip) = force_unlock::grip(&self.control, operation).await? else { return Ok(None) };
         let by = permit.principal().to_string();
-        let marked = cancel::break_open(&self.control, operation, &grip, &by, reason).await?;
+        let marked = force_unlock::break_open(&self.control, operation, &grip, &by, reason).await?;
         if marked.is_some() {
             tracing::warn!(%operation, by, reason, "the lock of an operation is broken");
         }

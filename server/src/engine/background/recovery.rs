@@ -11,17 +11,18 @@ use model::{
 use crate::{
     engine::{Engine, operation::ending},
     postgres::{
+        catalog::database,
         control::{
             cancel::{self, Asked},
             instances::{self, Presence},
             journal::{self, Owner},
-            operations,
             orphans::{self, Orphan},
         },
         lock::{
             fence,
             lease::{Attempt, LockRequest, LockSession},
         },
+        session::backend,
         swap::databases,
     },
 };
@@ -138,7 +139,7 @@ async fn recover(engine: &Arc<Engine>, orphan: &Orphan) -> Result<bool, Fault> {
 
 async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSession) -> Result<bool, Fault> {
     // A database that is not there has no sessions that could still work in it.
-    if databases::oid(&engine.control.pool, &orphan.database).await?.is_some() {
+    if database::oid(&engine.control.pool, &orphan.database).await?.is_some() {
         let target = engine.targets.iter().find(|t| t.database() == orphan.database);
         let options = match target {
             Some(target) => target.url.connect_options(),
@@ -165,7 +166,7 @@ async fn end(
         return Ok(false);
     };
     let status = match &transaction {
-        Some(transaction) => operations::transaction_status(&engine.control.pool, transaction).await?,
+        Some(transaction) => backend::xact_status(&engine.control.pool, transaction).await?,
         None => Some("aborted".to_owned()),
     };
     let owner = Owner { operation: orphan.owner.operation, instance: engine.instance };

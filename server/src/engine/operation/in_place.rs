@@ -17,22 +17,22 @@ use super::{
 };
 use crate::postgres::{
     catalog::{
-        extensions,
         observe::{self, Look},
         sessions,
     },
     change::{
+        place_extensions,
         replay::{self, Place},
         reset,
         transaction::Work,
     },
     control::{
+        commit_deadline::Until,
         journal, operations,
         targets::{self, Identity},
-        window_guard::Until,
     },
     lock::{fence, lease::LockSession},
-    session::failpoint,
+    session::{backend, failpoint},
 };
 
 /// How many differences are named in one line; the report has all.
@@ -111,7 +111,7 @@ impl Run {
     /// Creates the extensions that the chains require.
     pub(in crate::engine) async fn create_extensions(&self, work: &mut Work) -> Result<(), Fault> {
         let names: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
-        extensions::create(work, &names, &self.target.matrix.extensions_schema).await
+        place_extensions::create(work, &names, &self.target.matrix.extensions_schema).await
     }
 
     async fn change(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
@@ -142,7 +142,7 @@ impl Run {
             summary.push(format!("{} applied", count(applied, "revision")));
         }
         let managed = self.target.matrix.managed_schemas();
-        extensions::refuse_in(work, &managed).await?;
+        place_extensions::refuse_in(work, &managed).await?;
         if self.request.verb.validates() {
             summary.push(self.validate(work, lock).await?);
         }
@@ -187,7 +187,7 @@ impl Run {
         observed: &Observation,
     ) -> Result<usize, Fault> {
         if !self.request.verb.resets() {
-            extensions::move_out(work, &plan.extension_moves).await?;
+            place_extensions::move_out(work, &plan.extension_moves).await?;
         }
         reset::create_missing(work, &plan.created_schemas).await?;
         self.create_extensions(work).await?;
@@ -291,10 +291,10 @@ impl Run {
     /// Asks the cluster what became of the transaction, until it knows.
     async fn learn(&self, transaction: &str, pid: i32, failed: &Fault) -> Result<Done, Fault> {
         loop {
-            match operations::transaction_status(&self.engine.control.pool, transaction).await {
+            match backend::xact_status(&self.engine.control.pool, transaction).await {
                 Ok(Some(status)) if status == "committed" => return Ok(Done::Committed),
                 Ok(Some(status)) if status == "aborted" => return Err(refused_or_lost(failed)),
-                Ok(Some(_)) => operations::end_backend(&self.engine.control.pool, pid).await,
+                Ok(Some(_)) => backend::terminate(&self.engine.control.pool, pid).await,
                 Ok(None) => {
                     return Err(Fault::new(
                         Reason::OutcomeUnknown,

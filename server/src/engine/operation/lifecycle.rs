@@ -10,7 +10,6 @@ use model::{
     operation::Request,
     permit::Role,
 };
-
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{ending, registry::LiveOperation, window_deadline};
@@ -21,14 +20,13 @@ use crate::{
         control::{
             cancel::{self, Asked},
             journal::{self, Owner},
-            operations,
             window_guard::Right,
         },
         lock::{
             lease::{LockRequest, LockSession},
             queue::Claim,
         },
-        session::{interrupt::Interrupt, liveness::Backends},
+        session::{backend, interrupt::Interrupt, liveness::Backends},
     },
 };
 
@@ -200,7 +198,7 @@ impl Run {
             let why = self.live.interrupt.raised().await;
             tokio::time::sleep(PATIENCE).await;
             for pid in self.backends.pids() {
-                operations::end_backend(&self.engine.control.pool, pid).await;
+                backend::terminate(&self.engine.control.pool, pid).await;
             }
             tokio::time::sleep(PATIENCE).await;
             why

@@ -16,13 +16,13 @@ use super::lifecycle::{Done, Run};
 use crate::{
     config::DatabaseUrl,
     postgres::{
-        catalog::extensions,
         change::{
+            place_extensions,
             replay::{self, Place},
             reset,
             transaction::Work,
         },
-        control::window_guard::{Right, Until},
+        control::{commit_deadline::Until, window_guard::Right},
         lock::{fence, lease::LockSession},
         session::failpoint,
     },
@@ -136,7 +136,7 @@ impl Run {
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
             return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
         }
-        extensions::move_out(work, &plan.extension_moves).await?;
+        place_extensions::move_out(work, &plan.extension_moves).await?;
         reset::create_missing(work, &plan.created_schemas).await?;
         self.create_extensions(work).await?;
         Ok((observed, plan))

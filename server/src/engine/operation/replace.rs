@@ -23,15 +23,17 @@ use crate::{
     config::DatabaseUrl,
     postgres::{
         catalog::{
+            database::{self, DatabaseRow},
             extensions,
             observe::{self, Look},
             preflight, sessions,
         },
-        change::{reset, transaction::Work},
+        change::{place_extensions, reset, transaction::Work},
         control::{operations, targets},
         lock::{fence, lease::LockSession},
+        session::backend,
         swap::{
-            databases::{self, DatabaseRow},
+            databases,
             preserved_extensions::{self, Preserved},
             swap::{self, Swap},
         },
@@ -49,7 +51,7 @@ const MOST_JOBS: usize = 16;
 impl Run {
     /// Reset and run of the whole database.
     pub(in crate::engine) async fn replace_database(&self, lock: &LockSession) -> Result<Done, Fault> {
-        let row = databases::row(&mut *lock.connection().await, self.target.database()).await?;
+        let row = database::row(&mut *lock.connection().await, self.target.database()).await?;
         if row.is_some() && !lock.shared {
             self.guarded(fence::pass(&self.target.url.connect_options(), lock)).await?;
         }
@@ -154,7 +156,7 @@ impl Run {
             let named = &self.target.profile.preserve_extensions;
             let (preserved, obstacles) =
                 preserved_extensions::observe(&mut work.connection, named, &managed).await?;
-            let (outside, told) = databases::lost_with_it(&mut work.connection, &managed, named).await?;
+            let (outside, told) = database::lost_with_it(&mut work.connection, &managed, named).await?;
             observed.outside = outside;
             observed.findings.extend(obstacles.into_iter().chain(told));
             if self.request.verb.migrates() {
@@ -193,7 +195,7 @@ impl Run {
             summary.push(format!("{} applied", count(applied, "revision")));
             let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
             let valid = async {
-                extensions::refuse_in(&mut work, &self.target.matrix.managed_schemas()).await?;
+                place_extensions::refuse_in(&mut work, &self.target.matrix.managed_schemas()).await?;
                 self.validate(&mut work, lock).await
             }
             .await;
@@ -211,7 +213,7 @@ impl Run {
         let schemas: Vec<String> = matrix.managed_schemas().into_iter().map(str::to_owned).collect();
         let extensions: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
         reset::create_missing(&mut work, &schemas).await?;
-        extensions::create(&mut work, &extensions, &matrix.extensions_schema).await?;
+        place_extensions::create(&mut work, &extensions, &matrix.extensions_schema).await?;
         work.commit().await?;
         let jobs = match self.request.jobs as usize {
             0 => JOBS,
@@ -271,11 +273,11 @@ impl Run {
         let pool = &self.engine.control.pool;
         tracing::warn!(operation = %self.owner.operation, fault = %failed, "the swap's answer did not arrive; its truth is asked for");
         loop {
-            let lives = operations::backend_lives(pool, pid).await;
+            let lives = backend::lives(pool, pid).await;
             match (operations::get(pool, self.owner.operation).await, lives) {
                 (Ok(Some(operation)), _) if operation.end.is_some() => return Ok(Done::Finished),
                 (Ok(_), Ok(false)) => return Err(Fault { reason: Reason::LockLost, ..failed }),
-                (Ok(_), Ok(true)) => operations::end_backend(pool, pid).await,
+                (Ok(_), Ok(true)) => backend::terminate(pool, pid).await,
                 _ => tracing::warn!("whether the swap happened cannot be asked now"),
             }
             if self.engine.ended().is_cancelled() {

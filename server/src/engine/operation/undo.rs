@@ -8,16 +8,16 @@ use model::{
 
 use super::lifecycle::{Done, Run};
 use crate::postgres::{
+    catalog::database::{self, DatabaseRow},
     control::retained,
     lock::{fence, lease::LockSession},
-    swap::databases::{self, DatabaseRow},
 };
 
 impl Run {
     /// Brings the previous database back, by the same swap.
     pub(in crate::engine) async fn undo(&self, lock: &LockSession) -> Result<Done, Fault> {
         let database = self.target.database();
-        let row = databases::row(&mut *lock.connection().await, database).await?;
+        let row = database::row(&mut *lock.connection().await, database).await?;
         if row.is_some() && !lock.shared {
             self.guarded(fence::pass(&self.target.url.connect_options(), lock)).await?;
         }

@@ -9,10 +9,8 @@ pub(crate) mod room;
 use model::{fault::Fault, finding::Finding};
 use sqlx::PgConnection;
 
-use crate::postgres::{
-    sql::{error::control_fault, ident::Ident},
-    swap::databases::DatabaseRow,
-};
+use super::database::DatabaseRow;
+use crate::postgres::sql::{error::control_fault, ident::Ident};
 
 /// What a role lacks to swap a database, and what would make the swap fail, all at once. `None`: there is no old one.
 ///

@@ -1,8 +1,7 @@
 //! The furniture of a schema: owner, grants, comment, security labels, default privileges, and the publications that
 //! publish all of it; taken down before a drop, put back after it, and compared.
 
-mod restore;
-mod right;
+pub(in crate::postgres) mod right;
 
 use model::{
     blast::{FurniturePiece, OutsideObject},
@@ -10,11 +9,9 @@ use model::{
 };
 use sqlx::PgConnection;
 
-pub(crate) use restore::restore;
-use right::Right;
-
 use super::preflight::change;
 use crate::postgres::sql::error::work_fault;
+use right::Right;
 
 /// Since then a publication can publish whole schemas.
 pub(crate) const SCHEMA_PUBLICATIONS: i32 = 150_000;
@@ -22,18 +19,18 @@ pub(crate) const SCHEMA_PUBLICATIONS: i32 = 150_000;
 /// The furniture of one schema.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Furniture {
-    schema: String,
-    owner: String,
-    comment: Option<String>,
+    pub(in crate::postgres) schema: String,
+    pub(in crate::postgres) owner: String,
+    pub(in crate::postgres) comment: Option<String>,
     /// `None`: the schema never had an access list.
-    rights: Option<Vec<Right>>,
-    defaults: Vec<Right>,
+    pub(in crate::postgres) rights: Option<Vec<Right>>,
+    pub(in crate::postgres) defaults: Vec<Right>,
     /// Provider and label.
-    labels: Vec<(String, String)>,
+    pub(in crate::postgres) labels: Vec<(String, String)>,
     /// Publications that publish all of it.
-    publications: Vec<String>,
+    pub(in crate::postgres) publications: Vec<String>,
     /// Only a superuser can put a schema back into a publication.
-    restores_publications: bool,
+    pub(in crate::postgres) restores_publications: bool,
 }
 
 type HeadRow = (String, String, Option<String>, bool, bool);
@@ -154,7 +151,7 @@ impl Furniture {
     }
 
     /// The access list; one that was never written means that the owner has every right.
-    fn effective(&self) -> Vec<Right> {
+    pub(in crate::postgres) fn effective(&self) -> Vec<Right> {
         self.rights.clone().unwrap_or_else(|| Right::of_owner(&self.owner))
     }
 

@@ -6,8 +6,11 @@ use model::{
 };
 use sqlx::PgPool;
 
-use super::transaction::{LOOK_LIMIT, WorkContext};
-use crate::postgres::sql::{error::control_fault, timestamp};
+use super::transaction::WorkContext;
+use crate::postgres::{
+    session::backend::LOOK_LIMIT,
+    sql::{error::control_fault, timestamp},
+};
 
 /// Tells who blocks a backend, if anybody does.
 pub(in crate::postgres) async fn tell(context: &WorkContext, pid: i32) {

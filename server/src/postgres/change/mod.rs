@@ -3,8 +3,11 @@
 //! It must not know databases that are built aside or swapped.
 
 pub(crate) mod blockers;
+pub(crate) mod control_schema;
+pub(crate) mod place_extensions;
 #[cfg(feature = "test-hooks")]
 pub mod race;
 pub(crate) mod replay;
 pub(crate) mod reset;
+pub(crate) mod restore_properties;
 pub(crate) mod transaction;

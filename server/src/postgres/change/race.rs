@@ -1,38 +1,32 @@
 //! Races between a stalled owner and who takes its lock, with the real lock, barrier and work session. For tests.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use model::fault::{Fault, Reason};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 
-use super::transaction::{Work, WorkContext};
+use super::{
+    control_schema,
+    transaction::{Work, WorkContext},
+};
 use crate::{
     config::DatabaseUrl,
     postgres::{
-        control::{operations::end_backend, pool::Control},
+        control::pool::Control,
         lock::{
             fence,
             lease::{Attempt, LockRequest, LockSession},
         },
-        session::{connect, interrupt::Interrupt},
+        session::{backend, connect, failpoint, interrupt::Interrupt},
         sql::error::work_fault,
     },
 };
 
-static UNCHECKED: AtomicBool = AtomicBool::new(false);
-
 /// Takes the look at `pg_locks` away from every work session of this process, or gives it back: to see that the race is
 /// found.
 pub fn leave_locks_unchecked(unchecked: bool) {
-    UNCHECKED.store(unchecked, Ordering::SeqCst);
-}
-
-pub(in crate::postgres) fn unchecked() -> bool {
-    UNCHECKED.load(Ordering::SeqCst)
+    failpoint::leave_unchecked(unchecked);
 }
 
 /// A target with one counter, and the control database of its cluster.
@@ -60,7 +54,7 @@ impl Race {
     pub async fn open(target: &DatabaseUrl, control: &str) -> Result<Self, Fault> {
         let options = target.connect_options();
         let control = target.with_database(control).connect_options();
-        let control = Control::open(&control, std::slice::from_ref(&options)).await?;
+        let control = control_schema::open(&control, std::slice::from_ref(&options)).await?;
         let it = Self { control, target: options, database: target.database().to_owned() };
         let mut connection = it.look().await?;
         sqlx::raw_sql("CREATE TABLE public.counter AS SELECT 0 AS n")
@@ -97,7 +91,7 @@ impl Race {
 
     async fn take_over(&self, pid: i32) -> Result<bool, Fault> {
         pause(30_000).await;
-        end_backend(&self.control.pool, pid).await;
+        backend::terminate(&self.control.pool, pid).await;
         let lock = self.lock().await?;
         fence::pass(&self.target, &lock).await?;
         let mut connection = self.look().await?;

@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, PgConnection, postgres::PgErrorPosition};
 
 use super::transaction::{LOCK_TIMEOUT, MessageError, Work};
 use crate::postgres::{
-    control::window_guard::{Right, Until},
+    control::{commit_deadline::Until, window_guard::Right},
     lock::lease::LockSession,
     sql::{
         error::{control_fault, database_error, is_disconnect, message, sqlstate, work_fault},

@@ -9,7 +9,7 @@ use model::{
 };
 use sqlx::{Connection as _, postgres::PgConnectOptions};
 
-use super::transaction::Work;
+use super::{place_extensions, restore_properties, transaction::Work};
 use crate::postgres::{
     catalog::{
         dependencies, extensions,
@@ -17,7 +17,7 @@ use crate::postgres::{
     },
     session::connect,
     sql::{
-        error::work_fault,
+        error::{message, work_fault},
         ident::{self, Ident},
     },
 };
@@ -43,7 +43,7 @@ pub(crate) async fn managed_schemas(
     let before = schema_properties::capture(&mut work.connection, &names).await?;
     lock_relations(work, &names).await?;
     let staying = extensions::oids(&mut work.connection, &plan.extension_moves).await?;
-    extensions::move_out(work, &plan.extension_moves).await?;
+    place_extensions::move_out(work, &plan.extension_moves).await?;
     let mut radius = dependencies::radius(&mut work.connection, &names, &[]).await?;
     schema_properties::spare(&before, &mut radius.outside);
     same_radius(plan, &radius)?;
@@ -55,7 +55,7 @@ pub(crate) async fn managed_schemas(
         let mut witness = connect::open(&connect::options(target, "resetd witness", &[])).await?;
         let seen = dependencies::radius(&mut witness, &names, &staying).await;
         if let Err(error) = witness.close().await {
-            tracing::debug!(error = %crate::postgres::sql::error::message(&error), "closing the witness session");
+            tracing::debug!(error = %message(&error), "closing the witness session");
         }
         let mut seen = seen?;
         schema_properties::spare(&before, &mut seen.outside);
@@ -140,7 +140,7 @@ pub(in crate::postgres) async fn create(
     work.patient(&format!("the creation of schema {name}"), &format!("CREATE SCHEMA {}{owner}", Ident(name)))
         .await?;
     match furniture {
-        Some(furniture) => schema_properties::restore(work, furniture).await,
+        Some(furniture) => restore_properties::restore(work, furniture).await,
         None => Ok(()),
     }
 }

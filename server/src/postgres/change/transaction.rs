@@ -17,14 +17,15 @@ use tokio_stream::StreamExt as _;
 
 use super::blockers;
 use crate::postgres::{
-    control::{operations::end_backend, window_guard::Until},
-    lock::lease::{LockSession, pg_locks_row},
+    control::commit_deadline::Until,
+    lock::lease::{LockSession, lock_is_gone},
     session::{
-        connect, failpoint,
+        advisory::{holds_both, pg_locks_row},
+        backend, connect, failpoint,
         interrupt::Interrupt,
         liveness::{Backends, Contact, lost_error},
     },
-    sql::error::{sqlstate, work_fault},
+    sql::error::{message, sqlstate, work_fault},
 };
 
 /// How long one lock may be waited for before the statement is taken back and tried again.
@@ -33,8 +34,6 @@ pub(in crate::postgres) const LOCK_TIMEOUT: &str = "500ms";
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// How long a COMMIT may take before its truth is asked for elsewhere.
 const COMMIT_LIMIT: Duration = Duration::from_secs(60);
-/// How long a look or a cancel through the control database may take.
-pub(in crate::postgres) const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// How often a running statement is looked at from outside.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -190,10 +189,10 @@ impl Work {
                     () = self.contact.lost().cancelled() => break Err(lost_error()),
                     _ = context.interrupt.raised(), if !cancelled => {
                         cancelled = true;
-                        cancel_backend(&context.control, pid).await;
+                        backend::cancel(&context.control, pid).await;
                     }
                     _ = look.tick() => match cancelled {
-                        true => cancel_backend(&context.control, pid).await,
+                        true => backend::cancel(&context.control, pid).await,
                         false => blockers::tell(&context, pid).await,
                     },
                 }
@@ -307,12 +306,12 @@ impl Work {
         match tokio::time::timeout(END_LIMIT, rolled_back).await {
             Ok(Ok(_)) => self.close().await,
             Ok(Err(error)) => {
-                tracing::debug!(error = %crate::postgres::sql::error::message(&error), "the work session was gone before its rollback");
+                tracing::debug!(error = %message(&error), "the work session was gone before its rollback");
             }
             // Closing the socket makes the server end the session.
             Err(_) => {
                 tracing::warn!(pid = self.pid, "the work session does not answer; it is ended");
-                end_backend(&self.context.control, self.pid).await;
+                backend::terminate(&self.context.control, self.pid).await;
             }
         }
     }
@@ -341,24 +340,10 @@ impl Work {
 
     async fn close(self) {
         if let Ok(Err(error)) = tokio::time::timeout(END_LIMIT, self.connection.close()).await {
-            tracing::debug!(error = %crate::postgres::sql::error::message(&error), "closing the work session");
+            tracing::debug!(error = %message(&error), "closing the work session");
         }
     }
 }
-
-/// The condition that backend `$6` holds the target's lock `$2, $3` and the operation's `$4, $5` in database `$1`.
-macro_rules! holds_both {
-    () => {
-        concat!(
-            "EXISTS (SELECT FROM pg_catalog.pg_locks t JOIN pg_catalog.pg_locks o USING (pid) WHERE ",
-            pg_locks_row!("t", "$1", "$2", "$3"),
-            " AND ",
-            pg_locks_row!("o", "$1", "$4", "$5"),
-            " AND t.granted AND o.granted AND pid = $6)"
-        )
-    };
-}
-pub(in crate::postgres) use holds_both;
 
 /// Begins a transaction, takes the target's key first of all, and looks whether the lock is still held.
 async fn take_key(
@@ -379,12 +364,6 @@ async fn take_key(
     Err(lock_is_gone())
 }
 
-/// A session found that it may not begin any more.
-pub(in crate::postgres) fn lock_is_gone() -> Fault {
-    Fault::new(Reason::LockLost, "the operation's lock is gone; the work session did not begin")
-        .hint("nothing was changed; run it again")
-}
-
 /// Whether the lock session of the operation holds the target's lock and the operation's: asked in the target, since
 /// `pg_locks` shows the whole cluster.
 async fn lock_is_held(connection: &mut PgConnection, lock: &LockSession) -> sqlx::Result<bool> {
@@ -398,11 +377,4 @@ async fn lock_is_held(connection: &mut PgConnection, lock: &LockSession) -> sqlx
         .bind(lock.pid)
         .fetch_one(connection)
         .await
-}
-
-async fn cancel_backend(control: &PgPool, pid: i32) {
-    let sent = sqlx::query("SELECT pg_catalog.pg_cancel_backend($1)").bind(pid).execute(control);
-    if let Ok(Err(error)) = tokio::time::timeout(LOOK_LIMIT, sent).await {
-        tracing::warn!(pid, error = %crate::postgres::sql::error::message(&error), "the cancel could not be sent; it is tried again");
-    }
 }

@@ -9,8 +9,7 @@ use uuid::Uuid;
 
 use super::pool::Control;
 use crate::postgres::{
-    lock::lease::pg_locks_row,
-    session::connect,
+    session::{advisory::pg_locks_row, connect},
     sql::error::{control_fault, message},
 };
 

@@ -12,8 +12,9 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{
+    commit_deadline::Until,
     retained,
-    window_guard::{Right, Until, take_turn},
+    window_guard::{Right, take_turn},
 };
 use crate::postgres::{
     session::failpoint,

@@ -186,18 +186,6 @@ pub(crate) async fn forget_old(pool: &PgPool, target: &str, keep: std::time::Dur
     .map_err(control_fault)
 }
 
-/// Whether a backend is still there.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn backend_lives(pool: &PgPool, pid: i32) -> Result<bool, Fault> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1)")
-        .bind(pid)
-        .fetch_one(pool)
-        .await
-        .map_err(control_fault)
-}
-
 /// Stores which backend works in the target.
 ///
 /// # Errors
@@ -301,26 +289,6 @@ pub(crate) async fn report(pool: &PgPool, id: Uuid) -> Result<Option<String>, Fa
             .await
             .map_err(control_fault)?;
     Ok(report.flatten())
-}
-
-/// What became of a transaction, asked in the control database: ids are the cluster's.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn transaction_status(pool: &PgPool, transaction: &str) -> Result<Option<String>, Fault> {
-    sqlx::query_scalar("SELECT pg_catalog.pg_xact_status($1::xid8)")
-        .bind(transaction)
-        .fetch_one(pool)
-        .await
-        .map_err(control_fault)
-}
-
-/// Ends a backend whose transaction must not go on. It may be gone already.
-pub(crate) async fn end_backend(pool: &PgPool, pid: i32) {
-    let ended = sqlx::query("SELECT pg_catalog.pg_terminate_backend($1)").bind(pid).execute(pool).await;
-    if let Err(error) = ended {
-        tracing::warn!(pid, error = %crate::postgres::sql::error::message(&error), "a backend could not be ended");
-    }
 }
 
 fn decode(row: &PgRow) -> sqlx::Result<Operation> {

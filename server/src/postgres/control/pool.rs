@@ -1,39 +1,15 @@
-//! The control database: where operations, events and targets live. Created and migrated by the daemon itself.
+//! The control database, open: where operations, events and targets live.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::{
-    chain::Chain,
-    fault::{Fault, Reason},
-    history::History,
-    lock::LockKey,
-};
+use model::fault::Fault;
 use sqlx::{
-    AssertSqlSafe, PgConnection, PgPool,
+    PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::postgres::{
-    change::replay::{self, Place},
-    session::connect,
-    sql::{
-        error::{control_fault, message, sqlstate},
-        ident::Ident,
-    },
-};
-
-/// The schema of the daemon's own tables.
-const SCHEMA: &str = "resetd";
-
-/// The daemon's own chain, compiled in.
-const REVISIONS: [(&str, &[u8]); 5] = [
-    ("control/control_001.sql", include_bytes!("../../../../migrations/control/control_001.sql")),
-    ("control/control_002.sql", include_bytes!("../../../../migrations/control/control_002.sql")),
-    ("control/control_003.sql", include_bytes!("../../../../migrations/control/control_003.sql")),
-    ("control/control_004.sql", include_bytes!("../../../../migrations/control/control_004.sql")),
-    ("control/control_005.sql", include_bytes!("../../../../migrations/control/control_005.sql")),
-];
+use crate::postgres::sql::{error::control_fault, timestamp};
 
 /// The control database, open.
 #[derive(Clone)]
@@ -49,25 +25,15 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Opens the control database, creates it where it is missing and the role may, and migrates it.
-    ///
-    /// `others` are databases of the same cluster from which it can be created.
+    /// The control database that a session is connected to, and a pool of such sessions.
     ///
     /// # Errors
-    /// What is missing, with the statement that mends it.
-    pub(crate) async fn open(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<Self, Fault> {
-        let options = connect::options(options, "resetd control", &[("lock_timeout", "0")]);
-        let mut connection = match connect::open(&options).await {
-            Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => {
-                create(&options, others).await?;
-                connect::open(&options).await?
-            }
-            opened => opened?,
-        };
-        let database = options.get_database().unwrap_or_default().to_owned();
-        connect::refuse_pooler(&mut connection, &format!("the control database {database}")).await?;
-        migrate(&mut connection).await?;
-        let identity = identity(&mut connection).await.map_err(control_fault)?;
+    /// The control database does not answer.
+    pub(in crate::postgres) async fn of(
+        options: PgConnectOptions,
+        connection: &mut PgConnection,
+    ) -> Result<Self, Fault> {
+        let identity = identity(connection).await.map_err(control_fault)?;
         let pool = PgPoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(10))
@@ -104,29 +70,17 @@ impl Control {
     /// # Errors
     /// It does not answer.
     pub(crate) async fn now(&self) -> Result<Timestamp, Fault> {
-        let micros: i64 = sqlx::query_scalar(concat!(
-            "SELECT ",
-            crate::postgres::sql::timestamp::micros!("clock_timestamp()")
-        ))
-        .fetch_one(&self.pool)
-        .await
-        .map_err(control_fault)?;
-        Ok(crate::postgres::sql::timestamp::from_micros(micros))
+        let micros: i64 = sqlx::query_scalar(concat!("SELECT ", timestamp::micros!("clock_timestamp()")))
+            .fetch_one(&self.pool)
+            .await
+            .map_err(control_fault)?;
+        Ok(timestamp::from_micros(micros))
     }
 }
 
 /// Shared sessions must not stay in a transaction, whatever becomes of who used them.
 fn pooled(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().options([("idle_in_transaction_session_timeout", "10s")])
-}
-
-/// The chain that is compiled in.
-fn chain() -> Result<Chain, Fault> {
-    let files = REVISIONS.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect();
-    Chain::assemble("control", files).map_err(|faults| {
-        let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        Fault::new(Reason::Internal, format!("the daemon's own chain is broken: {}", all.join("; ")))
-    })
 }
 
 async fn identity(connection: &mut PgConnection) -> sqlx::Result<(u32, String, String)> {
@@ -139,98 +93,4 @@ async fn identity(connection: &mut PgConnection) -> sqlx::Result<(u32, String, S
     .fetch_one(connection)
     .await?;
     Ok((u32::try_from(oid).unwrap_or_default(), system, version))
-}
-
-/// Creates the control database from another one of the cluster.
-async fn create(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<(), Fault> {
-    let database = options.get_database().unwrap_or_default();
-    let mut last = None;
-    for other in others {
-        match create_database(other, database).await {
-            Err(fault) if fault.reason == Reason::TargetUnreachable => last = Some(fault),
-            created => return created,
-        }
-    }
-    Err(last.unwrap_or_else(|| {
-        Fault::new(Reason::ControlUnavailable, "no database of the cluster can be reached")
-    }))
-}
-
-/// Creates a database where it is missing, from another one of the cluster. Two daemons may do so at once: the second
-/// one's error means that it exists.
-///
-/// # Errors
-/// The other one cannot be reached, or the role may not: then with the statement that mends it.
-pub(crate) async fn create_database(from: &PgConnectOptions, database: &str) -> Result<(), Fault> {
-    let mut connection = connect::open(&connect::options(from, "resetd control", &[])).await?;
-    // What people write is kept as they wrote it, whatever encoding and locale the cluster was made with.
-    let statement = format!(
-        "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'",
-        Ident(database)
-    );
-    match sqlx::raw_sql(AssertSqlSafe(statement.as_str())).execute(&mut connection).await {
-        Ok(_) => Ok(()),
-        Err(error) if matches!(sqlstate(&error), Some("42P04" | "23505")) => Ok(()),
-        Err(error) => Err(Fault::new(
-            Reason::ControlUnavailable,
-            format!("database {database} is missing and cannot be created: {}", message(&error)),
-        )
-        .hint(format!("let a role that may do it run: {statement} OWNER {};", Ident(from.get_username())))
-        .with("database", database)),
-    }
-}
-
-/// Brings the control schema to its head. Daemons that start at once take turns.
-async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
-    let chain = chain()?;
-    run(connection, "BEGIN").await?;
-    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
-        .bind(LockKey::control_schema().0)
-        .execute(&mut *connection)
-        .await
-        .map_err(control_fault)?;
-    let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regnamespace('resetd') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(control_fault)?;
-    if !there {
-        run(connection, "CREATE SCHEMA resetd").await?;
-    }
-    let history = history(connection).await?;
-    if let Some(unknown) = history.unknown(&[&chain]).first() {
-        return Err(Fault::new(
-            Reason::ControlUnavailable,
-            format!("the control schema holds revision {unknown}, which this version does not know"),
-        )
-        .hint("a newer daemon migrated it: start that version, or a newer one"));
-    }
-    let mut before = history.head_of(&chain).map(|r| r.id.clone());
-    let place = Place { schema: SCHEMA, search_path: &[SCHEMA], owner: None };
-    for revision in history.pending(&chain) {
-        replay::apply_plain(connection, &place, before.as_deref(), revision).await?;
-        before = Some(revision.id.clone());
-    }
-    run(connection, "COMMIT").await?;
-    run(connection, "RESET ROLE").await
-}
-
-async fn history(connection: &mut PgConnection) -> Result<History, Fault> {
-    let there: bool =
-        sqlx::query_scalar("SELECT pg_catalog.to_regclass('resetd.alembic_version') IS NOT NULL")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(control_fault)?;
-    if !there {
-        return Ok(History::default());
-    }
-    let versions: Vec<String> =
-        sqlx::query_scalar("SELECT version_num::pg_catalog.text FROM resetd.alembic_version")
-            .fetch_all(connection)
-            .await
-            .map_err(control_fault)?;
-    Ok(History { versions })
-}
-
-async fn run(connection: &mut PgConnection, sql: &'static str) -> Result<(), Fault> {
-    sqlx::raw_sql(sql).execute(connection).await.map(|_| ()).map_err(control_fault)
 }

@@ -5,7 +5,8 @@ use model::{
     lock::{Holder, LockKey},
     operation::Operation,
 };
-use sqlx::{PgConnection, postgres::PgConnectOptions};
+use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
+use uuid::Uuid;
 
 use super::{
     operations::{self, Filter},
@@ -13,9 +14,11 @@ use super::{
     retained::{self, Kept},
 };
 use crate::postgres::{
-    lock::lease,
-    session::connect,
-    sql::error::{control_fault, work_fault},
+    session::{advisory::pg_locks_row, connect},
+    sql::{
+        error::{control_fault, work_fault},
+        timestamp,
+    },
 };
 
 /// A database's identity.
@@ -172,9 +175,42 @@ pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Re
     let recent = operations::list(&control.pool, &recent).await?;
     Ok(TargetState {
         enrolled: enrolment(control, database).await? == Enrolment::This,
-        holder: lease::holder(&control.pool, control.database_oid, LockKey::target(database)).await?,
+        holder: holder(&control.pool, control.database_oid, LockKey::target(database)).await?,
         queue: operations::waiting(&control.pool, database, RECENT).await?,
         kept: retained::of(&control.pool, database).await?,
         last: recent.into_iter().find(|o| o.end.is_some()),
     })
+}
+
+type HolderRow = (i32, String, Option<Uuid>, Option<String>, Option<String>, Option<i64>);
+
+/// Who holds the lock of a key, as far as it can be told.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn holder(pool: &PgPool, database_oid: u32, key: LockKey) -> Result<Option<Holder>, Fault> {
+    let (high, low) = key.halves();
+    let row: Option<HolderRow> = sqlx::query_as(concat!(
+        "SELECT l.pid, coalesce(a.application_name, ''), o.id, o.verb, o.principal, ",
+        timestamp::micros!("o.started_at"),
+        " FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+          LEFT JOIN resetd.operation o ON o.lock_pid = l.pid AND o.state IN ('running', 'committing')
+         WHERE ",
+        pg_locks_row!("l", "$1", "$2", "$3"),
+        " AND l.granted ORDER BY l.mode, o.id DESC LIMIT 1"
+    ))
+    .bind(i64::from(database_oid))
+    .bind(high)
+    .bind(low)
+    .fetch_optional(pool)
+    .await
+    .map_err(control_fault)?;
+    Ok(row.map(|(pid, application_name, operation, verb, principal, since)| Holder {
+        operation,
+        verb: verb.and_then(|v| v.parse().ok()),
+        principal,
+        since: since.map(timestamp::from_micros),
+        pid,
+        application_name,
+    }))
 }

@@ -13,16 +13,11 @@ use model::{
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
-use crate::postgres::sql::{
-    error::{control_fault, work_fault},
-    timestamp,
-};
+use super::commit_deadline::Until;
+use crate::postgres::sql::{error::control_fault, timestamp};
 
 /// Windows of a target that are read for a decision: the present one and those that come next.
 const NEXT: i64 = 200;
-
-/// Said by the server when a commit comes after its edge.
-const TOO_LATE: &str = "resetd_edge";
 
 /// Who wants to change which database, under which rules.
 #[derive(Clone, Debug)]
@@ -38,13 +33,6 @@ pub(crate) struct Standing {
     /// By the control database's clock.
     pub(crate) now: Timestamp,
     pub(crate) verdict: Verdict,
-}
-
-/// A commit may be sent until then; the fault says what it is when it comes too late.
-#[derive(Clone, Debug)]
-pub(crate) struct Until {
-    at: Timestamp,
-    late: Fault,
 }
 
 type WindowRow = (i64, Option<Uuid>, String, String, String, i64, i64, Option<Uuid>);
@@ -108,34 +96,6 @@ impl Right {
 
     fn until_edge(&self, edge: &Edge) -> Until {
         Until { at: edge.at(), late: self.late(edge) }
-    }
-}
-
-impl Until {
-    /// The message that commits only before the edge, by the clock of the server that executes it.
-    pub(crate) fn commit(until: Option<&Self>) -> String {
-        format!("{}COMMIT", until.map(Self::guard).unwrap_or_default())
-    }
-
-    /// The statement that fails after the edge, and what comes after it in its message with it.
-    pub(in crate::postgres) fn guard(&self) -> String {
-        // Neither side is a constant, so that nothing is worked out before its time.
-        format!(
-            "SELECT CASE WHEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.<) '{}'::pg_catalog.timestamptz
-             THEN 0 ELSE pg_catalog.concat('{TOO_LATE} ', pg_catalog.clock_timestamp())::pg_catalog.int4 END; ",
-            self.at
-        )
-    }
-
-    /// What it means that a commit failed.
-    pub(in crate::postgres) fn failed(until: Option<&Self>, doing: &str, error: &sqlx::Error) -> Fault {
-        Self::missed(until, error).unwrap_or_else(|| work_fault(doing, error))
-    }
-
-    /// What it means when the server said that the commit came too late.
-    pub(in crate::postgres) fn missed(until: Option<&Self>, error: &sqlx::Error) -> Option<Fault> {
-        let said = crate::postgres::sql::error::message(error).contains(TOO_LATE);
-        until.filter(|_| said).map(|until| until.late.clone())
     }
 }
 

@@ -8,10 +8,13 @@ use model::{
 };
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
-use super::lease::{LockSession, pg_locks_row};
+use super::lease::{LockSession, lock_is_gone};
 use crate::postgres::{
-    change::transaction::{holds_both, lock_is_gone},
-    session::{connect, liveness::lost_error},
+    session::{
+        advisory::{holds_both, pg_locks_row},
+        connect,
+        liveness::lost_error,
+    },
     sql::error::work_fault,
 };
 

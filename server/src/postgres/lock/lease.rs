@@ -13,37 +13,10 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::postgres::{
-    control::pool::Control,
-    session::{connect, interrupt::Interrupt},
-    sql::{
-        error::{control_fault, message},
-        timestamp,
-    },
+    control::{pool::Control, targets::holder},
+    session::{advisory::is_held, connect, interrupt::Interrupt},
+    sql::error::{control_fault, message},
 };
-
-/// The condition that a row of `pg_locks` is the advisory lock of one key in one database.
-macro_rules! pg_locks_row {
-    ($row:literal, $database:literal, $high:literal, $low:literal) => {
-        concat!(
-            $row,
-            ".locktype = 'advisory' AND ",
-            $row,
-            ".objsubid = 1 AND ",
-            $row,
-            ".database::pg_catalog.int8 = ",
-            $database,
-            " AND ",
-            $row,
-            ".classid::pg_catalog.int8 = ",
-            $high,
-            " AND ",
-            $row,
-            ".objid::pg_catalog.int8 = ",
-            $low
-        )
-    };
-}
-pub(crate) use pg_locks_row;
 
 /// How often the lock connection is asked whether it lives.
 const HEARTBEAT: Duration = Duration::from_millis(200);
@@ -210,7 +183,7 @@ impl LockSession {
                 // It is at work, and may be for long: others see whether it still holds what it must.
                 if looked.elapsed() >= SECOND_LOOK {
                     looked = tokio::time::Instant::now();
-                    let held = tokio::time::timeout(ANSWER_LIMIT, holds(&pool, database_oid, key, pid));
+                    let held = tokio::time::timeout(ANSWER_LIMIT, is_held(&pool, database_oid, key, pid));
                     if let Ok(Ok(false)) = held.await {
                         break "its backend holds nothing any more".to_owned();
                     }
@@ -280,51 +253,8 @@ async fn answers(connection: &mut PgConnection) -> Option<String> {
     }
 }
 
-/// Whether a backend holds a key.
-async fn holds(pool: &PgPool, database_oid: u32, key: LockKey, pid: i32) -> sqlx::Result<bool> {
-    let (high, low) = key.halves();
-    sqlx::query_scalar(concat!(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE ",
-        pg_locks_row!("l", "$1", "$2", "$3"),
-        " AND l.granted AND l.pid = $4)"
-    ))
-    .bind(i64::from(database_oid))
-    .bind(high)
-    .bind(low)
-    .bind(pid)
-    .fetch_one(pool)
-    .await
-}
-
-type HolderRow = (i32, String, Option<Uuid>, Option<String>, Option<String>, Option<i64>);
-
-/// Who holds the lock of a key, as far as it can be told.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn holder(pool: &PgPool, database_oid: u32, key: LockKey) -> Result<Option<Holder>, Fault> {
-    let (high, low) = key.halves();
-    let row: Option<HolderRow> = sqlx::query_as(concat!(
-        "SELECT l.pid, coalesce(a.application_name, ''), o.id, o.verb, o.principal, ",
-        timestamp::micros!("o.started_at"),
-        " FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-          LEFT JOIN resetd.operation o ON o.lock_pid = l.pid AND o.state IN ('running', 'committing')
-         WHERE ",
-        pg_locks_row!("l", "$1", "$2", "$3"),
-        " AND l.granted ORDER BY l.mode, o.id DESC LIMIT 1"
-    ))
-    .bind(i64::from(database_oid))
-    .bind(high)
-    .bind(low)
-    .fetch_optional(pool)
-    .await
-    .map_err(control_fault)?;
-    Ok(row.map(|(pid, application_name, operation, verb, principal, since)| Holder {
-        operation,
-        verb: verb.and_then(|v| v.parse().ok()),
-        principal,
-        since: since.map(timestamp::from_micros),
-        pid,
-        application_name,
-    }))
+/// A session found that it may not begin any more.
+pub(in crate::postgres) fn lock_is_gone() -> Fault {
+    Fault::new(Reason::LockLost, "the operation's lock is gone; the work session did not begin")
+        .hint("nothing was changed; run it again")
 }

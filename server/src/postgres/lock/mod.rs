@@ -3,5 +3,6 @@
 //! It must not know what is done under the lease.
 
 pub(crate) mod fence;
+pub(crate) mod force_unlock;
 pub(crate) mod lease;
 pub(crate) mod queue;

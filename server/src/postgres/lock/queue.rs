@@ -15,15 +15,16 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::lease::{LockSession, holder, pg_locks_row};
+use super::lease::LockSession;
 use crate::postgres::{
     control::{
         journal::{self, Owner},
         operations::{self, NewOperation},
         pool::Control,
+        targets::holder,
         window_guard::{Right, take_turn},
     },
-    session::{failpoint, interrupt::Interrupt},
+    session::{advisory::pg_locks_row, failpoint, interrupt::Interrupt},
     sql::error::control_fault,
 };
 

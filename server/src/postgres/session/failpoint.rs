@@ -6,7 +6,7 @@
 use uuid::Uuid;
 
 #[cfg(feature = "test-hooks")]
-pub(crate) use with_hooks::install;
+pub(crate) use with_hooks::{install, leave_unchecked};
 
 /// An event was stored; where it is part of a transaction, that is not committed yet.
 pub(crate) async fn stored(operation: Uuid, sequence: i64) {
@@ -26,20 +26,35 @@ pub(crate) async fn point(operation: Uuid, name: &str) {
 /// Whether a test took the look at `pg_locks` away.
 pub(crate) fn unchecked() -> bool {
     #[cfg(feature = "test-hooks")]
-    return crate::postgres::change::race::unchecked();
+    return with_hooks::UNCHECKED.load(std::sync::atomic::Ordering::SeqCst);
     #[cfg(not(feature = "test-hooks"))]
     false
 }
 
 #[cfg(feature = "test-hooks")]
 mod with_hooks {
-    use std::{fs, path::PathBuf, sync::OnceLock, time::Duration};
+    use std::{
+        fs,
+        path::PathBuf,
+        sync::{
+            OnceLock,
+            atomic::{AtomicBool, Ordering},
+        },
+        time::Duration,
+    };
 
     use uuid::Uuid;
 
     const LOOK: Duration = Duration::from_millis(3);
 
+    /// Whether the look at `pg_locks` is left out.
+    pub(super) static UNCHECKED: AtomicBool = AtomicBool::new(false);
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+
+    /// Leaves the look at `pg_locks` out, or does it again.
+    pub(crate) fn leave_unchecked(unchecked: bool) {
+        UNCHECKED.store(unchecked, Ordering::SeqCst);
+    }
 
     /// Names the folder; the first one stays.
     pub(crate) fn install(folder: PathBuf) {

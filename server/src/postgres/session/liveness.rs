@@ -16,8 +16,7 @@ use model::fault::{Fault, Reason};
 use sqlx::PgPool;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::interrupt::Interrupt;
-use crate::postgres::control::operations::end_backend;
+use super::{backend, interrupt::Interrupt};
 
 /// How often the session is looked at, and how long a look may take.
 const LOOK: Duration = Duration::from_secs(1);
@@ -112,7 +111,7 @@ async fn watch(
             Some(idle) if idle > IDLE_LIMIT.0 && backends.resting.load(Ordering::SeqCst) == 0 => {
                 (gone, silent) = (0, silent + 1);
                 if silent >= IDLE_LIMIT.1 {
-                    end_backend(&control, pid).await;
+                    backend::terminate(&control, pid).await;
                     break format!("its session heard nothing for {idle:.0} s");
                 }
             }

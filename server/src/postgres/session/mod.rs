@@ -2,6 +2,8 @@
 //!
 //! It must not know operations, targets or what runs in the session.
 
+pub(crate) mod advisory;
+pub(crate) mod backend;
 pub(crate) mod connect;
 pub(crate) mod failpoint;
 pub(crate) mod interrupt;

@@ -3,142 +3,17 @@
 //! Every statement on databases themselves runs on the connection that holds the lock. Names change; databases are known
 //! by oid.
 
-use model::{
-    blast::OutsideObject,
-    fault::{Fault, Reason},
-    finding::Finding,
-};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use model::fault::{Fault, Reason};
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::settings;
-use crate::postgres::sql::{
-    error::{control_fault, database_error, message, sqlstate, work_fault},
-    ident::{Ident, Literal},
+use crate::postgres::{
+    catalog::database::{DatabaseRow, in_dependency_order},
+    sql::{
+        error::{control_fault, database_error, message, sqlstate, work_fault},
+        ident::{Ident, Literal},
+    },
 };
-
-/// What belongs to a database's row and must come along.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct DatabaseRow {
-    pub(crate) oid: u32,
-    pub(crate) name: String,
-    pub(crate) owner: String,
-    pub(in crate::postgres) tablespace: Option<String>,
-    creation: String,
-    connection_limit: i32,
-    is_template: bool,
-    comment: Option<String>,
-    /// grantor, grantee (`None`: PUBLIC), privilege, grantable.
-    pub(in crate::postgres) rights: Vec<(String, Option<String>, String, bool)>,
-    /// role (`None`: all), `name=value`.
-    pub(in crate::postgres) settings: Vec<(Option<String>, String)>,
-    labels: Vec<(String, String)>,
-}
-
-type HeadRow = (i64, String, i32, bool, Option<String>, serde_json::Value, Option<String>);
-
-/// Reads the row of a database; `None` when there is none of that name.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn row(connection: &mut PgConnection, name: &str) -> Result<Option<DatabaseRow>, Fault> {
-    let head: Option<HeadRow> = sqlx::query_as(
-        "SELECT d.oid::int8, pg_get_userbyid(d.datdba)::text, d.datconnlimit, d.datistemplate,
-                shobj_description(d.oid, 'pg_database'),
-                to_jsonb(d) || jsonb_build_object('encoding_name', pg_encoding_to_char(d.encoding)),
-                (SELECT t.spcname::text FROM pg_tablespace t, pg_database b WHERE t.oid = d.dattablespace
-                    AND b.datname = 'template0' AND b.dattablespace <> t.oid)
-           FROM pg_database d WHERE d.datname = $1",
-    )
-    .bind(name)
-    .fetch_optional(&mut *connection)
-    .await
-    .map_err(control_fault)?;
-    let Some((oid, owner, connection_limit, is_template, comment, all, tablespace)) = head else {
-        return Ok(None);
-    };
-    let rights = sqlx::query_as(
-        "SELECT pg_get_userbyid(a.grantor)::text, CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee)::text END,
-                a.privilege_type, a.is_grantable
-           FROM pg_database d CROSS JOIN LATERAL aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
-          WHERE d.oid = $1::oid ORDER BY 1, 2 NULLS FIRST, 3",
-    )
-    .bind(oid)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(control_fault)?;
-    let settings = sqlx::query_as(
-        "SELECT CASE WHEN s.setrole <> 0 THEN pg_get_userbyid(s.setrole)::text END, c.config
-           FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) WITH ORDINALITY c(config, place)
-          WHERE s.setdatabase = $1::oid ORDER BY 1 NULLS FIRST, c.place",
-    )
-    .bind(oid)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(control_fault)?;
-    let labels = sqlx::query_as(
-        "SELECT provider::text, label::text FROM pg_shseclabel
-          WHERE objoid = $1::oid AND classoid = 'pg_database'::regclass ORDER BY 1",
-    )
-    .bind(oid)
-    .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
-    Ok(Some(DatabaseRow {
-        oid: u32::try_from(oid).unwrap_or_default(),
-        name: name.to_owned(),
-        creation: creation_options(&all, tablespace.as_deref()),
-        tablespace,
-        owner,
-        connection_limit,
-        is_template,
-        comment,
-        rights,
-        settings,
-        labels,
-    }))
-}
-
-/// Encoding, locale, provider and tablespace, as `CREATE DATABASE` takes them. The catalog's columns differ from
-/// version to version, so the row is read as JSON.
-fn creation_options(row: &serde_json::Value, tablespace: Option<&str>) -> String {
-    let text = |key: &str| row.get(key).and_then(|v| v.as_str()).filter(|v| !v.is_empty());
-    let mut options = String::new();
-    let mut add = |word: &str, value: Option<&str>| {
-        if let Some(value) = value {
-            options.push_str(&format!(" {word} {}", Literal(value)));
-        }
-    };
-    add("ENCODING", text("encoding_name"));
-    add("LC_COLLATE", text("datcollate"));
-    add("LC_CTYPE", text("datctype"));
-    let locale = text("datlocale").or_else(|| text("daticulocale"));
-    match text("datlocprovider") {
-        Some("i") => {
-            options.push_str(" LOCALE_PROVIDER icu");
-            let mut add = |word: &str, value: Option<&str>| {
-                if let Some(value) = value {
-                    options.push_str(&format!(" {word} {}", Literal(value)));
-                }
-            };
-            add("ICU_LOCALE", locale);
-            add("ICU_RULES", text("daticurules"));
-        }
-        Some("b") => {
-            options.push_str(" LOCALE_PROVIDER builtin");
-            if let Some(locale) = locale {
-                options.push_str(&format!(" BUILTIN_LOCALE {}", Literal(locale)));
-            }
-        }
-        // The template's may be another one.
-        Some("c") => options.push_str(" LOCALE_PROVIDER libc"),
-        _ => {}
-    }
-    // Naming the template's own tablespace would need rights on it.
-    if let Some(tablespace) = tablespace {
-        options.push_str(&format!(" TABLESPACE {}", Ident(tablespace)));
-    }
-    options
-}
 
 /// Makes a database of the same kind as `like` (of the cluster's default kind where there is none), closed to others.
 ///
@@ -223,45 +98,6 @@ pub(crate) async fn open_to_all(connection: &mut PgConnection, name: &str) -> Re
     .await
 }
 
-type Right = (String, Option<String>, String, bool);
-
-/// The owner's grants first, then those of who was granted the option.
-fn in_dependency_order(row: &DatabaseRow) -> Vec<&Right> {
-    let mut ordered: Vec<&Right> = row.rights.iter().filter(|r| r.0 == row.owner).collect();
-    let mut waiting: Vec<&Right> = row.rights.iter().filter(|r| r.0 != row.owner).collect();
-    while !waiting.is_empty() {
-        let may =
-            |r: &&Right| ordered.iter().any(|o| o.3 && o.2 == r.2 && o.1.as_deref() == Some(r.0.as_str()));
-        let (now, later): (Vec<&Right>, Vec<&Right>) = waiting.into_iter().partition(may);
-        if now.is_empty() {
-            ordered.extend(later);
-            return ordered;
-        }
-        ordered.extend(now);
-        waiting = later;
-    }
-    ordered
-}
-
-/// What of a row did not come along, in words.
-pub(crate) fn difference(before: &DatabaseRow, after: &DatabaseRow) -> Option<String> {
-    let mut parts = Vec::new();
-    let mut differs = |different: bool, what: &'static str| {
-        if different {
-            parts.push(what);
-        }
-    };
-    differs(before.owner != after.owner, "the owner");
-    differs(before.creation != after.creation, "encoding, locale or tablespace");
-    differs(before.connection_limit != after.connection_limit, "the connection limit");
-    differs(before.is_template != after.is_template, "the template mark");
-    differs(before.comment != after.comment, "the comment");
-    differs(before.rights != after.rights, "the grants");
-    differs(before.settings != after.settings, "the settings");
-    differs(before.labels != after.labels, "the security labels");
-    (!parts.is_empty()).then(|| parts.join(", "))
-}
-
 /// Drops a database of a generated name, sessions and all. One that is gone already is no fault.
 ///
 /// # Errors
@@ -295,67 +131,4 @@ pub(crate) async fn run(connection: &mut PgConnection, doing: &str, sql: &str) -
         Some(hint) => fault.with("postgres_hint", hint),
         None => fault,
     })
-}
-
-/// What a database holds outside the managed schemas and loses when it is replaced; and how much that is, which is told
-/// beside it: sizes are no identities.
-///
-/// # Errors
-/// The session was lost.
-pub(crate) async fn lost_with_it(
-    connection: &mut PgConnection,
-    managed: &[&str],
-    preserved: &[String],
-) -> Result<(Vec<OutsideObject>, Vec<Finding>), Fault> {
-    let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
-        "SELECT 'extension', format('%I %s in schema %I', e.extname, e.extversion, n.nspname), NULL
-           FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
-          WHERE e.extname <> 'plpgsql' AND e.extname <> ALL($2)
-         UNION ALL SELECT 'event trigger', format('%I', evtname), NULL FROM pg_catalog.pg_event_trigger
-         UNION ALL SELECT 'publication', format('%I', pubname), NULL FROM pg_catalog.pg_publication
-         UNION ALL SELECT 'foreign server', format('%I', srvname), NULL FROM pg_catalog.pg_foreign_server
-         UNION ALL SELECT 'default acl', format('of role %I for %s', pg_catalog.pg_get_userbyid(defaclrole),
-                CASE defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
-                    WHEN 'T' THEN 'types' WHEN 'n' THEN 'schemas' ELSE defaclobjtype::text END), NULL
-           FROM pg_catalog.pg_default_acl WHERE defaclnamespace = 0
-         UNION ALL SELECT 'large objects', pg_catalog.count(*)::text, NULL FROM pg_catalog.pg_largeobject_metadata
-          HAVING pg_catalog.count(*) > 0
-         UNION ALL SELECT 'schema', format('%I', n.nspname), format('%s, %s',
-                pg_catalog.count(c.oid) FILTER (WHERE c.relkind IN ('r', 'p', 'm', 'f', 'v', 'S')) || ' tables, views and sequences',
-                pg_catalog.pg_size_pretty(coalesce(pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid))
-                    FILTER (WHERE c.relkind IN ('r', 'm')), 0)::int8))
-           FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
-          WHERE n.nspname <> ALL($1) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-          GROUP BY n.nspname HAVING n.nspname <> 'public' OR pg_catalog.count(c.oid) > 0
-         ORDER BY 1, 2",
-    )
-    .bind(managed.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
-    .bind(preserved)
-    .fetch_all(connection)
-    .await
-    .map_err(|e| work_fault("listing what the database holds", &e))?;
-    let told = rows.iter().filter_map(|(kind, identity, size)| {
-        let size = size.as_ref()?;
-        Some(Finding::warning(
-            "LOST_WITH_THE_DATABASE",
-            format!("{kind} {identity}"),
-            format!("stays with the old database: {size}"),
-            "keep what you need before: dump it, or bring the old database back with `undo`",
-        ))
-    });
-    let told = told.collect();
-    Ok((rows.into_iter().map(|(kind, identity, _)| OutsideObject::new(&kind, &identity)).collect(), told))
-}
-
-/// The oid of a database, by name.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn oid(pool: &PgPool, name: &str) -> Result<Option<u32>, Fault> {
-    let oid: Option<i64> = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1")
-        .bind(name)
-        .fetch_optional(pool)
-        .await
-        .map_err(control_fault)?;
-    Ok(oid.and_then(|oid| u32::try_from(oid).ok()))
 }

@@ -7,3 +7,4 @@ pub(crate) mod databases;
 pub(crate) mod preserved_extensions;
 pub(crate) mod settings;
 pub(crate) mod swap;
+pub(crate) mod terminate;

@@ -15,13 +15,17 @@ use model::{
 use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
-use super::databases::{self, DatabaseRow};
+use super::{databases, terminate};
 use crate::postgres::{
-    catalog::sessions,
+    catalog::{
+        database::{self, DatabaseRow},
+        sessions,
+    },
     control::{
+        commit_deadline::Until,
         journal::{self, MakeEnding, Owner},
         operations, retained, targets,
-        window_guard::{Right, Until, take_turn},
+        window_guard::{Right, take_turn},
     },
     session::failpoint,
     sql::{
@@ -122,7 +126,7 @@ async fn listen(connection: &mut PgConnection, pid: i32) -> Result<(), Fault> {
     databases::run(
         connection,
         "preparing the swap",
-        &format!("LISTEN {}", Ident(&sessions::wake_channel(pid))),
+        &format!("LISTEN {}", Ident(&terminate::wake_channel(pid))),
     )
     .await
 }
@@ -137,7 +141,7 @@ async fn within(
     take_turn(connection, &swap.right.database).await?;
     let until = swap.right.until(connection).await?;
     operations::enter_commit(connection, swap.owner).await?;
-    let old = databases::row(connection, swap.database).await?;
+    let old = database::row(connection, swap.database).await?;
     if old.as_ref().map(|old| old.oid) != swap.outgoing {
         return Err(another_one(swap.database));
     }
@@ -185,7 +189,7 @@ async fn take_away(
 ) -> Result<Timestamp, Fault> {
     let done = Arc::new(CancellationToken::new());
     let ending =
-        sessions::end_while_locked(pool.clone(), old.oid, swap.lock_pid, swap.rule, Arc::clone(&done));
+        terminate::end_while_locked(pool.clone(), old.oid, swap.lock_pid, swap.rule, Arc::clone(&done));
     let ending = tokio::spawn(ending);
     let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(swap.database), Ident(swap.kept_name));
     let renamed = databases::run(connection, "taking the old database away", &rename).await;
@@ -211,13 +215,13 @@ async fn bring_in(connection: &mut PgConnection, swap: &Swap<'_>) -> Result<(), 
 }
 
 async fn compare(connection: &mut PgConnection, swap: &Swap<'_>, old: &DatabaseRow) -> Result<(), Fault> {
-    let Some(new) = databases::row(connection, swap.database).await? else {
+    let Some(new) = database::row(connection, swap.database).await? else {
         return Err(Fault::new(Reason::Internal, "the new database is not there after the swap"));
     };
     if new.oid != swap.incoming.1 {
         return Err(Fault::new(Reason::Internal, "another database took the name"));
     }
-    match databases::difference(old, &new).filter(|_| !swap.undo) {
+    match database::difference(old, &new).filter(|_| !swap.undo) {
         None => Ok(()),
         Some(what) => Err(Fault::new(
             Reason::FurnitureLost,

@@ -5,12 +5,12 @@ use crate::postgres::sql::ident::Ident;
 
 /// One right on a schema, or by default on what will be made in it.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Right {
-    pub(super) grantor: String,
+pub(in crate::postgres) struct Right {
+    pub(in crate::postgres) grantor: String,
     /// `None`: PUBLIC.
-    pub(super) grantee: Option<String>,
-    pub(super) privilege: String,
-    pub(super) grantable: bool,
+    pub(in crate::postgres) grantee: Option<String>,
+    pub(in crate::postgres) privilege: String,
+    pub(in crate::postgres) grantable: bool,
     /// `None` for the schema itself, else the kind of objects a default is for: `r S f T`.
     objects: Option<String>,
 }
@@ -29,7 +29,7 @@ impl From<&RightRow> for Right {
 
 impl Right {
     /// What the owner of a schema has without any access list.
-    pub(super) fn of_owner(owner: &str) -> Vec<Self> {
+    pub(in crate::postgres) fn of_owner(owner: &str) -> Vec<Self> {
         let right = |privilege: &str| Self {
             grantor: owner.to_owned(),
             grantee: Some(owner.to_owned()),
@@ -40,7 +40,7 @@ impl Right {
         vec![right("CREATE"), right("USAGE")]
     }
 
-    pub(super) fn is_on_schema(&self) -> bool {
+    pub(in crate::postgres) fn is_on_schema(&self) -> bool {
         self.objects.is_none()
     }
 
@@ -62,7 +62,7 @@ impl Right {
     }
 
     /// For a person.
-    pub(super) fn phrase(&self) -> String {
+    pub(in crate::postgres) fn phrase(&self) -> String {
         let on =
             if self.is_on_schema() { String::new() } else { format!(" on {}", self.kind().to_lowercase()) };
         let to = self.grantee.as_deref().unwrap_or("PUBLIC");
@@ -70,7 +70,7 @@ impl Right {
     }
 
     /// The grant, made as its grantor.
-    pub(super) fn grant(&self, schema: &str) -> String {
+    pub(in crate::postgres) fn grant(&self, schema: &str) -> String {
         format!(
             "SET LOCAL ROLE {}; GRANT {} ON SCHEMA {} TO {}{};\n",
             Ident(&self.grantor),
@@ -82,7 +82,7 @@ impl Right {
     }
 
     /// The default privilege.
-    pub(super) fn alter_default(&self, schema: &str) -> String {
+    pub(in crate::postgres) fn alter_default(&self, schema: &str) -> String {
         format!(
             "ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA {} GRANT {} ON {} TO {}{};\n",
             Ident(&self.grantor),
@@ -96,7 +96,7 @@ impl Right {
 }
 
 /// A right can only be granted by who holds it with the option to grant: the owner's come first, then theirs.
-pub(super) fn in_dependency_order<'a>(owner: &str, rights: &'a [Right]) -> Vec<&'a Right> {
+pub(in crate::postgres) fn in_dependency_order<'a>(owner: &str, rights: &'a [Right]) -> Vec<&'a Right> {
     let mut waiting: Vec<&Right> = rights.iter().collect();
     let mut ordered: Vec<&Right> = Vec::new();
     loop {

@@ -2,9 +2,9 @@
 
 use model::fault::{Fault, Reason};
 
-use super::{Furniture, capture, right::in_dependency_order};
+use super::transaction::Work;
 use crate::postgres::{
-    change::transaction::Work,
+    catalog::schema_properties::{Furniture, capture, right::in_dependency_order},
     sql::{
         error,
         ident::{Ident, Literal},

@@ -1,0 +1,83 @@
+//! Extensions on their way: moved out of managed schemas, created where a chain requires them, refused where they do not
+//! belong.
+
+use model::{
+    blast::ExtensionMove,
+    fault::{Fault, Reason},
+};
+
+use super::transaction::Work;
+use crate::postgres::{
+    catalog::extensions::extensions_in,
+    sql::{error::work_fault, ident::Ident},
+};
+
+/// No extension may end up in a managed schema: the next reset would take it, and everything that uses it.
+///
+/// # Errors
+/// `EXTENSION_MISPLACED`.
+pub(crate) async fn refuse_in(work: &mut Work, schemas: &[&str]) -> Result<(), Fault> {
+    let found = extensions_in(&mut work.connection, schemas).await?;
+    let Some((extension, schema)) = found.first() else { return Ok(()) };
+    Err(Fault::new(Reason::ExtensionMisplaced, format!("extension {extension} ended up in managed schema {schema}"))
+        .hint("name it in the revision's header: `-- requires-extension: NAME`; it is then created where it belongs")
+        .with("extension", extension)
+        .with("schema", schema))
+}
+
+/// Moves extensions out of managed schemas.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(crate) async fn move_out(work: &mut Work, moves: &[ExtensionMove]) -> Result<(), Fault> {
+    for it in moves {
+        make_schema(work, &it.to).await?;
+        let sql = format!("ALTER EXTENSION {} SET SCHEMA {}", Ident(&it.extension), Ident(&it.to));
+        work.patient(&format!("the move of {it}"), &sql).await?;
+    }
+    Ok(())
+}
+
+/// Creates extensions that are not there, in the schema meant for them; one that can only live elsewhere, there.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(crate) async fn create(work: &mut Work, names: &[&str], schema: &str) -> Result<(), Fault> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    make_schema(work, schema).await?;
+    let fixed: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT name::text FROM pg_catalog.pg_available_extension_versions
+          WHERE name = ANY($1) AND schema IS NOT NULL",
+    )
+    .bind(names)
+    .fetch_all(&mut work.connection)
+    .await
+    .map_err(|e| work_fault("looking at available extensions", &e))?;
+    for name in names {
+        let place = match fixed.iter().any(|fixed| fixed == name) {
+            true => String::new(),
+            false => format!(" SCHEMA {}", Ident(schema)),
+        };
+        let create = format!("CREATE EXTENSION IF NOT EXISTS {}{place} CASCADE", Ident(name));
+        work.patient(&format!("the creation of extension {name}"), &create).await?;
+    }
+    Ok(())
+}
+
+/// The extensions' schema, open to everybody like `public` was: types in it are of use only to who may look into it.
+async fn make_schema(work: &mut Work, schema: &str) -> Result<(), Fault> {
+    let exists: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = $1)")
+            .bind(schema)
+            .fetch_one(&mut work.connection)
+            .await
+            .map_err(|e| work_fault("looking for the extensions' schema", &e))?;
+    if exists {
+        return Ok(());
+    }
+    let name = Ident(schema);
+    let make = format!("CREATE SCHEMA IF NOT EXISTS {name}; GRANT USAGE ON SCHEMA {name} TO PUBLIC");
+    work.patient("the creation of the extensions' schema", &make).await
+}
