@@ -107,7 +107,7 @@ pub(crate) fn accepted() -> Act {
             scope: None,
             dry_run: false,
             principal: "unix:alice".into(),
-            proof: "peer credentials".into(),
+            auth_method: "peer credentials".into(),
             labels: Default::default(),
             instance: Uuid::nil(),
             version: "0".into(),

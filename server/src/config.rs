@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use model::permit::Grant;
+use model::authorization::Grant;
 use toml::de::DeTable;
 
 mod audit;

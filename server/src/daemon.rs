@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use model::{fault::Fault, permit::Policy};
+use model::{authorization::Policy, fault::Fault};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 

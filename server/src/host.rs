@@ -13,8 +13,8 @@ use std::{
 use jiff::Timestamp;
 use model::{
     audit::Decision,
+    authorization::{Principal, PrincipalKind},
     fault::{Fault, Reason},
-    permit::{Principal, PrincipalKind},
     secret::Secret,
     token::{self, Entry, New},
 };

@@ -21,7 +21,7 @@
 //! target.holds("SELECT EXISTS (…)").await                 // bool, now
 //! target.until("SELECT EXISTS (…)").await                 // waits, bounded, until it is true (pg_locks, pg_stat_activity)
 //! let mut session = target.session().await;               // a connection held open: session.sql("BEGIN; LOCK …").await
-//! target.dump().await                                     // pg_dump with data, furniture and database-level settings
+//! target.dump().await                                     // pg_dump with data, schema properties and database-level settings
 //! target.snapshot().await                                 // relations with oids, file nodes and row counts
 //! target.state().await                                    // both: compare with assert_eq before and after
 //! ```
@@ -82,8 +82,8 @@ mod api;
 mod client;
 pub mod crash;
 mod daemon;
+mod failpoint;
 mod gate;
-mod hold;
 mod migrations;
 mod papers;
 mod postgres;
@@ -97,8 +97,8 @@ mod wait;
 pub use api::{Api, Event, EventStream, collect, request};
 pub use client::{Output, Running};
 pub use daemon::{Daemon, Setup};
+pub use failpoint::Hold;
 pub use gate::Gate;
-pub use hold::Hold;
 pub use migrations::Migrations;
 pub use nix::sys::signal::Signal;
 pub use papers::{Authority, Paper, Says, over, secured};

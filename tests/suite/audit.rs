@@ -46,7 +46,7 @@ async fn every_decision_is_on_record_with_who_what_and_why() {
     assert_eq!(it["operation"], run.text("/operation"), "{it}");
     assert_eq!((&it["target"], &it["allowed"]), (&target.name.as_str().into(), &true.into()), "{it}");
     assert!(it["principal"].as_str().unwrap().starts_with("unix:"), "{it}");
-    assert_eq!(it["proof"], "peer credentials");
+    assert_eq!(it["auth_method"], "peer credentials");
     assert!(it["peer"].as_str().unwrap().contains("uid"), "{it}");
     let refused = of(&all, "/Reset");
     assert_eq!(refused[0]["reason"], "CONFIRMATION_MISSING", "{all:#?}");

@@ -62,7 +62,7 @@ async fn revisions_that_need_no_transaction_are_refused_before_anything_is_dropp
         for verb in ["run", "migrate"] {
             let dry = scene.daemon.ctl(&format!("{verb} --dry-run")).await;
             dry.expect(0);
-            assert_eq!(dry.text("/plan/would_refuse/reason"), "NOT_TRANSACTIONAL", "{dry}");
+            assert_eq!(dry.text("/plan/refusal/reason"), "NOT_TRANSACTIONAL", "{dry}");
         }
     }
     // A reset replays nothing: it is not refused.

@@ -383,7 +383,7 @@ async fn a_wrong_configuration_names_file_and_line() {
         (3, format!("{good}profile = \"stagin\"\n"), "did you mean \"staging\"?"),
         (4, format!("{good}[control]\ndatabase = \"template1\"\n"), "template1"),
         (4, format!("{good}[profile.local]\nwindow = \"off\"\n"), "optional, required"),
-        (4, format!("{good}[profile.local]\nlock_patience = \"0s\"\n"), "zero"),
+        (4, format!("{good}[profile.local]\nlock_wait_limit = \"0s\"\n"), "zero"),
         (4, format!("{good}[matrix.default]\nshared_schema = [\"x\"]\n"), "did you mean \"shared_schemas\"?"),
         (5, format!("{good}[[matrix.default.chain]]\nname = \"core\"\ntables = 7\n"), "list of strings"),
         (
@@ -432,7 +432,7 @@ async fn check_shows_what_is_in_force_when_all_is_good() {
         &config,
         format!(
             "migrations = \"{}\"\n[control]\ndatabase = \"{}\"\n[target.app]\ndatabase_url_env = \"URL\"\n\
-             profile = \"staging\"\n[profile.staging]\nlock_patience = \"7s\"\n",
+             profile = \"staging\"\n[profile.staging]\nlock_wait_limit = \"7s\"\n",
             chains.path().display(),
             target.control
         ),
@@ -446,7 +446,7 @@ async fn check_shows_what_is_in_force_when_all_is_good() {
     for words in [
         "all connections and chains are good",
         "[target.app]",
-        "lock_patience = \"7s\"",
+        "lock_wait_limit = \"7s\"",
         "window = \"required\"",
     ] {
         assert!(said.stdout.contains(words), "{words}\n{}", said.stdout);

@@ -36,7 +36,7 @@ pub(crate) async fn reached(target: &TestTarget) {
 }
 
 /// Everything about the database's row, as `pg_dump --create` shows it and as the catalog has it.
-async fn furniture(target: &TestTarget) -> (Vec<String>, Vec<Vec<String>>) {
+async fn schema_properties(target: &TestTarget) -> (Vec<String>, Vec<Vec<String>>) {
     let dump = target.dump().await;
     let mut lines: Vec<String> =
         dump.lines().filter(|line| line.contains(" DATABASE ")).map(str::to_owned).collect();
@@ -86,11 +86,11 @@ async fn furnish(target: &TestTarget) {
 }
 
 #[tokio::test]
-async fn the_furniture_of_the_row_comes_along() {
+async fn the_properties_of_the_database_come_along() {
     let target = TestTarget::migrated().await;
     furnish(&target).await;
     let daemon = Setup::of(&target).start().await;
-    let before = furniture(&target).await;
+    let before = schema_properties(&target).await;
     assert_eq!(before.1.iter().filter(|row| row[0] == "right").count(), 8, "{before:#?}");
     assert_eq!(before.1.iter().filter(|row| row[0] == "setting").count(), 8, "{before:#?}");
     assert!(before.0.len() > 12, "{before:#?}");
@@ -106,12 +106,12 @@ async fn the_furniture_of_the_row_comes_along() {
         let now = oid(&target).await;
         assert!(!oids.contains(&now), "{verb} replaces the database\n{out}");
         oids.push(now);
-        assert_eq!(before, furniture(&target).await, "after {verb}");
+        assert_eq!(before, schema_properties(&target).await, "after {verb}");
         assert_eq!(generated(&target, "new").await, [""; 0], "after {verb}");
     }
     let out = daemon.ctl("undo --confirm-destructive-reset RESET").await;
     out.expect(0);
-    assert_eq!(before, furniture(&target).await, "after undo");
+    assert_eq!(before, schema_properties(&target).await, "after undo");
     assert_eq!(oid(&target).await, oids[2]);
 }
 
@@ -132,11 +132,11 @@ async fn encoding_locale_provider_and_tablespace_are_the_old_ones() {
         session.sql(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
         session.sql(&format!("CREATE DATABASE {name} TEMPLATE template0 {kind}")).await;
         let daemon = Setup::of(&target).start().await;
-        let before = (furniture(&target).await, oid(&target).await);
+        let before = (schema_properties(&target).await, oid(&target).await);
         // In place first: statements are sent in whatever encoding the database has.
         daemon.ctl(crate::migrate::RUN).await.expect(0);
         daemon.ctl(RUN).await.expect(0);
-        assert_eq!(before.0, furniture(&target).await, "{kind}");
+        assert_eq!(before.0, schema_properties(&target).await, "{kind}");
         assert_ne!(before.1, oid(&target).await, "{kind}");
         daemon.stop().await;
         swaps += 1;
@@ -171,12 +171,12 @@ async fn a_role_without_superuser_replaces_its_database() {
         ))
         .await;
     let daemon = Setup::of(&target).start().await;
-    let before = furniture(&target).await;
+    let before = schema_properties(&target).await;
     daemon.ctl(RUN).await.expect(0);
-    assert_eq!(before, furniture(&target).await);
+    assert_eq!(before, schema_properties(&target).await);
     daemon.ctl("validate").await.expect(0);
     daemon.ctl("undo --confirm-destructive-reset RESET").await.expect(0);
-    assert_eq!(before, furniture(&target).await);
+    assert_eq!(before, schema_properties(&target).await);
     assert_eq!(target.value("SELECT count(*) FROM general.state").await, "3");
 }
 
@@ -211,7 +211,7 @@ async fn rights_that_are_missing_are_told_with_their_grant_and_nothing_begins() 
     }
     let dry = daemon.ctl("run --scope database --dry-run").await;
     dry.expect(0);
-    assert_eq!(dry.at("/plan/would_refuse/reason"), &json!("PREFLIGHT_FAILED"), "{dry}");
+    assert_eq!(dry.at("/plan/refusal/reason"), &json!("PREFLIGHT_FAILED"), "{dry}");
     assert_eq!(before, (target.state().await, oid(&target).await));
     assert_eq!(generated(&target, "new").await, [""; 0]);
 
@@ -222,9 +222,9 @@ async fn rights_that_are_missing_are_told_with_their_grant_and_nothing_begins() 
              GRANT SET ON PARAMETER log_min_duration_statement TO {role}"
         ))
         .await;
-    let before = furniture(&target).await;
+    let before = schema_properties(&target).await;
     daemon.ctl(RUN).await.expect(0);
-    assert_eq!(before, furniture(&target).await);
+    assert_eq!(before, schema_properties(&target).await);
 }
 
 /// Every place where a build can fail.

@@ -14,7 +14,7 @@ async fn undo_brings_the_rows_back_and_undo_after_undo_takes_them_again() {
     daemon.ctl(UNDO).await.refused("NOTHING_TO_UNDO");
     let nothing = daemon.ctl("undo --dry-run").await;
     nothing.expect(0);
-    assert_eq!(nothing.text("/plan/would_refuse/reason"), "NOTHING_TO_UNDO", "{nothing}");
+    assert_eq!(nothing.text("/plan/refusal/reason"), "NOTHING_TO_UNDO", "{nothing}");
     let old = (target.state().await, oid(&target).await);
     let out = daemon.ctl(RUN).await;
     out.expect(0);

@@ -166,7 +166,7 @@ async fn foreign(case: Foreign) {
     let dry = daemon.ctl("run --dry-run").await;
     dry.expect(0);
     assert_eq!(dry.text("/status"), "ok", "{dry}");
-    assert_eq!(dry.text("/plan/would_refuse/reason"), "BLAST_RADIUS", "{dry}");
+    assert_eq!(dry.text("/plan/refusal/reason"), "BLAST_RADIUS", "{dry}");
     assert!(dry.at("/plan/outside").to_string().contains(case.named), "{dry}");
     assert!(dry.stderr.contains(case.named), "a person sees it\n{dry}");
     assert_eq!(before, target.state().await);
@@ -257,7 +257,7 @@ async fn a_prepared_transaction_in_the_way_is_told_before_anything_is_dropped() 
     session
         .sql(&format!("BEGIN; INSERT INTO general.state (key) VALUES ('p'); PREPARE TRANSACTION '{gid}'"))
         .await;
-    let daemon = Setup::of(&target).with("[profile.local]\nlock_patience = \"2s\"\n").start().await;
+    let daemon = Setup::of(&target).with("[profile.local]\nlock_wait_limit = \"2s\"\n").start().await;
     let before = target.state().await;
 
     let out = daemon.ctl(&format!("run {CONFIRMED}")).await;
@@ -265,7 +265,7 @@ async fn a_prepared_transaction_in_the_way_is_told_before_anything_is_dropped() 
     assert!(out.text("/error").contains(&gid), "{out}");
     let dry = daemon.ctl("run --dry-run").await;
     dry.expect(0);
-    assert_eq!(dry.text("/plan/would_refuse/reason"), "PREFLIGHT_FAILED", "{dry}");
+    assert_eq!(dry.text("/plan/refusal/reason"), "PREFLIGHT_FAILED", "{dry}");
     assert_eq!(before, target.state().await);
 
     session.sql(&format!("ROLLBACK PREPARED '{gid}'")).await;

@@ -473,7 +473,7 @@ async fn who_goes_out_of_the_way_lets_it_through() {
 #[tokio::test]
 async fn patience_has_its_limit() {
     let target = TestTarget::migrated().await;
-    let daemon = Setup::of(&target).with("[profile.local]\nlock_patience = \"1s\"\n").start().await;
+    let daemon = Setup::of(&target).with("[profile.local]\nlock_wait_limit = \"1s\"\n").start().await;
     let before = target.state().await;
     let mut session = in_the_way(&target, "SELECT FROM general.state").await;
     for line in [RUN, "reset --confirm-destructive-reset RESET"] {
@@ -635,7 +635,7 @@ async fn on_the_socket_the_kernel_says_who_asks() {
         own_name(),
         "{out}"
     );
-    let row = target.control_rows("SELECT principal, proof FROM resetd.operation").await;
+    let row = target.control_rows("SELECT principal, auth_method FROM resetd.operation").await;
     assert_eq!(row[0], [own_name().as_str(), "peer credentials"]);
 }
 

@@ -1,4 +1,4 @@
-//! The exact plan: extensions leave the schemas before a drop, furniture comes back, and the digest of a dry run binds.
+//! The exact plan: extensions leave the schemas before a drop, schema properties comes back, and the digest of a dry run binds.
 
 use std::io::Write as _;
 
@@ -127,7 +127,7 @@ async fn a_changed_plan_names_what_came_and_what_went() {
     }
 }
 
-/// The fuse: more rows than the profile lets go unasked need the digest. And what was written since is told.
+/// The data limit: more rows than the profile lets go unasked need the digest. And what was written since is told.
 #[tokio::test]
 async fn more_rows_than_the_fuse_go_with_the_digest_only() {
     let target = TestTarget::migrated().await;
@@ -135,7 +135,7 @@ async fn more_rows_than_the_fuse_go_with_the_digest_only() {
     target.sql("ANALYZE").await;
     let daemon = Setup::of(&target).with("[profile.local]\nmax_rows = \"1k\"\n").start().await;
     let out = daemon.ctl(&format!("reset {CONFIRMED}")).await;
-    out.refused("DATA_FUSE");
+    out.refused("DATA_LIMIT");
     assert_eq!(out.code, 4, "{out}");
     let digest = out.text("/plan/digest").to_owned();
     daemon.ctl(&format!("reset --plan-digest {digest} {CONFIRMED}")).await.expect(0);
@@ -149,7 +149,7 @@ async fn more_rows_than_the_fuse_go_with_the_digest_only() {
     .await;
 }
 
-/// A generator of its own: the same furniture in each run of the test.
+/// A generator of its own: the same schema properties in each run of the test.
 struct Dice(u64);
 
 impl Dice {
@@ -192,12 +192,12 @@ fn furnish(dice: &mut Dice, roles: &[String], schema: &str, round: u32) -> Strin
     sql
 }
 
-/// A dump is the same before and after a run, whatever furniture there is.
+/// A dump is the same before and after a run, whatever schema properties there is.
 #[tokio::test]
-async fn furniture_of_any_kind_comes_back_as_it_was() {
+async fn schema_properties_of_any_kind_come_back_as_they_were() {
     let target = TestTarget::migrated().await;
     let daemon = Setup::of(&target).start().await;
-    let roles: Vec<String> = (0..5).map(|n| format!("furniture_{n}_{}", target.database)).collect();
+    let roles: Vec<String> = (0..5).map(|n| format!("role_{n}_{}", target.database)).collect();
     let make: Vec<String> = roles.iter().map(|role| format!("CREATE ROLE {role}")).collect();
     target.sql(&make.join("; ")).await;
     // Revisions run as the schemas' owners, and some of them make use of other schemas.

@@ -199,8 +199,8 @@ async fn findings_come_all_at_once_with_who_is_connected_and_in_the_way() {
     let pid = session.pid.to_string();
     assert!(finding(&dry, "TRANSACTION_IN_THE_WAY")["object"].to_string().contains(&pid), "{dry}");
     assert!(dry.list("/plan/sessions").iter().any(|s| s["pid"] == session.pid), "{dry}");
-    let hanging = dry.at("/plan/hanging").to_string();
-    assert!(hanging.contains("large objects") && hanging.contains("many_"), "{dry}");
+    let references = dry.at("/plan/references").to_string();
+    assert!(references.contains("large objects") && references.contains("many_"), "{dry}");
     assert_eq!(dry.text("/plan/grants/0/privileges/0"), "SELECT", "{dry}");
     assert_eq!(dry.text("/plan/grants/0/objects/0"), "state", "{dry}");
     session.sql("ROLLBACK").await;
@@ -216,7 +216,7 @@ async fn a_replication_slot_on_the_target_is_told() {
     target.sql(&format!("SELECT pg_drop_replication_slot('{name}')")).await;
     dry.expect(0);
     assert!(finding(&dry, "REPLICATION_SLOT")["object"].to_string().contains(&name), "{dry}");
-    assert!(dry.at("/plan/hanging").to_string().contains(&name), "{dry}");
+    assert!(dry.at("/plan/references").to_string().contains(&name), "{dry}");
 }
 
 /// More locks than the server has room for: refused with the numbers and the way out, before anything is dropped.

@@ -1,4 +1,4 @@
-//! What a reset takes, and what it must leave as it was: roles, grants, furniture, schemas that were not named.
+//! What a reset takes, and what it must leave as it was: roles, grants, schema properties, schemas that were not named.
 
 use harness::{Make, Relation, Setup, TestTarget};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 const CONFIRMED: &str = "--confirm-destructive-reset RESET";
 
 /// Everything on a schema that a drop loses: owner, grants with their grantors, comment, default privileges.
-const FURNITURE: &str = "
+const SCHEMA_PROPERTIES: &str = "
 SELECT 'owner', n.nspname, pg_get_userbyid(n.nspowner), '', '', '' FROM pg_namespace n WHERE n.nspname !~ '^pg_'
 UNION ALL
 SELECT 'grant', n.nspname, pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
@@ -67,17 +67,17 @@ async fn furnish(target: &TestTarget) {
 }
 
 #[tokio::test]
-async fn furniture_of_the_schemas_survives_their_recreation() {
+async fn schema_properties_survive_their_recreation() {
     let target = TestTarget::migrated().await;
     furnish(&target).await;
     let daemon = Setup::of(&target).start().await;
-    let before = target.rows(FURNITURE).await;
+    let before = target.rows(SCHEMA_PROPERTIES).await;
     assert!(before.iter().filter(|row| row[0] == "grant" && row[1] == "general").count() == 6, "{before:?}");
 
     for verb in ["reset", "run"] {
         let out = daemon.ctl(&format!("{verb} {CONFIRMED}")).await;
         out.expect(0);
-        assert_eq!(before, target.rows(FURNITURE).await, "after {verb}");
+        assert_eq!(before, target.rows(SCHEMA_PROPERTIES).await, "after {verb}");
         assert_eq!(out.at("/findings"), &json!([]), "{out}");
     }
 
@@ -96,7 +96,7 @@ async fn furniture_of_the_schemas_survives_their_recreation() {
 }
 
 #[tokio::test]
-async fn a_role_without_superuser_resets_what_it_owns_and_keeps_the_furniture() {
+async fn a_role_without_superuser_resets_what_it_owns_and_keeps_its_properties() {
     let target = TestTarget::make(Make { restricted: true, ..Make::migrated() }).await;
     furnish(&target).await;
     let [owner, grantor, reader, _] = roles(&target);
@@ -109,11 +109,11 @@ async fn a_role_without_superuser_resets_what_it_owns_and_keeps_the_furniture() 
         ))
         .await;
     let daemon = Setup::of(&target).start().await;
-    let before = target.rows(FURNITURE).await;
+    let before = target.rows(SCHEMA_PROPERTIES).await;
 
     daemon.ctl(&format!("run {CONFIRMED}")).await.expect(0);
 
-    assert_eq!(before, target.rows(FURNITURE).await);
+    assert_eq!(before, target.rows(SCHEMA_PROPERTIES).await);
     let owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'health'";
     assert_eq!(target.column(owners).await, [target.role.as_str()]);
 }

@@ -118,7 +118,7 @@ async fn precheck_lists_what_would_be_dropped_and_changes_nothing() {
         assert_eq!(entry["table_count_after"].to_string(), row[1], "{out}");
     }
     assert!(out.text("/plan/digest").starts_with("sha256:"), "{out}");
-    assert!(out.at("/plan/would_refuse").is_null(), "{out}");
+    assert!(out.at("/plan/refusal").is_null(), "{out}");
     for schema in MANAGED {
         assert!(out.stderr.contains(schema), "a person sees {schema}\n{out}");
     }

@@ -30,7 +30,7 @@ async fn a_remote_client_runs_over_tls_as_the_name_in_its_certificate() {
     let out = daemon.ctl_tls(&authority, Some(&ci), "run --confirm-destructive-reset RESET").await;
     out.expect(0);
     assert_eq!(out.text("/principal/name"), "cert:spiffe://example.org/ci", "{out}");
-    assert_eq!(out.text("/principal/proof"), "client certificate", "{out}");
+    assert_eq!(out.text("/principal/auth_method"), "client certificate", "{out}");
 
     daemon.ctl_tls(&authority, Some(&viewer), "status").await.expect(0);
     let out = daemon.ctl_tls(&authority, Some(&viewer), "validate").await;

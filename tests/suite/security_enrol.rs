@@ -24,11 +24,11 @@ async fn an_identity_goes_on_through_swaps() {
     for line in ["run --dry-run", "reset --scope database --dry-run"] {
         let dry = daemon.ctl(line).await;
         dry.expect(0);
-        assert_eq!(dry.text("/plan/would_refuse/reason"), "TARGET_NOT_ENROLLED", "{dry}");
+        assert_eq!(dry.text("/plan/refusal/reason"), "TARGET_NOT_ENROLLED", "{dry}");
     }
     enroll(&daemon, &target).await.expect(0);
     let dry = daemon.ctl("run --dry-run").await;
-    assert!(dry.at("/plan/would_refuse").is_null(), "{dry}");
+    assert!(dry.at("/plan/refusal").is_null(), "{dry}");
     let oid = async || target.value("SELECT oid FROM pg_database WHERE datname = current_database()").await;
     let first = oid().await;
     for _ in 0..2 {

@@ -135,7 +135,7 @@ async fn ones_own_window_is_waited_for_and_may_end_while_one_waits() {
 
 #[tokio::test]
 async fn whom_nobody_watches_loses_its_place_unless_it_said_so() {
-    let mut two = Two::new("[profile.local]\nwaiter_bound = \"1s\"\n").await;
+    let mut two = Two::new("[profile.local]\nunwatched_wait_limit = \"1s\"\n").await;
     let window = reserve(&mut two.owner, wish(&two.target, 0, 600)).await.unwrap();
     let mut ids = Vec::new();
     for detached in [false, true, false] {

@@ -133,7 +133,7 @@ async fn the_second_one_is_told_holder_end_and_reason() {
     // Looking is allowed, and the owner goes on.
     two.daemon.ctl("validate").await.expect(0);
     let dry = two.daemon.ctl("run --dry-run").await;
-    assert_eq!(dry.expect(0).text("/plan/would_refuse/reason"), "WINDOW_HELD", "{dry}");
+    assert_eq!(dry.expect(0).text("/plan/refusal/reason"), "WINDOW_HELD", "{dry}");
     two.own(&RUN.split(' ').collect::<Vec<_>>()).await.expect(0);
     let released = two.own(&["window", "release"]).await;
     assert!(released.expect(0).stderr.contains("window released"), "{released}");

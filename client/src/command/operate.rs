@@ -158,9 +158,9 @@ fn not_to_be_asked(plan: &Plan, approved: Option<&str>) -> Option<Fault> {
         );
         return Some(Fault::new(Reason::PlanChanged, text).hint("read the plan above, and send its digest"));
     }
-    let refusal = plan.would_refuse.as_ref()?;
+    let refusal = plan.refusal.as_ref()?;
     // Typing a word does not approve a loss that the plan would be refused for; sending the plan's digest does.
-    let by_digest = matches!(refusal.reason, Reason::BlastRadius | Reason::DataFuse);
+    let by_digest = matches!(refusal.reason, Reason::BlastRadius | Reason::DataLimit);
     if by_digest && approved.is_some() {
         return None;
     }
@@ -181,7 +181,7 @@ mod tests {
         Plan {
             digest: "sha256:shown".into(),
             target: "t".into(),
-            would_refuse: refusal.map(|reason| Refusal { reason, text: "why".into() }),
+            refusal: refusal.map(|reason| Refusal { reason, text: "why".into() }),
             ..Plan::default()
         }
     }

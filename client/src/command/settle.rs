@@ -127,7 +127,7 @@ fn detached(screen: &mut Screen, case: &Case<'_>, seen: &Seen, signal: Signal) -
             match seen.waits {
                 true => format!(
                     "detached by {name}; the operation still waits, and loses its place when nobody watches it for long \
-                     (`waiter_bound` of the profile): {again}"
+                     (`unwatched_wait_limit` of the profile): {again}"
                 ),
                 false => format!("detached by {name}; the operation goes on: {again}"),
             }

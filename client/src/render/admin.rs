@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use model::{
-    audit::{Record, Verdict},
+    audit::{AuditVerdict, Record},
     token::Entry,
 };
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ pub(crate) fn record((it, hash): &(Record, String)) -> Value {
         "sequence": it.sequence,
         "at": it.at,
         "principal": it.principal,
-        "proof": it.proof,
+        "auth_method": it.auth_method,
         "peer": it.peer,
         "method": it.method,
         "target": it.target,
@@ -108,7 +108,7 @@ pub(crate) fn record((it, hash): &(Record, String)) -> Value {
 }
 
 /// What a verification found.
-pub(crate) fn verdict(it: &Verdict) -> Value {
+pub(crate) fn verdict(it: &AuditVerdict) -> Value {
     json!({
         "records": it.records,
         "intact": it.broken.is_none(),

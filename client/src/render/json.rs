@@ -17,7 +17,7 @@ pub(crate) fn operation(it: &Operation) -> Value {
         "scope": it.scope,
         "dry_run": it.dry_run,
         "principal": it.principal,
-        "proof": it.proof,
+        "auth_method": it.auth_method,
         "labels": it.labels,
         "state": it.state,
         "outcome": end.map(|e| e.outcome),

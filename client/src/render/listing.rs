@@ -53,7 +53,7 @@ pub(crate) fn operation(it: &Operation) -> Vec<String> {
         ("reason", end.and_then(|e| e.reason).map(|r| r.to_string()).unwrap_or_default()),
         ("summary", end.map(|e| e.summary.clone()).unwrap_or_default()),
         ("exit code", end.map(|e| e.exit_code().to_string()).unwrap_or_default()),
-        ("principal", format!("{} ({})", it.principal, it.proof)),
+        ("principal", format!("{} ({})", it.principal, it.auth_method)),
         ("labels", labels.join(", ")),
         ("created", time(Some(it.created_at))),
         ("started", time(it.started_at)),

@@ -25,14 +25,14 @@ pub(crate) fn lines(plan: &Plan, execute: &str, width: usize, paint: Paint) -> V
     lines.extend(sessions(plan, width, paint));
     lines.extend(chains(plan, width, paint));
     lines.extend(findings(&plan.findings, width, paint));
-    if let Some(refusal) = &plan.would_refuse {
+    if let Some(refusal) = &plan.refusal {
         lines.push(String::new());
         let first = format!("A real run would be refused: {}: ", refusal.reason);
         lines.extend(wrap("", &format!("{first}{}", refusal.text), width).iter().map(|l| paint.yellow(l)));
     }
     lines.push(String::new());
     lines.push(format!("Digest {}", clean(&plan.digest)));
-    if plan.would_refuse.as_ref().is_some_and(|refusal| !passes_with_the_digest(refusal.reason)) {
+    if plan.refusal.as_ref().is_some_and(|refusal| !passes_with_the_digest(refusal.reason)) {
         lines.extend(wrap("", "It cannot be executed as things are; mend what is named above first.", width));
         return lines;
     }
@@ -44,7 +44,7 @@ pub(crate) fn lines(plan: &Plan, execute: &str, width: usize, paint: Paint) -> V
 
 /// The digest approves what would be lost, and nothing else.
 fn passes_with_the_digest(reason: Reason) -> bool {
-    matches!(reason, Reason::BlastRadius | Reason::DataFuse)
+    matches!(reason, Reason::BlastRadius | Reason::DataLimit)
 }
 
 fn title(plan: &Plan) -> String {
@@ -97,8 +97,8 @@ fn totals(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
             format!("loses {} outside the managed schemas", count(plan.outside.len() as i128, "object"));
         lines.extend(wrap("  ", &lost, width).iter().map(|line| paint.red(line)));
     }
-    if let Some(fuse) = &plan.fuse {
-        lines.extend(wrap("  ", &format!("drops {fuse}"), width).iter().map(|line| paint.red(line)));
+    if let Some(data_limit) = &plan.data_limit {
+        lines.extend(wrap("  ", &format!("drops {data_limit}"), width).iter().map(|line| paint.red(line)));
     }
     lines
 }
@@ -290,10 +290,7 @@ mod tests {
                 "a message that is rather long and goes on and on",
                 "do this",
             )],
-            would_refuse: Some(Refusal {
-                reason: Reason::BlastRadius,
-                text: "30 objects would be lost".into(),
-            }),
+            refusal: Some(Refusal { reason: Reason::BlastRadius, text: "30 objects would be lost".into() }),
             ..Plan::default()
         }
     }
@@ -330,11 +327,11 @@ mod tests {
     #[test]
     fn what_no_digest_lets_through_is_not_offered() {
         let offered = |reason| {
-            let would_refuse = Some(Refusal { reason, text: "why".into() });
-            let all = lines(&Plan { would_refuse, ..plan() }, "resetctl run", 80, Paint(false));
+            let refusal = Some(Refusal { reason, text: "why".into() });
+            let all = lines(&Plan { refusal, ..plan() }, "resetctl run", 80, Paint(false));
             all.iter().any(|l| l.contains("resetctl run"))
         };
-        assert!(offered(Reason::BlastRadius) && offered(Reason::DataFuse));
+        assert!(offered(Reason::BlastRadius) && offered(Reason::DataLimit));
         assert!(!offered(Reason::PreflightFailed) && !offered(Reason::NothingToUndo));
     }
 
@@ -345,7 +342,7 @@ mod tests {
             outside: Vec::new(),
             chains: Vec::new(),
             findings: Vec::new(),
-            would_refuse: None,
+            refusal: None,
             scope: None,
             ..plan()
         };

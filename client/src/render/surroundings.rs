@@ -1,4 +1,4 @@
-//! What surrounds the schemas of a plan: objects by kind, furniture that comes back, rights that go, what hangs on them,
+//! What surrounds the schemas of a plan: objects by kind, schema properties that are restored, rights that go, what hangs on them,
 //! extensions that move, and what was written lately. Pure.
 
 use std::collections::BTreeMap;
@@ -53,16 +53,16 @@ pub(super) fn lines(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
         format!("{}: {} to {} on {}", g.schema, g.privileges.join(", "), g.role, g.objects.join(", "))
     });
     list("Grants on what is inside, gone with it:", grants.collect());
-    let hanging = plan.hanging.iter().map(|h| format!("{} {}: {}", h.kind, h.identity, h.text));
-    list("Touched, not dropped:", hanging.collect());
-    list("Put back after the recreation:", furniture(plan));
+    let references = plan.references.iter().map(|h| format!("{} {}: {}", h.kind, h.identity, h.text));
+    list("Touched, not dropped:", references.collect());
+    list("Put back after the recreation:", schema_properties(plan));
     lines
 }
 
 /// One line for each schema.
-fn furniture(plan: &Plan) -> Vec<String> {
+fn schema_properties(plan: &Plan) -> Vec<String> {
     let mut by_schema: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for piece in &plan.furniture {
+    for piece in &plan.schema_properties {
         by_schema.entry(&piece.schema).or_default().push(piece.to_string());
     }
     by_schema.into_iter().map(|(schema, pieces)| format!("{schema}: {}", pieces.join("; "))).collect()
@@ -71,7 +71,7 @@ fn furniture(plan: &Plan) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use model::{
-        blast::{Activity, ExtensionMove, FurniturePiece, Hanging, TableGrant},
+        blast::{Activity, ExtensionMove, Reference, SchemaProperty, TableGrant},
         plan::PlannedSchema,
     };
 
@@ -95,14 +95,14 @@ mod tests {
                 privileges: vec![text("SELECT")],
                 objects: vec![text("state")],
             }],
-            hanging: vec![Hanging {
+            references: vec![Reference {
                 kind: text("replication slot"),
                 identity: text("cdc"),
                 text: text("read now"),
             }],
-            furniture: vec![
-                FurniturePiece { schema: text("general"), kind: text("owner"), text: text("app") },
-                FurniturePiece { schema: text("general"), kind: text("comment"), text: text("theirs") },
+            schema_properties: vec![
+                SchemaProperty { schema: text("general"), kind: text("owner"), text: text("app") },
+                SchemaProperty { schema: text("general"), kind: text("comment"), text: text("theirs") },
             ],
             activity: Activity {
                 since: Some(jiff::Timestamp::UNIX_EPOCH),

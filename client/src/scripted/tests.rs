@@ -148,7 +148,7 @@ fn plan(refusal: Option<Reason>) -> Plan {
         created_schemas: Vec::new(),
         chains: Vec::new(),
         findings: Vec::new(),
-        would_refuse: refusal.map(|reason| Refusal { reason, text: "why".into() }),
+        refusal: refusal.map(|reason| Refusal { reason, text: "why".into() }),
         ..Plan::default()
     }
 }

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{fault::Reason, permit::Principal, token};
+use crate::{authorization::Principal, fault::Reason, token};
 
 mod repeats;
 mod verify;
 
 pub use repeats::{Admission, Repeats};
-pub use verify::{Break, Verdict, Verifier, Wrong};
+pub use verify::{AuditVerdict, Break, Verifier, Wrong};
 
 /// Longer texts are cut: a caller chooses some of them.
 const LONGEST: usize = 500;
@@ -66,7 +66,8 @@ pub struct Record {
     /// `kind:name`, where it was proved.
     pub principal: Option<String>,
     /// How it was proved.
-    pub proof: Option<String>,
+    #[serde(alias = "proof")]
+    pub auth_method: Option<String>,
     /// From where.
     pub peer: String,
     /// The method asked for.
@@ -94,7 +95,7 @@ impl Record {
             sequence,
             at,
             principal: decision.principal.as_ref().map(|p| text(&p.to_string())),
-            proof: decision.principal.as_ref().map(|p| p.kind.proof().to_owned()),
+            auth_method: decision.principal.as_ref().map(|p| p.kind.auth_method().to_owned()),
             peer: text(&decision.peer),
             method: text(&decision.method),
             target: decision.target.as_deref().map(text),

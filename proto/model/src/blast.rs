@@ -54,7 +54,7 @@ pub fn difference(before: &[OutsideObject], after: &[OutsideObject]) -> Option<S
 /// Something that is not dropped and still is touched: a role with rights on what goes, a subscription, a slot, large
 /// objects.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Hanging {
+pub struct Reference {
     /// What kind of thing.
     pub kind: String,
     /// Its name.
@@ -76,9 +76,9 @@ pub struct TableGrant {
     pub objects: Vec<String>,
 }
 
-/// One piece of a schema's furniture: what hangs on it and survives its recreation.
+/// One property of a schema, which survives its recreation.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct FurniturePiece {
+pub struct SchemaProperty {
     /// The schema.
     pub schema: String,
     /// `owner`, `grant`, `default privilege`, `comment`, `security label` or `publication`.
@@ -87,7 +87,7 @@ pub struct FurniturePiece {
     pub text: String,
 }
 
-impl fmt::Display for FurniturePiece {
+impl fmt::Display for SchemaProperty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.text)
     }

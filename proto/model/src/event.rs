@@ -125,7 +125,7 @@ pub struct Accepted {
     /// Who asked, `kind:name`.
     pub principal: String,
     /// How that was proved.
-    pub proof: String,
+    pub auth_method: String,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
     /// The daemon that runs it.
@@ -316,7 +316,7 @@ impl EventKind {
         match self {
             Self::FindingReported { finding } => finding.severity,
             Self::Validated { validation } if !validation.is_ok() => Severity::Error,
-            Self::Planned { plan } if plan.would_refuse.is_some() => Severity::Warning,
+            Self::Planned { plan } if plan.refusal.is_some() => Severity::Warning,
             Self::Finished(end) if end.outcome != Outcome::Succeeded => Severity::Error,
             Self::CancelRequested { .. } | Self::Blocked { .. } => Severity::Warning,
             _ => Severity::Info,

@@ -141,7 +141,7 @@ reasons! {
     // Guards decided after the lock is held.
     PlanChanged "PLAN_CHANGED" FailedPrecondition REFUSED Error "The plan is not the one that was approved.";
     BlastRadius "BLAST_RADIUS" FailedPrecondition REFUSED Error "Objects outside the managed schemas would be lost.";
-    DataFuse "DATA_FUSE" FailedPrecondition REFUSED Error "More rows or bytes would be lost than the profile lets go unasked.";
+    DataLimit "DATA_LIMIT" FailedPrecondition REFUSED Error "More rows or bytes would be lost than the profile lets go unasked.";
     PreflightFailed "PREFLIGHT_FAILED" FailedPrecondition REFUSED Error "Something would have failed on the way.";
     NotTransactional "NOT_TRANSACTIONAL" FailedPrecondition REFUSED Error "A revision cannot run inside one transaction.";
     // Locks and windows.
@@ -162,7 +162,7 @@ reasons! {
     RevisionFailed "REVISION_FAILED" Aborted FAILED Error "A statement of a revision failed.";
     TransactionEscaped "TRANSACTION_ESCAPED" Aborted FAILED Error "A revision left the operation's transaction.";
     ExtensionMisplaced "EXTENSION_MISPLACED" Aborted FAILED Error "An extension ended up in a managed schema.";
-    FurnitureLost "FURNITURE_LOST" Aborted FAILED Error "A schema's owner, grants or defaults could not be restored.";
+    SchemaPropertiesLost "SCHEMA_PROPERTIES_LOST" Aborted FAILED Error "A schema's owner, grants or defaults could not be restored.";
     Blocked "BLOCKED" Aborted FAILED Error "Other sessions held what the operation needed for too long.";
     Deadline "DEADLINE" DeadlineExceeded FAILED Error "The operation's time was up.";
     LockLost "LOCK_LOST" Aborted FAILED Error "The connection that holds the lock was lost.";

@@ -3,25 +3,25 @@
 //! Pure: no clock, no environment, no network, no database. Everything comes in as a value and goes out as a value.
 
 pub mod audit;
+pub mod authorization;
 pub mod blast;
 pub mod chain;
 pub mod duration;
 pub mod event;
 pub mod fault;
 pub mod finding;
+pub mod flag_roles;
 pub mod guard;
 pub mod history;
 pub mod lock;
 pub mod matrix;
 pub mod operation;
-pub mod permit;
 pub mod plan;
 pub mod profile;
 pub mod report;
 pub mod revision;
 pub mod secret;
 pub mod sql;
-pub mod stakes;
 #[cfg(test)]
 mod testing;
 pub mod token;

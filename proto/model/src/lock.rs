@@ -38,10 +38,10 @@ impl LockKey {
         Self::derive("control", "schema")
     }
 
-    /// The key under which the right to a target is decided: windows, turns and commits, one after the other.
+    /// The key under which it is decided who may change a target: windows, queue and commits, one after the other.
     #[must_use]
-    pub fn turn(database: &str) -> Self {
-        Self::derive("turn", database)
+    pub fn queue(database: &str) -> Self {
+        Self::derive("queue", database)
     }
 
     /// The key under which it is decided whether one more operation may wait.

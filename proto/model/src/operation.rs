@@ -306,7 +306,7 @@ pub struct Operation {
     /// Who asked, `kind:name`.
     pub principal: String,
     /// How that was proved.
-    pub proof: String,
+    pub auth_method: String,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
     /// Where it is in its life.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    blast::{Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
+    blast::{Activity, ExtensionMove, OutsideObject, Reference, SchemaProperty, TableGrant},
     chain::ChainSet,
     fault::Reason,
     finding::Finding,
@@ -91,11 +91,11 @@ pub struct Observation {
     /// What dropping the schemas to be reset would take outside the managed ones.
     pub outside: Vec<OutsideObject>,
     /// What hangs on what goes and is not dropped with it.
-    pub hanging: Vec<Hanging>,
+    pub references: Vec<Reference>,
     /// Rights on what is inside, which go with it.
     pub grants: Vec<TableGrant>,
     /// What hangs on the schemas to be reset and comes back.
-    pub furniture: Vec<FurniturePiece>,
+    pub schema_properties: Vec<SchemaProperty>,
     /// Extensions that are moved out of managed schemas.
     pub moves: Vec<ExtensionMove>,
     /// Extensions that the chains require and that are created.
@@ -237,7 +237,7 @@ pub struct Plan {
     /// What preflight found.
     pub findings: Vec<Finding>,
     /// Why a real run would be refused.
-    pub would_refuse: Option<Refusal>,
+    pub refusal: Option<Refusal>,
     /// Sessions connected now, the daemon's own left out.
     #[serde(default)]
     pub sessions: Vec<PlannedSession>,
@@ -249,13 +249,13 @@ pub struct Plan {
     pub brings_back: Option<Returning>,
     /// What hangs on what goes and is not dropped with it.
     #[serde(default)]
-    pub hanging: Vec<Hanging>,
+    pub references: Vec<Reference>,
     /// Rights on what is inside, which go with it.
     #[serde(default)]
     pub grants: Vec<TableGrant>,
     /// What hangs on the schemas and is put back after their recreation.
     #[serde(default)]
-    pub furniture: Vec<FurniturePiece>,
+    pub schema_properties: Vec<SchemaProperty>,
     /// Extensions that are moved out of managed schemas before anything is dropped.
     #[serde(default)]
     pub extension_moves: Vec<ExtensionMove>,
@@ -267,7 +267,7 @@ pub struct Plan {
     pub activity: Activity,
     /// More data than the profile lets go without the plan's digest: how much, in words.
     #[serde(default)]
-    pub fuse: Option<String>,
+    pub data_limit: Option<String>,
 }
 
 impl Plan {
@@ -290,7 +290,7 @@ impl Plan {
             scope: if request.verb == Verb::Undo { Some(Scope::Database) } else { request.scope },
             schemas: reset.iter().map(|name| planned_schema(name, observed)).collect(),
             findings: observed.findings.clone(),
-            hanging: observed.hanging.clone(),
+            references: observed.references.clone(),
             extension_moves: observed.moves.clone(),
             activity: observed.activity.clone(),
             sessions: observed.sessions.clone(),
@@ -303,7 +303,7 @@ impl Plan {
         }
         if request.verb.resets() && in_place {
             plan.grants = observed.grants.clone();
-            plan.furniture = observed.furniture.clone();
+            plan.schema_properties = observed.schema_properties.clone();
         }
         if migrates {
             plan.created_schemas = missing(matrix, observed, &reset);
@@ -314,19 +314,19 @@ impl Plan {
         if !request.allow_phased {
             plan.findings.extend(locks::finding(&plan, &chains.chains, observed));
         }
-        plan.fuse = fuse(&plan, observed);
+        plan.data_limit = data_limit(&plan, observed);
         plan.digest = identity::digest(&plan.identity(chains, observed));
-        plan.would_refuse = plan.refusal(None).map(|f| Refusal { reason: f.reason, text: f.message });
+        plan.refusal = plan.refusal(None).map(|f| Refusal { reason: f.reason, text: f.message });
         if request.verb == Verb::Undo && plan.brings_back.is_none() {
             let text = format!("no previous database of {database} is kept that could come back");
-            plan.would_refuse.get_or_insert(Refusal { reason: Reason::NothingToUndo, text });
+            plan.refusal.get_or_insert(Refusal { reason: Reason::NothingToUndo, text });
         }
         plan
     }
 }
 
 /// More rows or bytes would go than the profile lets go without a digest.
-fn fuse(plan: &Plan, observed: &Observation) -> Option<String> {
+fn data_limit(plan: &Plan, observed: &Observation) -> Option<String> {
     let rows: i64 = plan.schemas.iter().map(|s| s.estimated_rows.max(0)).sum();
     let bytes: i64 = plan.schemas.iter().map(|s| s.bytes.max(0)).sum();
     let over = |limit: Option<u64>, found: i64| limit.filter(|limit| found.unsigned_abs() > *limit);

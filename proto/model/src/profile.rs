@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::authorization::Role;
 use crate::duration::{format_duration, parse_duration};
-use crate::permit::Role;
 
 mod keys;
 pub use keys::KEYS;
@@ -113,7 +113,7 @@ pub struct Profile {
     /// How far ahead a window must be reserved.
     pub lead_time: Duration,
     /// How long an operation that waits keeps its place while nobody watches it.
-    pub waiter_bound: Duration,
+    pub unwatched_wait_limit: Duration,
     /// What happens to sessions in the way of a swap.
     pub sessions: SessionRule,
     /// How long the previous database is kept for undo; zero keeps none.
@@ -131,7 +131,7 @@ pub struct Profile {
     /// Whether an engineer may send chains of their own.
     pub client_chains: bool,
     /// How long DDL waits for locks in the target, in total.
-    pub lock_patience: Duration,
+    pub lock_wait_limit: Duration,
     /// More estimated rows than this go only with the plan's digest.
     pub max_rows: Option<u64>,
     /// More bytes than this go only with the plan's digest.
@@ -283,7 +283,7 @@ impl Profile {
             window: WindowRule::Required,
             max_window: Duration::ZERO,
             lead_time: Duration::ZERO,
-            waiter_bound: Duration::ZERO,
+            unwatched_wait_limit: Duration::ZERO,
             sessions: SessionRule::Refuse,
             keep_previous: Duration::ZERO,
             preserve_extensions: Vec::new(),
@@ -292,7 +292,7 @@ impl Profile {
             self_enroll: false,
             protected: true,
             client_chains: false,
-            lock_patience: Duration::ZERO,
+            lock_wait_limit: Duration::ZERO,
             max_rows: None,
             max_bytes: None,
             role_production_name: Role::Admin,

@@ -168,7 +168,8 @@ impl Report {
         self.target_db = Some(it.database.clone());
         self.details.scope = it.scope;
         self.details.dry_run = it.dry_run;
-        self.principal = Some(ReportPrincipal { name: it.principal.clone(), proof: it.proof.clone() });
+        self.principal =
+            Some(ReportPrincipal { name: it.principal.clone(), auth_method: it.auth_method.clone() });
         self.labels = it.labels.clone();
         self.daemon = Some(ReportDaemon { version: it.version.clone(), instance: it.instance });
         self.chains = it.chains.clone();

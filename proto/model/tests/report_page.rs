@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use jiff::Timestamp;
 use model::{
-    blast::{ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
+    blast::{ExtensionMove, OutsideObject, Reference, SchemaProperty, TableGrant},
     fault::{Fault, Reason, Status},
     finding::Finding,
     operation::{Outcome, Verb},
@@ -38,11 +38,11 @@ fn plan() -> Plan {
             revisions: Vec::new(),
         }],
         findings: vec![finding()],
-        would_refuse: Some(Refusal { reason: Reason::BlastRadius, text: String::new() }),
+        refusal: Some(Refusal { reason: Reason::BlastRadius, text: String::new() }),
         sessions: vec![PlannedSession::default()],
-        hanging: vec![Hanging::default()],
+        references: vec![Reference::default()],
         grants: vec![TableGrant::default()],
-        furniture: vec![FurniturePiece::default()],
+        schema_properties: vec![SchemaProperty::default()],
         extension_moves: vec![ExtensionMove::default()],
         ..Plan::default()
     }
@@ -114,7 +114,7 @@ fn full() -> Report {
         status: Status::Error,
         details: details(),
         outcome: Some(Outcome::Failed),
-        principal: Some(ReportPrincipal { name: String::new(), proof: String::new() }),
+        principal: Some(ReportPrincipal { name: String::new(), auth_method: String::new() }),
         daemon: Some(ReportDaemon { version: String::new(), instance: Uuid::nil() }),
         plan: Some(plan()),
         findings: vec![finding()],

@@ -1,7 +1,7 @@
 //! Tokens and audit records.
 
 use model::{
-    audit::{Break, Chained, Head, Record, Verdict, Wrong},
+    audit::{AuditVerdict, Break, Chained, Head, Record, Wrong},
     token::{self, Entry},
 };
 
@@ -97,7 +97,7 @@ pub fn encode_audit_record(kept: &Chained) -> v1::AuditRecord {
     let Some(it) = Record::read(&kept.body) else { return place };
     v1::AuditRecord {
         principal: it.principal.unwrap_or_default(),
-        proof: it.proof.unwrap_or_default(),
+        auth_method: it.auth_method.unwrap_or_default(),
         peer: it.peer,
         method: it.method,
         target: it.target.unwrap_or_default(),
@@ -120,7 +120,7 @@ pub fn decode_audit_record(it: v1::AuditRecord) -> Result<(Record, String), Deco
         sequence: it.sequence,
         at,
         principal: some(it.principal),
-        proof: some(it.proof),
+        auth_method: some(it.auth_method),
         peer: it.peer,
         method: it.method,
         target: some(it.target),
@@ -156,7 +156,7 @@ pub fn decode_expected(it: &v1::VerifyAuditRequest) -> Result<Option<Head>, Deco
 
 /// A verdict as the contract sends it.
 #[must_use]
-pub fn encode_verdict(it: &Verdict) -> v1::VerifyAuditResponse {
+pub fn encode_verdict(it: &AuditVerdict) -> v1::VerifyAuditResponse {
     let broken = it.broken.as_ref();
     v1::VerifyAuditResponse {
         records: it.records,
@@ -171,10 +171,10 @@ pub fn encode_verdict(it: &Verdict) -> v1::VerifyAuditResponse {
 
 /// A verdict as the model knows it. What is broken in a way that this version has no word for is changed.
 #[must_use]
-pub fn decode_verdict(it: v1::VerifyAuditResponse) -> Verdict {
+pub fn decode_verdict(it: v1::VerifyAuditResponse) -> AuditVerdict {
     let wrong = Wrong::ALL.into_iter().find(|w| w.as_str() == it.wrong).unwrap_or(Wrong::Changed);
     let broken = Break { sequence: it.first_broken_sequence, wrong, text: it.text };
-    Verdict {
+    AuditVerdict {
         records: it.records,
         head: Head { sequence: it.last_sequence, hash: it.last_hash },
         broken: (!it.intact).then_some(broken),

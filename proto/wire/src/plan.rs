@@ -1,7 +1,7 @@
 //! Plans and findings.
 
 use model::{
-    blast::{Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
+    blast::{Activity, ExtensionMove, OutsideObject, Reference, SchemaProperty, TableGrant},
     fault::Reason,
     finding::{Finding, Severity},
     plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal, Returning},
@@ -23,24 +23,24 @@ pub(crate) fn encode_plan(plan: &Plan) -> v1::Plan {
         outside: plan.outside.iter().map(encode_outside).collect(),
         chains: plan.chains.iter().map(encode_chain).collect(),
         findings: plan.findings.iter().map(encode_finding).collect(),
-        would_refuse: plan.would_refuse.as_ref().map(|r| r.reason.name().to_owned()).unwrap_or_default(),
-        would_refuse_text: plan.would_refuse.as_ref().map(|r| r.text.clone()).unwrap_or_default(),
+        refusal: plan.refusal.as_ref().map(|r| r.reason.name().to_owned()).unwrap_or_default(),
+        refusal_text: plan.refusal.as_ref().map(|r| r.text.clone()).unwrap_or_default(),
         created_schemas: plan.created_schemas.clone(),
         sessions: plan.sessions.iter().map(encode_session).collect(),
         keep_previous_seconds: plan.keep_previous_seconds,
-        hanging: plan.hanging.iter().map(encode_hanging).collect(),
+        references: plan.references.iter().map(encode_reference).collect(),
         grants: plan.grants.iter().map(encode_grant).collect(),
-        furniture: plan.furniture.iter().map(encode_furniture).collect(),
+        schema_properties: plan.schema_properties.iter().map(encode_schema_property).collect(),
         extension_moves: plan.extension_moves.iter().map(encode_move).collect(),
         created_extensions: plan.created_extensions.clone(),
         activity: Some(encode_activity(&plan.activity)),
-        fuse: plan.fuse.clone().unwrap_or_default(),
+        data_limit: plan.data_limit.clone().unwrap_or_default(),
         brings_back: plan.brings_back.as_ref().map(encode_returning),
     }
 }
 
 pub(crate) fn decode_plan(plan: v1::Plan) -> Plan {
-    let reason = some(plan.would_refuse).map(|r| r.parse().unwrap_or(Reason::Internal));
+    let reason = some(plan.refusal).map(|r| r.parse().unwrap_or(Reason::Internal));
     Plan {
         digest: plan.digest,
         target: plan.target,
@@ -52,16 +52,16 @@ pub(crate) fn decode_plan(plan: v1::Plan) -> Plan {
         created_schemas: plan.created_schemas,
         chains: plan.chains.into_iter().map(decode_chain).collect(),
         findings: plan.findings.into_iter().map(decode_finding).collect(),
-        would_refuse: reason.map(|reason| Refusal { reason, text: plan.would_refuse_text }),
+        refusal: reason.map(|reason| Refusal { reason, text: plan.refusal_text }),
         sessions: plan.sessions.into_iter().map(decode_session).collect(),
         keep_previous_seconds: plan.keep_previous_seconds,
-        hanging: plan.hanging.into_iter().map(decode_hanging).collect(),
+        references: plan.references.into_iter().map(decode_reference).collect(),
         grants: plan.grants.into_iter().map(decode_grant).collect(),
-        furniture: plan.furniture.into_iter().map(decode_furniture).collect(),
+        schema_properties: plan.schema_properties.into_iter().map(decode_schema_property).collect(),
         extension_moves: plan.extension_moves.into_iter().map(decode_move).collect(),
         created_extensions: plan.created_extensions,
         activity: plan.activity.map(decode_activity).unwrap_or_default(),
-        fuse: some(plan.fuse),
+        data_limit: some(plan.data_limit),
         brings_back: plan.brings_back.and_then(decode_returning),
     }
 }
@@ -133,12 +133,12 @@ fn decode_outside(it: v1::OutsideObject) -> OutsideObject {
     }
 }
 
-fn encode_hanging(it: &Hanging) -> v1::Hanging {
-    v1::Hanging { kind: it.kind.clone(), identity: it.identity.clone(), text: it.text.clone() }
+fn encode_reference(it: &Reference) -> v1::Reference {
+    v1::Reference { kind: it.kind.clone(), identity: it.identity.clone(), text: it.text.clone() }
 }
 
-fn decode_hanging(it: v1::Hanging) -> Hanging {
-    Hanging { kind: it.kind, identity: it.identity, text: it.text }
+fn decode_reference(it: v1::Reference) -> Reference {
+    Reference { kind: it.kind, identity: it.identity, text: it.text }
 }
 
 fn encode_grant(it: &TableGrant) -> v1::TableGrant {
@@ -154,12 +154,12 @@ fn decode_grant(it: v1::TableGrant) -> TableGrant {
     TableGrant { schema: it.schema, role: it.role, privileges: it.privileges, objects: it.objects }
 }
 
-fn encode_furniture(it: &FurniturePiece) -> v1::FurniturePiece {
-    v1::FurniturePiece { schema: it.schema.clone(), kind: it.kind.clone(), text: it.text.clone() }
+fn encode_schema_property(it: &SchemaProperty) -> v1::SchemaProperty {
+    v1::SchemaProperty { schema: it.schema.clone(), kind: it.kind.clone(), text: it.text.clone() }
 }
 
-fn decode_furniture(it: v1::FurniturePiece) -> FurniturePiece {
-    FurniturePiece { schema: it.schema, kind: it.kind, text: it.text }
+fn decode_schema_property(it: v1::SchemaProperty) -> SchemaProperty {
+    SchemaProperty { schema: it.schema, kind: it.kind, text: it.text }
 }
 
 fn encode_move(it: &ExtensionMove) -> v1::ExtensionMove {

@@ -2,7 +2,7 @@
 
 use super::Env;
 use super::credentials::{ENV_KEY, FILE_KEY, url_of};
-use super::problem::{NOWHERE, Place, Problems};
+use super::problem::{Location, NOWHERE, Problems};
 use super::section::Section;
 use super::target::check_database;
 use super::url::DatabaseUrl;
@@ -26,7 +26,7 @@ pub(super) fn parse(
     env: Env<'_>,
     embedded: bool,
     problems: &mut Problems,
-) -> (Control, Place) {
+) -> (Control, Location) {
     let default = |database: &str| Control {
         database: database.to_owned(),
         url: first_target.map(|url| url.with_database(database)),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use model::secret::Secret;
 
 use super::Env;
-use super::problem::{At, Place, Problems};
+use super::problem::{At, Location, Problems};
 use super::section::Section;
 use super::url::DatabaseUrl;
 
@@ -84,7 +84,7 @@ fn from_file(path: &At<String>, title: &str, problems: &mut Problems) -> Option<
 /// Reads a URL; `origin` is how a problem names where it came from.
 pub(super) fn parse(
     text: &Secret<String>,
-    place: Place,
+    place: Location,
     origin: &str,
     problems: &mut Problems,
 ) -> Option<At<DatabaseUrl>> {

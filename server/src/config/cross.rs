@@ -1,7 +1,7 @@
 //! What must hold between sections: one cluster, each database once, the control database apart. Must not parse anything.
 
 use super::control::Control;
-use super::problem::{At, Place, Problems};
+use super::problem::{At, Location, Problems};
 use super::target::Target;
 use super::url::DatabaseUrl;
 
@@ -9,7 +9,7 @@ use super::url::DatabaseUrl;
 pub(super) fn check(
     targets: &[At<Target>],
     control: &Control,
-    control_place: Place,
+    control_place: Location,
     problems: &mut Problems,
 ) {
     for (index, target) in targets.iter().enumerate() {

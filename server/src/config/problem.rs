@@ -34,16 +34,16 @@ impl fmt::Display for Problem {
 }
 
 /// A place in the file, as a byte offset; [`NOWHERE`] for what was not written in a file.
-pub(super) type Place = Option<usize>;
+pub(super) type Location = Option<usize>;
 
 /// Said on the command line, in the environment, or not at all.
-pub(super) const NOWHERE: Place = None;
+pub(super) const NOWHERE: Location = None;
 
 /// A value and where it was written.
 #[derive(Debug, Clone)]
 pub(super) struct At<T> {
     pub(super) value: T,
-    pub(super) place: Place,
+    pub(super) place: Location,
 }
 
 impl<T> At<T> {
@@ -68,12 +68,12 @@ impl Problems {
     }
 
     /// A problem whose message says all.
-    pub(super) fn push(&mut self, place: Place, message: impl Into<String>) {
+    pub(super) fn push(&mut self, place: Location, message: impl Into<String>) {
         self.add(place, message.into(), None);
     }
 
     /// A problem and what to do about it.
-    pub(super) fn hint(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn hint(&mut self, place: Location, message: impl Into<String>, hint: impl Into<String>) {
         self.add(place, message.into(), Some(hint.into()));
     }
 
@@ -87,7 +87,7 @@ impl Problems {
         self.found
     }
 
-    fn add(&mut self, place: Place, message: String, hint: Option<String>) {
+    fn add(&mut self, place: Location, message: String, hint: Option<String>) {
         let file = self.file.clone().filter(|_| place.is_some());
         let position = place.filter(|_| file.is_some()).map(|offset| self.position(offset));
         let (line, column) = (position.map(|p| p.0), position.map(|p| p.1));

@@ -3,7 +3,7 @@
 
 use model::profile::{Builtin, KEYS, Key, Kind, Profile};
 
-use super::problem::{At, Place, Problems};
+use super::problem::{At, Location, Problems};
 use super::section::Section;
 
 /// Reads every profile; the built-in ones are there in any case. What is extended has its overrides already.
@@ -63,7 +63,7 @@ fn fill(profile: &mut Profile, section: &Section<'_>, problems: &mut Problems) {
 
 /// The value as the table of keys reads it.
 fn text_of(key: &Key, section: &Section<'_>, problems: &mut Problems) -> Option<At<String>> {
-    let place: Place = section.place_of(key.name);
+    let place: Location = section.place_of(key.name);
     match key.kind {
         Kind::Flag => {
             let flag = section.flag(key.name, problems)?;

@@ -1,6 +1,6 @@
 //! `[[role]]`: who may do what on which targets. Must not know how a principal is proved.
 
-use model::permit::{Grant, PrincipalKind, Role, matches};
+use model::authorization::{Grant, PrincipalKind, Role, matches};
 
 use super::problem::{At, Problems};
 use super::section::Section;

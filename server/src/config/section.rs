@@ -7,7 +7,7 @@ use model::duration::parse_duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{At, Place, Problems};
+use super::problem::{At, Location, Problems};
 
 /// How far a key may be from a known one to be taken for a slip of the finger (Damerau-Levenshtein).
 const SLIP: usize = 3;
@@ -19,7 +19,7 @@ pub(super) struct Section<'a> {
     /// The part of the header after the last dot.
     pub(super) name: String,
     /// Where it begins.
-    pub(super) place: Place,
+    pub(super) place: Location,
     entries: Vec<Entry<'a>>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Section<'a> {
         Self::new("the top level".to_owned(), "", Some(0), table)
     }
 
-    fn new(title: String, name: &str, place: Place, table: &'a DeTable<'a>) -> Self {
+    fn new(title: String, name: &str, place: Location, table: &'a DeTable<'a>) -> Self {
         let entry =
             |(key, value): (&'a Spanned<_>, _)| Entry { key: as_str(key), place: key.span().start, value };
         let mut entries: Vec<_> = table.iter().map(entry).collect();
@@ -44,7 +44,7 @@ impl<'a> Section<'a> {
     }
 
     /// Where a key is written, or else where the section begins.
-    pub(super) fn place_of(&self, key: &str) -> Place {
+    pub(super) fn place_of(&self, key: &str) -> Location {
         self.entry(key).map_or(self.place, |entry| Some(entry.place))
     }
 

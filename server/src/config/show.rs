@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
+use model::authorization::Grant;
 use model::duration::format_duration;
 use model::matrix::Matrix;
-use model::permit::Grant;
 use model::profile::{KEYS, Kind, Profile};
 
 use super::{Config, Target, TargetSource, Tls};

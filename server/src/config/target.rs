@@ -6,7 +6,7 @@ use model::secret::Secret;
 
 use super::control::refuse_url;
 use super::credentials::{self, ENV_KEY, FILE_KEY, url_of};
-use super::problem::{At, NOWHERE, Place, Problems};
+use super::problem::{At, Location, NOWHERE, Problems};
 use super::section::{Section, nearest};
 use super::url::DatabaseUrl;
 use super::{Env, ServeOptions};
@@ -256,7 +256,7 @@ fn check_name(section: &Section<'_>, problems: &mut Problems) {
 }
 
 /// Refuses names PostgreSQL keeps for itself or cannot hold.
-pub(super) fn check_database(name: &str, what: &str, place: Place, problems: &mut Problems) {
+pub(super) fn check_database(name: &str, what: &str, place: Location, problems: &mut Problems) {
     if RESERVED_DATABASES.contains(&name) {
         let message = format!("{what}: {name:?} belongs to PostgreSQL and is never touched");
         problems.push(place, message);

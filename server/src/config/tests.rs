@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use model::authorization::{PrincipalKind, Role};
 use model::matrix::Matrix;
-use model::permit::{PrincipalKind, Role};
 use model::profile::{Builtin, Profile, WindowRule};
 
 use super::*;

@@ -11,9 +11,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use model::{
+    authorization::{Policy, Subject},
     fault::{Fault, Reason},
     matrix::Matrix,
-    permit::{Policy, Subject},
     profile::Profile,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};

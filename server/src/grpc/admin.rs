@@ -4,14 +4,14 @@ use model::fault::{Fault, Reason};
 use tonic::{Request, Response, Status};
 use wire::v1::{self, admin_service_server::AdminService};
 
-use super::{About, Door, status};
+use super::{About, Api, status};
 
 /// The size of a page of audit records when none is asked for, and the largest.
 const PAGE: (i64, i64) = (50, 1_000);
 
 /// The service.
 #[derive(Clone)]
-pub(super) struct Admin(pub(super) Door);
+pub(super) struct Admin(pub(super) Api);
 
 #[tonic::async_trait]
 impl AdminService for Admin {
@@ -19,12 +19,13 @@ impl AdminService for Admin {
         &self,
         call: Request<v1::CreateTokenRequest>,
     ) -> Result<Response<v1::CreateTokenResponse>, Status> {
-        let (permit, asked) = self.0.decide("AdminService/CreateToken", &call, About::Nothing, None).await?;
+        let (authorization, asked) =
+            self.0.decide("AdminService/CreateToken", &call, About::Nothing, None).await?;
         let new = match wire::decode_new_token(call.into_inner()) {
             Ok(new) => new,
             Err(error) => return self.0.deny(asked, error.into()).await,
         };
-        let created = self.0.engine.create_token(&new, permit.principal(), asked).await;
+        let created = self.0.engine.create_token(&new, authorization.principal(), asked).await;
         let (token, secret) = created.map_err(status)?;
         Ok(Response::new(v1::CreateTokenResponse {
             token: Some(wire::encode_token(&token)),
@@ -45,12 +46,14 @@ impl AdminService for Admin {
         &self,
         call: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
-        let (permit, asked) = self.0.decide("AdminService/RevokeToken", &call, About::Nothing, None).await?;
+        let (authorization, asked) =
+            self.0.decide("AdminService/RevokeToken", &call, About::Nothing, None).await?;
         let id = match wire::decode_revoke_token(call.into_inner()) {
             Ok(id) => id,
             Err(error) => return self.0.deny(asked, error.into()).await,
         };
-        let token = self.0.engine.revoke_token(&id, permit.principal(), asked).await.map_err(status)?;
+        let token =
+            self.0.engine.revoke_token(&id, authorization.principal(), asked).await.map_err(status)?;
         Ok(Response::new(v1::RevokeTokenResponse { token: Some(wire::encode_token(&token)) }))
     }
 

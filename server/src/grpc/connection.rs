@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use model::permit::Principal;
+use model::authorization::Principal;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -29,7 +29,7 @@ use super::{
 
 /// What a connection proves by itself.
 #[derive(Clone, Debug)]
-pub(super) enum Proof {
+pub(super) enum Authenticated {
     /// A unix socket; nobody, where the system did not say who called.
     Unix(Option<Principal>),
     /// Plaintext on a loopback address.
@@ -46,7 +46,7 @@ pub(super) struct Peer {
     /// Whose connections are counted together.
     pub(super) origin: String,
     /// What it proves.
-    pub(super) proof: Proof,
+    pub(super) authenticated: Authenticated,
     calls: Calls,
 }
 
@@ -62,9 +62,9 @@ struct Calls {
 pub(super) struct OpenCall(Arc<Peer>);
 
 impl Peer {
-    pub(super) fn new(address: String, origin: String, proof: Proof) -> Arc<Self> {
+    pub(super) fn new(address: String, origin: String, authenticated: Authenticated) -> Arc<Self> {
         let calls = Calls { open: AtomicUsize::new(0), last: Mutex::new(None) };
-        Arc::new(Self { address, origin, proof, calls })
+        Arc::new(Self { address, origin, authenticated, calls })
     }
 
     /// A call begins.
@@ -212,7 +212,7 @@ mod tests {
     /// A connection of a socket, its peer, and the other end, which has to stay.
     fn open() -> (Connection, Arc<Peer>, UnixStream) {
         let (here, there) = UnixStream::pair().expect("a pair");
-        let peer = Peer::new("here".to_owned(), "here".to_owned(), Proof::Unix(None));
+        let peer = Peer::new("here".to_owned(), "here".to_owned(), Authenticated::Unix(None));
         let counted = Counter::new(Most { all: 1, each: 1 }).enter("here").expect("room");
         (Connection::new(Stream::Unix(here), Arc::clone(&peer), counted), peer, there)
     }

@@ -1,18 +1,18 @@
 //! Who asks, and how that is proved: what the call itself shows goes before what its connection proves.
 //!
-//! A bearer token that was sent is the identity, good or refused: a bad one never falls back to a lesser proof. Without one
+//! A bearer token that was sent is the identity, good or refused: a bad one never falls back to a weaker method. Without one
 //! it is the peer's credentials on a unix socket, the client's certificate on TLS, nobody in particular on loopback.
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use jiff::Timestamp;
 use model::{
+    authorization::{Principal, PrincipalKind},
     fault::{Fault, Reason},
-    permit::{Principal, PrincipalKind},
 };
 
 use super::{
     certificate::Named,
-    connection::{Peer, Proof},
+    connection::{Authenticated, Peer},
 };
 use crate::engine::Engine;
 
@@ -23,10 +23,13 @@ pub(super) struct Caller {
     pub(super) peer: String,
 }
 
-/// Who the gate proved to call.
+/// Who the auth layer proved to call.
 pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, tonic::Status> {
     request.extensions().get::<Caller>().cloned().ok_or_else(|| {
-        super::status(unauthenticated("the call did not come through the gate", "call the daemon's address"))
+        super::status(unauthenticated(
+            "the call did not come through the auth layer",
+            "call the daemon's address",
+        ))
     })
 }
 
@@ -36,23 +39,23 @@ pub(super) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, tonic::St
 /// `UNAUTHENTICATED`, with what to do.
 pub(super) async fn prove(engine: &Engine, peer: &Peer, headers: &HeaderMap) -> Result<Principal, Fault> {
     let token = bearer(headers)?;
-    match (token, &peer.proof) {
-        (Some(_), Proof::Loopback) => Err(unauthenticated(
+    match (token, &peer.authenticated) {
+        (Some(_), Authenticated::Loopback) => Err(unauthenticated(
             "a bearer token is not taken in plaintext",
             "use TLS or the daemon's unix socket, and replace the token: it was sent over an open connection",
         )),
         (Some(token), _) => engine.principal_of_token(token).await,
-        (None, Proof::Loopback) => Ok(Principal::anonymous()),
-        (None, Proof::Unix(Some(principal))) => Ok(principal.clone()),
-        (None, Proof::Unix(None)) => {
+        (None, Authenticated::Loopback) => Ok(Principal::anonymous()),
+        (None, Authenticated::Unix(Some(principal))) => Ok(principal.clone()),
+        (None, Authenticated::Unix(None)) => {
             Err(unauthenticated("the socket gives no peer credentials", "use a bearer token"))
         }
-        (None, Proof::Tls(Some((_, trust)))) if !trust.holds() => Err(unauthenticated(
+        (None, Authenticated::Tls(Some((_, trust)))) if !trust.holds() => Err(unauthenticated(
             "a CA of the clients was taken out since this connection began",
             "connect again, with a certificate of a CA that is trusted now",
         )),
-        (None, Proof::Tls(Some((named, _)))) => of_certificate(named, Timestamp::now()),
-        (None, Proof::Tls(None)) => Err(unauthenticated(
+        (None, Authenticated::Tls(Some((named, _)))) => of_certificate(named, Timestamp::now()),
+        (None, Authenticated::Tls(None)) => Err(unauthenticated(
             "nothing proves who calls",
             "use a client certificate (resetctl --cert FILE --key FILE) or a bearer token (resetctl --token-file FILE)",
         )),

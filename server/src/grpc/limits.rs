@@ -215,7 +215,7 @@ pub(super) fn too_many_calls(whose: &str, full: Full) -> Fault {
 /// Too many calls whose caller is not known.
 pub(super) fn too_many_unproved(origin: &str, full: Full) -> Fault {
     let (Full::Each(most) | Full::All(most)) = full;
-    let text = format!("{most} calls wait for the proof of who calls, this one comes from {origin}");
+    let text = format!("{most} calls wait to be authenticated, this one comes from {origin}");
     Fault::new(Reason::LimitExceeded, text).hint("try again in a moment, with fewer calls at a time")
 }
 

@@ -1,13 +1,13 @@
-//! The door: connections come in, are told who calls, pass the gate, are authorized, and become calls of the engine.
+//! The API: connections come in, are told who calls, pass the auth layer, are authorized, and become calls of the engine.
 //!
 //! Nothing is decided here but who may pass; wire types do not go further in.
 
-mod accept;
+mod acceptor;
 mod admin;
+mod auth;
 mod body;
 mod certificate;
 mod connection;
-mod gate;
 mod identity;
 mod limits;
 mod listen;
@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 use model::{
     audit::Decision,
+    authorization::{Authorization, Role, Subject},
     fault::{Fault, Reason},
-    permit::{Permit, Role, Subject},
 };
 use tonic::{Request, Status};
 
@@ -36,7 +36,7 @@ pub(crate) use tls::{Certificates, keep_fresh};
 
 /// What every service holds.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct Api {
     engine: Arc<Engine>,
 }
 
@@ -50,12 +50,12 @@ enum About<'a> {
     Known(&'a str),
 }
 
-impl Door {
+impl Api {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
         Self { engine }
     }
 
-    /// Decides whether the caller that the gate proved may do this. Every method passes here first, and every decision is on record
+    /// Decides whether the caller that the auth layer proved may do this. Every method passes here first, and every decision is on record
     /// before anything else happens.
     async fn authorize<T: Sync>(
         &self,
@@ -63,13 +63,13 @@ impl Door {
         request: &Request<T>,
         about: About<'_>,
         lesser: Option<Role>,
-    ) -> Result<Permit, Status> {
-        let (permit, asked) = self.decide(method, request, about, lesser).await?;
+    ) -> Result<Authorization, Status> {
+        let (authorization, asked) = self.decide(method, request, about, lesser).await?;
         self.engine.record(asked).await.map_err(status)?;
-        Ok(permit)
+        Ok(authorization)
     }
 
-    /// As [`Door::authorize`], for who has more to say on the record: a denial is recorded here, what was allowed is the
+    /// As [`Api::authorize`], for who has more to say on the record: a denial is recorded here, what was allowed is the
     /// caller's to record before it does anything.
     async fn decide<T: Sync>(
         &self,
@@ -77,7 +77,7 @@ impl Door {
         request: &Request<T>,
         about: About<'_>,
         lesser: Option<Role>,
-    ) -> Result<(Permit, Decision), Status> {
+    ) -> Result<(Authorization, Decision), Status> {
         let Caller { principal, peer } = identity::caller(request)?;
         let asked = Decision { peer, method: format!("resetd.v1.{method}"), ..Decision::default() };
         let subjects = self.engine.subjects();
@@ -94,7 +94,7 @@ impl Door {
         let target = subject.map(|s| s.target).filter(|t| !t.is_empty());
         let asked = Decision { principal: Some(principal), target, ..asked };
         match decision {
-            Ok(permit) => Ok((permit, Decision { allowed: true, ..asked })),
+            Ok(authorization) => Ok((authorization, Decision { allowed: true, ..asked })),
             Err(fault) => self.deny(asked, fault).await,
         }
     }
@@ -124,15 +124,15 @@ impl Door {
         known.unwrap_or_else(|| Subject { target: name.to_owned(), local: subjects.iter().all(|s| s.local) })
     }
 
-    /// The names of the targets on which the caller of `permit` has at least the role of a viewer.
-    fn visible(&self, permit: &Permit) -> Vec<String> {
-        let sees = |s: &Subject| self.engine.policy.role(permit.principal(), s).is_some();
+    /// The names of the targets on which the caller of `authorization` has at least the role of a viewer.
+    fn visible(&self, authorization: &Authorization) -> Vec<String> {
+        let sees = |s: &Subject| self.engine.policy.role(authorization.principal(), s).is_some();
         self.engine.subjects().into_iter().filter(sees).map(|s| s.target).collect()
     }
 
     /// The same, or only the one that is named: in the same words whether it does not exist or may not be seen.
-    fn visible_of(&self, permit: &Permit, named: &str) -> Result<Vec<String>, Status> {
-        let mut targets = self.visible(permit);
+    fn visible_of(&self, authorization: &Authorization, named: &str) -> Result<Vec<String>, Status> {
+        let mut targets = self.visible(authorization);
         if named.is_empty() {
             return Ok(targets);
         }

@@ -4,20 +4,20 @@ use std::pin::Pin;
 
 use model::{
     audit::Decision,
+    authorization::{Authorization, Role},
     fault::Fault,
-    permit::{Permit, Role},
-    stakes,
+    flag_roles,
 };
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 use wire::v1::{self, operation_service_server::OperationService};
 
-use super::{About, Door, status};
+use super::{About, Api, status};
 
 /// The service.
 #[derive(Clone)]
-pub(super) struct Operations(pub(super) Door);
+pub(super) struct Operations(pub(super) Api);
 
 /// A stream of one kind of response.
 type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -48,16 +48,17 @@ impl Operations {
         };
         let call = Request::from_parts(metadata, extensions, ());
         let lesser = request.reads_only().then_some(Role::Operator);
-        let (permit, asked) = self.0.decide(method, &call, About::Target(&request.target), lesser).await?;
+        let (authorization, asked) =
+            self.0.decide(method, &call, About::Target(&request.target), lesser).await?;
         let target = match self.0.engine.target(&request.target) {
             Ok(target) => target,
             Err(fault) => return self.0.deny(asked, fault).await,
         };
-        if let Err(fault) = stakes::check(&request, &target.profile, permit.role()) {
+        if let Err(fault) = flag_roles::check(&request, &target.profile, authorization.role()) {
             return self.0.deny(asked, fault).await;
         }
         request.target.clone_from(&target.name);
-        let id = self.0.engine.submit(request, &permit, asked).await.map_err(status)?;
+        let id = self.0.engine.submit(request, &authorization, asked).await.map_err(status)?;
         Ok(self.follow(id, 1, wrap))
     }
 
@@ -82,17 +83,17 @@ impl Operations {
         method: &str,
         call: &Request<T>,
         id: &str,
-    ) -> Result<(Permit, Uuid), Status> {
+    ) -> Result<(Authorization, Uuid), Status> {
         let known = match wire::parse_operation_id(id) {
             Ok(id) => self.0.engine.operation(id).await,
             Err(error) => Err(Fault::from(error)),
         };
         let target = known.as_ref().map(|o| o.target.clone()).unwrap_or_default();
-        let (permit, asked) = self.0.decide(method, call, About::Known(&target), None).await?;
+        let (authorization, asked) = self.0.decide(method, call, About::Known(&target), None).await?;
         let operation = known.as_ref().ok().map(|o| o.id);
         self.0.engine.record(Decision { operation, ..asked }).await.map_err(status)?;
         let operation = known.map_err(status)?;
-        Ok((permit, operation.id))
+        Ok((authorization, operation.id))
     }
 }
 
@@ -159,9 +160,10 @@ impl OperationService for Operations {
         &self,
         call: Request<v1::ListOperationsRequest>,
     ) -> Result<Response<v1::ListOperationsResponse>, Status> {
-        let permit = self.0.authorize("OperationService/ListOperations", &call, About::Nothing, None).await?;
+        let authorization =
+            self.0.authorize("OperationService/ListOperations", &call, About::Nothing, None).await?;
         let request = call.into_inner();
-        let targets = self.0.visible_of(&permit, &request.target)?;
+        let targets = self.0.visible_of(&authorization, &request.target)?;
         let before = match request.page_token.as_str() {
             "" => None,
             token => Some(wire::parse_operation_id(token).map_err(status)?),
@@ -182,9 +184,10 @@ impl OperationService for Operations {
         &self,
         call: Request<v1::CancelOperationRequest>,
     ) -> Result<Response<v1::CancelOperationResponse>, Status> {
-        let (permit, id) =
+        let (authorization, id) =
             self.about("OperationService/CancelOperation", &call, &call.get_ref().operation).await?;
-        let operation = self.0.engine.cancel(id, &permit, &call.get_ref().reason).await.map_err(status)?;
+        let operation =
+            self.0.engine.cancel(id, &authorization, &call.get_ref().reason).await.map_err(status)?;
         Ok(Response::new(v1::CancelOperationResponse { operation: Some(wire::encode_operation(&operation)) }))
     }
 

@@ -14,10 +14,10 @@ use wire::v1::{
 };
 
 use super::{
-    Bound, Certificates, Door,
-    accept::Reception,
+    Api, Bound, Certificates,
+    acceptor::Acceptor,
     admin::Admin,
-    gate::Gate,
+    auth::AuthLayer,
     limits::{
         CALLS_PER_CONNECTION, Counter, HEADER_BYTES, HEALTH_REQUEST, KEEPALIVE, RESETS, SMALL_REQUEST,
         TCP_CONNECTIONS, UNIX_CONNECTIONS, WINDOWS,
@@ -39,14 +39,13 @@ pub(crate) async fn serve(
     certificates: Option<Arc<Certificates>>,
     end: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let router = router(Door::new(engine)).await;
-    let reception =
-        Reception::new(Counter::new(TCP_CONNECTIONS), Counter::new(UNIX_CONNECTIONS), certificates);
+    let router = router(Api::new(engine)).await;
+    let acceptor = Acceptor::new(Counter::new(TCP_CONNECTIONS), Counter::new(UNIX_CONNECTIONS), certificates);
     let tasks = TaskTracker::new();
     let mut running = Vec::new();
     for bound in listeners {
         let (listener, file) = bound.into_parts();
-        let incoming = Arc::clone(&reception).open(listener, end.clone(), &tasks);
+        let incoming = Arc::clone(&acceptor).open(listener, end.clone(), &tasks);
         let (router, end) = (router.clone(), end.clone());
         running.push(tasks.spawn(async move {
             let incoming = ReceiverStream::new(incoming);
@@ -65,7 +64,7 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-async fn router(door: Door) -> Router<Stack<Gate, Identity>> {
+async fn router(api: Api) -> Router<Stack<AuthLayer, Identity>> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<OperationServiceServer<Operations>>().await;
     health.set_serving::<TargetServiceServer<Targets>>().await;
@@ -87,14 +86,14 @@ async fn router(door: Door) -> Router<Stack<Gate, Identity>> {
         .http2_max_header_list_size(HEADER_BYTES)
         .http2_max_pending_accept_reset_streams(Some(RESETS.0))
         .http2_max_local_error_reset_streams(Some(RESETS.1))
-        .layer(Gate::new(door.clone()))
+        .layer(AuthLayer::new(api.clone()))
         .add_service(health_service.max_decoding_message_size(HEALTH_REQUEST))
         .add_optional_service(reflection)
         .add_service(
-            OperationServiceServer::new(Operations(door.clone())).max_decoding_message_size(REQUEST_BYTES),
+            OperationServiceServer::new(Operations(api.clone())).max_decoding_message_size(REQUEST_BYTES),
         )
-        .add_service(TargetServiceServer::new(Targets(door.clone())).max_decoding_message_size(SMALL_REQUEST))
-        .add_service(WindowServiceServer::new(Windows(door.clone())).max_decoding_message_size(SMALL_REQUEST))
-        .add_service(AdminServiceServer::new(Admin(door.clone())).max_decoding_message_size(SMALL_REQUEST))
-        .add_service(SystemServiceServer::new(System(door)).max_decoding_message_size(SMALL_REQUEST))
+        .add_service(TargetServiceServer::new(Targets(api.clone())).max_decoding_message_size(SMALL_REQUEST))
+        .add_service(WindowServiceServer::new(Windows(api.clone())).max_decoding_message_size(SMALL_REQUEST))
+        .add_service(AdminServiceServer::new(Admin(api.clone())).max_decoding_message_size(SMALL_REQUEST))
+        .add_service(SystemServiceServer::new(System(api)).max_decoding_message_size(SMALL_REQUEST))
 }

@@ -4,11 +4,11 @@ use model::{chain::Chain, operation::limits};
 use tonic::{Request, Response, Status};
 use wire::v1::{self, system_service_server::SystemService};
 
-use super::{About, Door};
+use super::{About, Api};
 
 /// The service.
 #[derive(Clone)]
-pub(super) struct System(pub(super) Door);
+pub(super) struct System(pub(super) Api);
 
 fn chain_info(name: &str, chain: &Result<Chain, Vec<model::chain::ChainFault>>) -> v1::ChainInfo {
     match chain {
@@ -33,7 +33,8 @@ impl SystemService for System {
         &self,
         call: Request<v1::GetServerInfoRequest>,
     ) -> Result<Response<v1::GetServerInfoResponse>, Status> {
-        let permit = self.0.authorize("SystemService/GetServerInfo", &call, About::Nothing, None).await?;
+        let authorization =
+            self.0.authorize("SystemService/GetServerInfo", &call, About::Nothing, None).await?;
         let engine = &self.0.engine;
         let shelf = engine.shelf().await;
         Ok(Response::new(v1::GetServerInfoResponse {
@@ -47,7 +48,7 @@ impl SystemService for System {
                 max_labels: limits::LABELS as u32,
             }),
             started_at: Some(wire::timestamp(engine.started_at)),
-            principal: permit.principal().to_string(),
+            principal: authorization.principal().to_string(),
         }))
     }
 }

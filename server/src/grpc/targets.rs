@@ -6,12 +6,12 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 use wire::v1::{self, target_service_server::TargetService};
 
-use super::{About, Door, status};
+use super::{About, Api, status};
 use crate::engine::{Enrolment, Force, TargetView};
 
 /// The service.
 #[derive(Clone)]
-pub(super) struct Targets(pub(super) Door);
+pub(super) struct Targets(pub(super) Api);
 
 fn encode(view: &TargetView) -> v1::Target {
     v1::Target {
@@ -47,9 +47,10 @@ impl TargetService for Targets {
         &self,
         call: Request<v1::ListTargetsRequest>,
     ) -> Result<Response<v1::ListTargetsResponse>, Status> {
-        let permit = self.0.authorize("TargetService/ListTargets", &call, About::Nothing, None).await?;
+        let authorization =
+            self.0.authorize("TargetService/ListTargets", &call, About::Nothing, None).await?;
         let mut targets = Vec::new();
-        for name in self.0.visible(&permit) {
+        for name in self.0.visible(&authorization) {
             let target = self.0.engine.target(&name).map_err(status)?;
             targets.push(encode(&self.0.engine.view(target).await.map_err(status)?));
         }
@@ -73,8 +74,9 @@ impl TargetService for Targets {
         &self,
         call: Request<v1::WatchTargetsRequest>,
     ) -> Result<Response<Self::WatchTargetsStream>, Status> {
-        let permit = self.0.authorize("TargetService/WatchTargets", &call, About::Nothing, None).await?;
-        let mut names = self.0.visible(&permit);
+        let authorization =
+            self.0.authorize("TargetService/WatchTargets", &call, About::Nothing, None).await?;
+        let mut names = self.0.visible(&authorization);
         names.sort();
         let views = self.0.engine.watch_targets(names);
         let stream = views.map(|view| match view {
@@ -89,10 +91,10 @@ impl TargetService for Targets {
         call: Request<v1::EnrollTargetRequest>,
     ) -> Result<Response<v1::EnrollTargetResponse>, Status> {
         let about = About::Target(&call.get_ref().target);
-        let (permit, asked) = self.0.decide("TargetService/EnrollTarget", &call, about, None).await?;
+        let (authorization, asked) = self.0.decide("TargetService/EnrollTarget", &call, about, None).await?;
         let request = call.into_inner();
         let enrolment = Enrolment { target: &request.target, confirmation: &request.database_confirmation };
-        let view = self.0.engine.enroll(&enrolment, &permit, asked).await.map_err(status)?;
+        let view = self.0.engine.enroll(&enrolment, &authorization, asked).await.map_err(status)?;
         Ok(Response::new(v1::EnrollTargetResponse { target: Some(encode(&view)) }))
     }
 
@@ -101,13 +103,14 @@ impl TargetService for Targets {
         call: Request<v1::ForceUnlockTargetRequest>,
     ) -> Result<Response<v1::ForceUnlockTargetResponse>, Status> {
         let about = About::Target(&call.get_ref().target);
-        let (permit, asked) = self.0.decide("TargetService/ForceUnlockTarget", &call, about, None).await?;
+        let (authorization, asked) =
+            self.0.decide("TargetService/ForceUnlockTarget", &call, about, None).await?;
         let request = call.into_inner();
         let unlocked = async {
             wire::parse_request_id(&request.request_id)?;
             let operation = wire::parse_operation_id(&request.operation)?;
             let force = Force { target: &request.target, operation, reason: &request.reason };
-            self.0.engine.force_unlock(&force, &permit, &asked).await
+            self.0.engine.force_unlock(&force, &authorization, &asked).await
         }
         .await;
         let (broken, at) = self.0.settle(asked, unlocked).await?;

@@ -2,20 +2,20 @@
 
 use model::{
     audit::Decision,
+    authorization::Authorization,
     fault::{Fault, Reason},
-    permit::Permit,
     window::Window,
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 use wire::v1::{self, window_service_server::WindowService};
 
-use super::{About, Door, status};
+use super::{About, Api, status};
 use crate::engine::ReleaseRequest;
 
 /// The service.
 #[derive(Clone)]
-pub(super) struct Windows(pub(super) Door);
+pub(super) struct Windows(pub(super) Api);
 
 /// The size of a page when none is asked for, and the largest.
 const PAGE: (i64, i64) = (50, 1000);
@@ -28,16 +28,16 @@ impl Windows {
         method: &str,
         call: &Request<T>,
         id: &str,
-    ) -> Result<(Permit, Decision, Window), Status> {
+    ) -> Result<(Authorization, Decision, Window), Status> {
         let known = match wire::parse_window_id(id) {
             Ok(id) => self.0.engine.window(id).await,
             Err(error) => Err(Fault::from(error)),
         };
         let target = known.as_ref().map(|w| w.target.clone()).unwrap_or_default();
-        let (permit, asked) = self.0.decide(method, call, About::Known(&target), None).await?;
+        let (authorization, asked) = self.0.decide(method, call, About::Known(&target), None).await?;
         let window = self.0.settle(asked.clone(), known).await?;
         let detail = Some(format!("window {}", window.id));
-        Ok((permit, Decision { detail, ..asked }, window))
+        Ok((authorization, Decision { detail, ..asked }, window))
     }
 }
 
@@ -72,12 +72,12 @@ impl WindowService for Windows {
         call: Request<v1::ReserveWindowRequest>,
     ) -> Result<Response<v1::ReserveWindowResponse>, Status> {
         let about = About::Target(&call.get_ref().target);
-        let (permit, asked) = self.0.decide("WindowService/ReserveWindow", &call, about, None).await?;
+        let (authorization, asked) = self.0.decide("WindowService/ReserveWindow", &call, about, None).await?;
         let request = call.into_inner();
         let reserved = async {
             let id = wire::parse_request_id(&request.request_id)?;
             let wish = wire::decode_reservation(&request)?;
-            self.0.engine.reserve(id, &request.target, &wish, &permit, &asked).await
+            self.0.engine.reserve(id, &request.target, &wish, &authorization, &asked).await
         }
         .await;
         let window = self.0.settle(asked, reserved).await?;
@@ -97,9 +97,10 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::ListWindowsRequest>,
     ) -> Result<Response<v1::ListWindowsResponse>, Status> {
-        let permit = self.0.authorize("WindowService/ListWindows", &call, About::Nothing, None).await?;
+        let authorization =
+            self.0.authorize("WindowService/ListWindows", &call, About::Nothing, None).await?;
         let request = call.into_inner();
-        let targets = self.0.visible_of(&permit, &request.target)?;
+        let targets = self.0.visible_of(&authorization, &request.target)?;
         let most = match i64::from(request.page_size) {
             0 => PAGE.0,
             size => size.clamp(1, PAGE.1),
@@ -117,7 +118,7 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::ExtendWindowRequest>,
     ) -> Result<Response<v1::ExtendWindowResponse>, Status> {
-        let (permit, asked, window) =
+        let (authorization, asked, window) =
             self.about("WindowService/ExtendWindow", &call, &call.get_ref().window).await?;
         let request = call.into_inner();
         let extended = async {
@@ -127,7 +128,7 @@ impl WindowService for Windows {
                     .hint("the contract in proto/resetd/v1 says what each field holds")
             })?;
             let etag = etag(&request.etag)?;
-            self.0.engine.extend(id, window.id, ends_at, etag, &permit, &asked).await
+            self.0.engine.extend(id, window.id, ends_at, etag, &authorization, &asked).await
         }
         .await;
         let extended = self.0.settle(asked, extended).await?;
@@ -138,7 +139,7 @@ impl WindowService for Windows {
         &self,
         call: Request<v1::ReleaseWindowRequest>,
     ) -> Result<Response<v1::ReleaseWindowResponse>, Status> {
-        let (permit, asked, window) =
+        let (authorization, asked, window) =
             self.about("WindowService/ReleaseWindow", &call, &call.get_ref().window).await?;
         let request = call.into_inner();
         let released = async {
@@ -149,7 +150,7 @@ impl WindowService for Windows {
                 etag: etag(&request.etag)?,
                 force: request.force,
             };
-            self.0.engine.release(id, &wish, &permit, &asked).await
+            self.0.engine.release(id, &wish, &authorization, &asked).await
         }
         .await;
         let released = self.0.settle(asked, released).await?;

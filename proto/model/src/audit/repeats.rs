@@ -12,8 +12,8 @@ use std::{
 
 use super::Decision;
 use crate::{
+    authorization::{METHODS, PrincipalKind},
     fault::Reason,
-    permit::{METHODS, PrincipalKind},
 };
 
 /// How long identical denials are counted into one record.

@@ -1,7 +1,7 @@
 //! What a record says, and each way of tampering with a chain of them.
 
 use super::*;
-use crate::permit::METHODS;
+use crate::authorization::METHODS;
 
 fn decision(n: u64) -> Decision {
     Decision {
@@ -25,7 +25,7 @@ fn chain(n: u64) -> (Vec<Chained>, Head) {
     (records, head)
 }
 
-fn verify(records: &[Chained], anchor: Option<&Head>, expected: Option<Head>) -> Verdict {
+fn verify(records: &[Chained], anchor: Option<&Head>, expected: Option<Head>) -> AuditVerdict {
     let mut verifier = Verifier::new(expected);
     records.iter().for_each(|r| verifier.absorb(r));
     verifier.finish(anchor)
@@ -49,7 +49,7 @@ fn an_untouched_chain_is_intact_and_ends_at_its_head() {
     for n in [0, 1, 2, 50] {
         let (records, head) = chain(n);
         let verdict = verify(&records, Some(&head), None);
-        assert_eq!(verdict, Verdict { records: n, head: head.clone(), broken: None });
+        assert_eq!(verdict, AuditVerdict { records: n, head: head.clone(), broken: None });
         assert_eq!(Head::read(&head.to_string()), Some(head.clone()));
         let earlier = records.get(2).map(|r| Head { sequence: 3, hash: r.hash.clone() });
         assert_eq!(verify(&records, Some(&head), earlier).broken, None);

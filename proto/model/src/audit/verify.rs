@@ -47,7 +47,7 @@ pub struct Break {
 
 /// What came of a verification.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Verdict {
+pub struct AuditVerdict {
     /// Records read.
     pub records: u64,
     /// The last record that fits.
@@ -109,13 +109,13 @@ impl Verifier {
 
     /// The verdict, once every record was read. `anchor` is the end as the daemons noted it beside the records.
     #[must_use]
-    pub fn finish(mut self, anchor: Option<&Head>) -> Verdict {
+    pub fn finish(mut self, anchor: Option<&Head>) -> AuditVerdict {
         if let Some(suspect) = self.suspect.take() {
             self.broken = Some(self.diagnose(&suspect, None));
         }
         let at_end = || self.at_end(anchor);
         let broken = self.broken.clone().or_else(at_end);
-        Verdict { records: self.records, head: self.head, broken }
+        AuditVerdict { records: self.records, head: self.head, broken }
     }
 
     fn fits(&self, it: &Chained) -> bool {

@@ -72,7 +72,7 @@ fn planned(plan: &Plan) -> String {
     if !plan.outside.is_empty() {
         parts.push(format!("lose {} outside", count(plan.outside.len(), "object")));
     }
-    let refusal = plan.would_refuse.as_ref().map(|r| format!(" — refused: {}", r.text)).unwrap_or_default();
+    let refusal = plan.refusal.as_ref().map(|r| format!(" — refused: {}", r.text)).unwrap_or_default();
     let parts = if parts.is_empty() { "nothing to change".to_owned() } else { parts.join(", ") };
     format!("plan: {parts}{refusal}")
 }

@@ -84,7 +84,7 @@ fn samples() -> Vec<(EventKind, &'static str)> {
         scope: Some(Scope::ManagedSchemas),
         dry_run: true,
         principal: "unix:alice".to_owned(),
-        proof: "peer credentials".to_owned(),
+        auth_method: "peer credentials".to_owned(),
         labels: BTreeMap::new(),
         instance: Uuid::nil(),
         version: "0.1.0".to_owned(),

@@ -30,7 +30,7 @@ fn lines(plan: &Plan, chains: &ChainSet, observed: &Observation) -> Vec<String> 
         }
     }
     all.extend(plan.outside.iter().map(|o| format!("outside {o}")));
-    all.extend(plan.furniture.iter().map(|f| format!("furniture of {}: {f}", f.schema)));
+    all.extend(plan.schema_properties.iter().map(|f| format!("property of schema {}: {f}", f.schema)));
     all.extend(plan.grants.iter().map(|g| {
         let (rights, objects) = (g.privileges.join(", "), g.objects.join(", "));
         format!("grants in {}: {rights} to {} on {objects}", g.schema, g.role)

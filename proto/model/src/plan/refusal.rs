@@ -64,7 +64,8 @@ impl Plan {
                 count(self.outside.len(), "object"),
                 some_of(&names)
             );
-            let also = self.fuse.as_ref().map(|fuse| format!("; and {fuse}")).unwrap_or_default();
+            let also =
+                self.data_limit.as_ref().map(|data_limit| format!("; and {data_limit}")).unwrap_or_default();
             return Some(
                 Fault::new(Reason::BlastRadius, format!("{text}{also}"))
                     .hint(approve)
@@ -72,9 +73,9 @@ impl Plan {
                     .with("digest", &self.digest),
             );
         }
-        let fuse = self.fuse.as_ref()?;
+        let data_limit = self.data_limit.as_ref()?;
         Some(
-            Fault::new(Reason::DataFuse, format!("more would be lost than goes unasked: {fuse}"))
+            Fault::new(Reason::DataLimit, format!("more would be lost than goes unasked: {data_limit}"))
                 .hint(format!("read the plan, and approve exactly it with --plan-digest {}", self.digest))
                 .with("digest", &self.digest),
         )

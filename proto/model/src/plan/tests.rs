@@ -159,7 +159,7 @@ fn what_is_outside_is_lost_only_with_the_approved_digest() {
     assert!(fault.message.starts_with("7 objects outside"), "{fault}");
     assert!(fault.message.ends_with("view r.v4 and 2 more"), "{fault}");
     assert!(fault.hint.is_some_and(|hint| hint.contains(&plan.digest)));
-    assert_eq!(plan.would_refuse.as_ref().map(|r| r.reason), Some(Reason::BlastRadius));
+    assert_eq!(plan.refusal.as_ref().map(|r| r.reason), Some(Reason::BlastRadius));
     assert_eq!(plan.refusal(Some(&plan.digest)), None);
 }
 
@@ -173,7 +173,7 @@ fn errors_of_preflight_refuse_with_all_of_them_and_warnings_do_not() {
     assert_eq!(plan.refusal(Some(&plan.digest)).map(|f| f.reason), Some(Reason::PreflightFailed));
     assert_eq!(plan.findings.len(), 3);
     let warned = plan_of(Verb::Reset, &changed(|o| o.findings = vec![warning("W", "a")]));
-    assert_eq!(warned.would_refuse, None);
+    assert_eq!(warned.refusal, None);
 }
 
 #[test]
@@ -217,11 +217,11 @@ fn a_reset_plans_all_managed_schemas_or_the_named_ones_in_the_matrix_order() {
 #[test]
 fn what_is_outside_counts_for_resets_and_refuses_those_of_the_managed_schemas() {
     let observed = changed(|o| o.outside = vec![outside("r.v")]);
-    assert_eq!(plan_of(Verb::Run, &observed).would_refuse.map(|r| r.reason), Some(Reason::BlastRadius));
+    assert_eq!(plan_of(Verb::Run, &observed).refusal.map(|r| r.reason), Some(Reason::BlastRadius));
     assert!(plan_of(Verb::Migrate, &observed).outside.is_empty());
     let database = Request { scope: Some(Scope::Database), ..testing::request(Verb::Run) };
     let plan = compute(&database, &testing::chains(), &observed);
-    assert_eq!((plan.scope, plan.would_refuse), (Some(Scope::Database), None), "the previous one is kept");
+    assert_eq!((plan.scope, plan.refusal), (Some(Scope::Database), None), "the previous one is kept");
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_revision_that_no_chain_of_the_schema_knows_stops_a_migrate_but_no_reset() {
         plan.findings.iter().map(|f| (f.code.as_str(), f.object.as_str())).collect();
     assert_eq!(found, [("UNKNOWN_REVISION", "messenger.alembic_version")]);
     assert!(plan.findings[0].message.contains("mem_001"), "{:?}", plan.findings);
-    assert_eq!(plan.would_refuse.as_ref().map(|r| r.reason), Some(Reason::PreflightFailed));
+    assert_eq!(plan.refusal.as_ref().map(|r| r.reason), Some(Reason::PreflightFailed));
     assert!(plan_of(Verb::Run, &observed).findings.is_empty(), "the reset takes the row along");
     let other = Request { managed_schemas: vec!["general".to_owned()], ..testing::request(Verb::Run) };
     assert_eq!(compute(&other, &testing::chains(), &observed).findings.len(), 1, "this one keeps it");
@@ -285,9 +285,9 @@ fn obstacles_count_only_where_their_revision_is_pending() {
     chains.chains[0] = testing::chain("core", &[("core_001", "create index concurrently i on t (a);")]);
     let request = |verb| testing::request(verb);
     let migrate = compute(&request(Verb::Migrate), &chains, &testing::healthy());
-    assert_eq!(migrate.would_refuse, None, "core_001 is there already");
+    assert_eq!(migrate.refusal, None, "core_001 is there already");
     let run = compute(&request(Verb::Run), &chains, &testing::healthy());
-    assert_eq!(run.would_refuse.as_ref().map(|r| r.reason), Some(Reason::NotTransactional));
+    assert_eq!(run.refusal.as_ref().map(|r| r.reason), Some(Reason::NotTransactional));
     assert_eq!(run.findings.len(), 1, "once, not once a schema");
     assert_eq!(run.findings[0].object, "core/core_001.sql:3");
     let ways_out = [
@@ -295,10 +295,10 @@ fn obstacles_count_only_where_their_revision_is_pending() {
         Request { allow_phased: true, ..request(Verb::Migrate) },
     ];
     for request in ways_out {
-        assert_eq!(compute(&request, &chains, &testing::empty()).would_refuse, None, "{:?}", request.verb);
+        assert_eq!(compute(&request, &chains, &testing::empty()).refusal, None, "{:?}", request.verb);
     }
     let migrate = compute(&request(Verb::Migrate), &chains, &testing::empty());
-    assert_eq!(migrate.would_refuse.map(|r| r.reason), Some(Reason::NotTransactional));
+    assert_eq!(migrate.refusal.map(|r| r.reason), Some(Reason::NotTransactional));
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub const KEYS: &[Key] = &[
         shown
     ),
     key!(
-        waiter_bound,
+        unwatched_wait_limit,
         Kind::Duration { zero: false },
         "how long who waits keeps its place while nobody watches",
         ["60s"; 3],
@@ -136,7 +136,7 @@ pub const KEYS: &[Key] = &[
         |value: &bool| yes_no(*value)
     ),
     key!(
-        lock_patience,
+        lock_wait_limit,
         Kind::Duration { zero: false },
         "how long DDL waits for locks in the target, in total",
         ["60s", "60s", "60s"],

@@ -8,7 +8,7 @@ const DESIGN: &str = "\
 | `window` | optional | required | required |
 | `max_window` | 8h | 4h | 8h |
 | `lead_time` | 0s | 0s | 0s |
-| `waiter_bound` | 1m | 1m | 1m |
+| `unwatched_wait_limit` | 1m | 1m | 1m |
 | `sessions` | terminate | idle-only | idle-only |
 | `keep_previous` | 24h | 24h | 72h |
 | `preserve_extensions` |  |  |  |
@@ -17,7 +17,7 @@ const DESIGN: &str = "\
 | `self_enroll` | yes | no | no |
 | `protected` | no | no | no |
 | `client_chains` | yes | yes | no |
-| `lock_patience` | 1m | 1m | 1m |
+| `lock_wait_limit` | 1m | 1m | 1m |
 | `max_rows` | none | none | none |
 | `max_bytes` | none | none | none |
 | `role_production_name` | resetter | resetter | resetter |

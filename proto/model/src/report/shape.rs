@@ -141,7 +141,7 @@ pub struct ReportPrincipal {
     /// `kind:name`.
     pub name: String,
     /// How it was proved.
-    pub proof: String,
+    pub auth_method: String,
 }
 
 /// The daemon.

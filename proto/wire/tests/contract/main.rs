@@ -47,10 +47,13 @@ fn every_method_has_exactly_one_row_of_permission() {
         }
     }
     let rows: BTreeSet<String> =
-        model::permit::METHODS.iter().map(|(method, _)| (*method).to_owned()).collect();
+        model::authorization::METHODS.iter().map(|(method, _)| (*method).to_owned()).collect();
     let without_row: Vec<_> = methods.difference(&rows).collect();
     let without_method: Vec<_> = rows.difference(&methods).collect();
-    assert!(without_row.is_empty(), "no row in model::permit::METHODS: {without_row:?}");
-    assert!(without_method.is_empty(), "rows in model::permit::METHODS without a method: {without_method:?}");
-    assert_eq!(rows.len(), model::permit::METHODS.len(), "a method has two rows");
+    assert!(without_row.is_empty(), "no row in model::authorization::METHODS: {without_row:?}");
+    assert!(
+        without_method.is_empty(),
+        "rows in model::authorization::METHODS without a method: {without_method:?}"
+    );
+    assert_eq!(rows.len(), model::authorization::METHODS.len(), "a method has two rows");
 }

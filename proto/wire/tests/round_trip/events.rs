@@ -43,7 +43,7 @@ fn every_kind_of_event_comes_back_as_it_was() {
 
 #[test]
 fn what_is_absent_stays_absent() {
-    let plan = Plan { scope: None, would_refuse: None, ..plan() };
+    let plan = Plan { scope: None, refusal: None, ..plan() };
     let kinds = [
         EventKind::Accepted(Accepted { scope: None, ..accepted() }),
         EventKind::Queued(Queued { position: 0, holder: None, window: None }),

@@ -20,7 +20,7 @@ fn operation() -> Operation {
         scope: Some(Scope::Database),
         dry_run: true,
         principal: text("token:deploy"),
-        proof: text("bearer token"),
+        auth_method: text("bearer token"),
         labels: map("commit", "abc"),
         state: State::Finished,
         end: Some(End {

@@ -1,7 +1,7 @@
 //! One value of everything that an event can carry, with every field set to something that is not its default.
 
 use model::{
-    blast::{Activity, ExtensionMove, FurniturePiece, Hanging, OutsideObject, TableGrant},
+    blast::{Activity, ExtensionMove, OutsideObject, Reference, SchemaProperty, TableGrant},
     event::{
         Accepted, Blocker, ChainCompleted, DatabaseSwapped, EventKind, Finished, Progress, Queued,
         RevisionApplied, SchemaReset,
@@ -60,14 +60,18 @@ pub(crate) fn plan() -> Plan {
             owner: Some(text("reporter")),
             estimated_rows: Some(0),
         }],
-        hanging: vec![Hanging { kind: text("role"), identity: text("reader"), text: text("reads") }],
+        references: vec![Reference { kind: text("role"), identity: text("reader"), text: text("reads") }],
         grants: vec![TableGrant {
             schema: text("general"),
             role: text("reader"),
             privileges: vec![text("SELECT*")],
             objects: vec![text("state")],
         }],
-        furniture: vec![FurniturePiece { schema: text("general"), kind: text("owner"), text: text("app") }],
+        schema_properties: vec![SchemaProperty {
+            schema: text("general"),
+            kind: text("owner"),
+            text: text("app"),
+        }],
         extension_moves: vec![ExtensionMove {
             extension: text("hstore"),
             from: text("general"),
@@ -75,7 +79,7 @@ pub(crate) fn plan() -> Plan {
         }],
         created_extensions: vec![text("vector")],
         activity: Activity { since: Some(at(3)), commits: 1, inserted: 2, updated: 3, deleted: 4 },
-        fuse: Some(text("about 9 rows")),
+        data_limit: Some(text("about 9 rows")),
         created_schemas: vec![text("shared")],
         chains: vec![PlannedChain {
             schema: text("general"),
@@ -85,7 +89,7 @@ pub(crate) fn plan() -> Plan {
             revisions: vec![text("core_002"), text("core_003")],
         }],
         findings: vec![finding()],
-        would_refuse: Some(Refusal { reason: Reason::BlastRadius, text: text("1 object would be lost") }),
+        refusal: Some(Refusal { reason: Reason::BlastRadius, text: text("1 object would be lost") }),
         sessions: vec![PlannedSession {
             pid: 7,
             user: text("app"),
@@ -159,7 +163,7 @@ pub(crate) fn accepted() -> Accepted {
         scope: Some(Scope::ManagedSchemas),
         dry_run: true,
         principal: text("unix:alice"),
-        proof: text("peer credentials"),
+        auth_method: text("peer credentials"),
         labels: map("commit", "abc"),
         instance: Uuid::from_u128(3),
         version: text("0.1.0"),

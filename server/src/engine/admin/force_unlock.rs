@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use model::{
     audit::Decision,
+    authorization::Authorization,
     fault::{Fault, Reason},
     lock::Holder,
     operation::State,
-    permit::Permit,
 };
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ impl Engine {
     pub(crate) async fn force_unlock(
         &self,
         force: &Force<'_>,
-        permit: &Permit,
+        authorization: &Authorization,
         asked: &Decision,
     ) -> Result<(Holder, Timestamp), Fault> {
         let target = self.target(force.target)?;
@@ -59,12 +59,12 @@ impl Engine {
             self.record(asked).await?;
             return Ok((holder(0), end.at));
         }
-        let Some(grip) = force_unlock::grip(&self.control, operation.id).await? else {
+        let Some(held_lock) = force_unlock::held_lock(&self.control, operation.id).await? else {
             return Err(self.holds_nothing(&operation, &target.name).await);
         };
         self.record(asked).await?;
-        let at = self.break_lock(operation.id, force.reason, permit).await?;
-        Ok((holder(grip.pid), at.unwrap_or(self.control.now().await?)))
+        let at = self.break_lock(operation.id, force.reason, authorization).await?;
+        Ok((holder(held_lock.pid), at.unwrap_or(self.control.now().await?)))
     }
 
     /// Marks the operation and ends its sessions; `None`: it had ended.
@@ -72,11 +72,13 @@ impl Engine {
         &self,
         operation: Uuid,
         reason: &str,
-        permit: &Permit,
+        authorization: &Authorization,
     ) -> Result<Option<Timestamp>, Fault> {
-        let Some(grip) = force_unlock::grip(&self.control, operation).await? else { return Ok(None) };
-        let by = permit.principal().to_string();
-        let marked = force_unlock::break_open(&self.control, operation, &grip, &by, reason).await?;
+        let Some(held_lock) = force_unlock::held_lock(&self.control, operation).await? else {
+            return Ok(None);
+        };
+        let by = authorization.principal().to_string();
+        let marked = force_unlock::unlock(&self.control, operation, &held_lock, &by, reason).await?;
         if marked.is_some() {
             tracing::warn!(%operation, by, reason, "the lock of an operation is broken");
         }

@@ -1,12 +1,12 @@
-//! Tokens: made and revoked on record, and taken as proof of a principal.
+//! Tokens: made and revoked on record, and taken as a principal's credentials.
 //!
 //! It must not know how a token arrives.
 
 use model::{
     audit::Decision,
+    authorization::{Principal, PrincipalKind},
     duration::format_duration,
     fault::{Fault, Reason},
-    permit::{Principal, PrincipalKind},
     secret::Secret,
     token::{self, Entry, New, Token},
 };

@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use model::{
     audit::Decision,
+    authorization::{Authorization, Role},
     fault::{Fault, Reason},
-    permit::{Permit, Role},
     window::{FORCE_HINT, Reservation, Rules, Window},
 };
 use serde::Serialize;
@@ -46,7 +46,7 @@ impl Engine {
         request_id: Uuid,
         target: &str,
         wish: &Reservation,
-        permit: &Permit,
+        authorization: &Authorization,
         asked: &Decision,
     ) -> Result<Window, Fault> {
         let target = self.target(target)?;
@@ -62,7 +62,7 @@ impl Engine {
             let options = target.url.connect_options();
             targets::enroll_now(&self.control, &options, target.database(), &by).await?;
         }
-        let principal = permit.principal().to_string();
+        let principal = authorization.principal().to_string();
         let hash = hash(&("reserve", &target.name, format!("{wish:?}")));
         let rules = Rules::of(&target.name, &target.profile);
         let ask = self.ask(request_id, hash, &principal, target, &rules);
@@ -79,12 +79,12 @@ impl Engine {
         id: Uuid,
         ends_at: Timestamp,
         etag: Option<Uuid>,
-        permit: &Permit,
+        authorization: &Authorization,
         asked: &Decision,
     ) -> Result<Window, Fault> {
         let window = self.window(id).await?;
         let target = self.target(&window.target)?;
-        let principal = permit.principal().to_string();
+        let principal = authorization.principal().to_string();
         let rules = Rules::of(&target.name, &target.profile);
         self.record(asked.clone()).await?;
         let hash = hash(&("extend", id, ends_at, etag));
@@ -101,15 +101,15 @@ impl Engine {
         &self,
         request_id: Uuid,
         wish: &ReleaseRequest<'_>,
-        permit: &Permit,
+        authorization: &Authorization,
         asked: &Decision,
     ) -> Result<Window, Fault> {
         let window = self.window(wish.window).await?;
         let target = self.target(&window.target)?;
-        let principal = permit.principal().to_string();
+        let principal = authorization.principal().to_string();
         let force = wish.force && window.principal != principal;
         if force {
-            if permit.role() < Some(Role::Admin) {
+            if authorization.role() < Some(Role::Admin) {
                 return Err(Fault::new(
                     Reason::PermissionDenied,
                     format!("window {} belongs to {}", window.id, window.principal),
@@ -128,7 +128,7 @@ impl Engine {
         let released = windows::release(&self.control.pool, &ask, wish.window, how, wish.etag).await;
         let (window, broken) = released?;
         for change in broken {
-            self.break_lock(change.operation, wish.reason, permit).await?;
+            self.break_lock(change.operation, wish.reason, authorization).await?;
         }
         Ok(self.named(window))
     }

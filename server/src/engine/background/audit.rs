@@ -9,7 +9,7 @@ use std::{
 };
 
 use model::{
-    audit::{Admission, Chained, Decision, Head, Repeats, Verdict},
+    audit::{Admission, AuditVerdict, Chained, Decision, Head, Repeats},
     fault::{Fault, Reason},
 };
 use tokio::{
@@ -115,7 +115,7 @@ impl Engine {
     ///
     /// # Errors
     /// The control database does not answer.
-    pub(crate) async fn verify_audit(&self, expected: Option<Head>) -> Result<Verdict, Fault> {
+    pub(crate) async fn verify_audit(&self, expected: Option<Head>) -> Result<AuditVerdict, Fault> {
         audit::verify(&self.control.pool, expected).await
     }
 }

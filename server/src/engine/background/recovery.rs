@@ -20,7 +20,7 @@ use crate::{
         },
         lock::{
             fence,
-            lease::{Attempt, LockRequest, LockSession},
+            lease::{LeaseAttempt, LockRequest, LockSession},
         },
         session::backend,
         swap::databases,
@@ -127,9 +127,9 @@ async fn recover(engine: &Arc<Engine>, orphan: &Orphan) -> Result<bool, Fault> {
         application_name: application_name(&orphan.target, id, "recovery"),
         shared: false,
     };
-    // The lock is free when the old daemon's session has ended. While somebody else holds it, they passed the barrier
+    // The lock is free when the old daemon's session has ended. While somebody else holds it, they passed the fence
     // themselves; the next look tries again.
-    let Attempt::Granted(lock) = LockSession::attempt(&engine.control, &request).await? else {
+    let LeaseAttempt::Granted(lock) = LockSession::attempt(&engine.control, &request).await? else {
         return Ok(false);
     };
     let recovered = recover_locked(engine, orphan, &lock).await;
@@ -155,7 +155,7 @@ async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSessio
     end(engine, &mut connection, orphan, true).await
 }
 
-/// Ends an orphan with what really became of it: what it was about to commit is read only now, after the barrier.
+/// Ends an orphan with what really became of it: what it was about to commit is read only now, after the fence.
 async fn end(
     engine: &Arc<Engine>,
     connection: &mut crate::postgres::Connection,

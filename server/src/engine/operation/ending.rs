@@ -72,7 +72,7 @@ mod tests {
             scope: None,
             dry_run: false,
             principal: "unix:alice".into(),
-            proof: "peer credentials".into(),
+            auth_method: "peer credentials".into(),
             labels: Default::default(),
             instance: Uuid::nil(),
             version: "0".into(),

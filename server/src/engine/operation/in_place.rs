@@ -3,10 +3,10 @@
 use model::{
     event::{EventKind, Progress},
     fault::{Fault, Reason},
+    flag_roles,
     operation::Verb,
     plan::{Observation, Plan, count, schemas_to_reset},
     profile::{Scope, SessionRule},
-    stakes,
     validation::Validation,
 };
 
@@ -22,12 +22,12 @@ use crate::postgres::{
     },
     change::{
         place_extensions,
-        replay::{self, Place},
+        replay::{self, ReplayTarget},
         reset,
         transaction::Work,
     },
     control::{
-        commit_deadline::Until,
+        commit_deadline::CommitDeadline,
         journal, operations,
         targets::{self, Identity},
     },
@@ -130,7 +130,7 @@ impl Run {
             return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
         }
         if !plan.outside.is_empty() {
-            stakes::outside(&self.target.profile, self.role)?;
+            flag_roles::outside(&self.target.profile, self.role)?;
         }
         let mut summary = Vec::new();
         if self.request.verb.resets() {
@@ -196,7 +196,7 @@ impl Run {
         for planned in &plan.chains {
             let path = self.search_path(&planned.schema);
             let owner = observed.schema(&planned.schema).and_then(|s| s.owner.as_deref());
-            let place = Place { schema: &planned.schema, search_path: &path, owner };
+            let place = ReplayTarget { schema: &planned.schema, search_path: &path, owner };
             let chain = self.planned_chain(planned)?;
             let mut before = planned.from.as_deref();
             for revision in chain.pending(before) {
@@ -277,13 +277,13 @@ impl Run {
         work: &mut Work,
         lock: &LockSession,
         summary: &str,
-    ) -> Result<(String, Option<Until>), Fault> {
+    ) -> Result<(String, Option<CommitDeadline>), Fault> {
         self.live.interrupt.check()?;
         let transaction = work.assigned().to_owned();
         let _rest = self.backends.rest();
         let mut connection = lock.connection().await;
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
-        let right = &self.right;
+        let right = &self.window_guard;
         let until = journal::prepare_commit(&mut connection, self.owner, &transaction, right, &make).await?;
         Ok((transaction, until))
     }

@@ -4,11 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use model::{
+    authorization::Role,
     chain::ChainSet,
     event::EventKind,
     fault::{Fault, Reason},
     operation::Request,
-    permit::Role,
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -20,11 +20,11 @@ use crate::{
         control::{
             cancel::{self, Asked},
             journal::{self, Owner},
-            window_guard::Right,
+            window_guard::WindowGuard,
         },
         lock::{
             lease::{LockRequest, LockSession},
-            queue::Claim,
+            queue::Ticket,
         },
         session::{backend, interrupt::Interrupt, liveness::Backends},
     },
@@ -57,9 +57,9 @@ pub(in crate::engine) struct Run {
     pub(in crate::engine) chains: ChainSet,
     pub(in crate::engine) live: LiveOperation,
     pub(in crate::engine) lock_request: LockRequest,
-    pub(in crate::engine) claim: Claim,
+    pub(in crate::engine) ticket: Ticket,
     /// The right to change the target, while it changes it.
-    pub(in crate::engine) right: Right,
+    pub(in crate::engine) window_guard: WindowGuard,
     /// The role that let the operation through.
     pub(in crate::engine) role: Option<Role>,
     /// The backends that work for the operation.
@@ -80,9 +80,11 @@ impl Run {
     /// Lives the operation to its end.
     pub(in crate::engine) async fn live(self, lock: Option<LockSession>) {
         // However this ends, a panic included, the operation does not count as running here afterwards.
-        let leaves = self.engine.live.leaves(self.owner.operation);
-        let cancels =
-            AbortOnDropHandle::new(tokio::spawn(heed_ends(Arc::clone(&self.engine), self.live.clone())));
+        let leaves = self.engine.live.deregister(self.owner.operation);
+        let cancels = AbortOnDropHandle::new(tokio::spawn(watch_requested_end(
+            Arc::clone(&self.engine),
+            self.live.clone(),
+        )));
         let mut lock = lock;
         let result = match self.hold(&mut lock).await {
             Err(fault) => Err(self.why(fault).await),
@@ -128,9 +130,9 @@ impl Run {
             .request
             .timeout
             .map(|limit| AbortOnDropHandle::new(tokio::spawn(deadline(limit, self.live.interrupt.clone()))));
-        let edge = self.claim.right.clone().map(|right| {
-            let heed = window_deadline::heed(Arc::clone(&self.engine), self.live.clone(), right);
-            AbortOnDropHandle::new(tokio::spawn(heed))
+        let edge = self.ticket.window_guard.clone().map(|window_guard| {
+            let enforce = window_deadline::enforce(Arc::clone(&self.engine), self.live.clone(), window_guard);
+            AbortOnDropHandle::new(tokio::spawn(enforce))
         });
         let result = tokio::select! {
             biased;
@@ -162,11 +164,11 @@ impl Run {
     /// Stores a milestone, on the connection that holds the lock: who lost it writes nothing.
     pub(in crate::engine) async fn emit(&self, lock: &LockSession, kind: EventKind) -> Result<(), Fault> {
         self.live.interrupt.check()?;
-        self.tell_done(lock, kind).await
+        self.record_done(lock, kind).await
     }
 
     /// The same for what is done and stays, interrupted or not.
-    pub(in crate::engine) async fn tell_done(
+    pub(in crate::engine) async fn record_done(
         &self,
         lock: &LockSession,
         kind: EventKind,
@@ -182,8 +184,8 @@ impl Run {
         WorkContext {
             control: self.engine.control.pool.clone(),
             interrupt: self.live.interrupt.clone(),
-            patience: self.target.profile.lock_patience,
-            tell: self.live.teller(),
+            patience: self.target.profile.lock_wait_limit,
+            tell: self.live.progress_sink(),
             backends: Arc::clone(&self.backends),
         }
     }
@@ -280,7 +282,7 @@ async fn deadline(limit: Duration, interrupt: Interrupt) {
 }
 
 /// Raises the interrupt once somebody has asked for the end, through whichever daemon.
-async fn heed_ends(engine: Arc<Engine>, live: LiveOperation) {
+async fn watch_requested_end(engine: Arc<Engine>, live: LiveOperation) {
     let mut news = engine.wakeups.subscribe(live.id);
     loop {
         let asked = cancel::asked(&engine.control.pool, live.id);

@@ -18,11 +18,11 @@ use crate::{
     postgres::{
         change::{
             place_extensions,
-            replay::{self, Place},
+            replay::{self, ReplayTarget},
             reset,
             transaction::Work,
         },
-        control::{commit_deadline::Until, window_guard::Right},
+        control::{commit_deadline::CommitDeadline, window_guard::WindowGuard},
         lock::{fence, lease::LockSession},
         session::failpoint,
     },
@@ -40,7 +40,7 @@ impl Run {
         alone: &Mutex<()>,
     ) -> Result<usize, Fault> {
         let path = self.search_path(&planned.schema);
-        let place = Place { schema: &planned.schema, search_path: &path, owner };
+        let place = ReplayTarget { schema: &planned.schema, search_path: &path, owner };
         let chain = self.planned_chain(planned)?;
         let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
         work.assign_transaction().await?;
@@ -61,26 +61,26 @@ impl Run {
                     took
                 }
             };
-            self.tell_done(lock, revision_applied(planned, revision, took)).await?;
+            self.record_done(lock, revision_applied(planned, revision, took)).await?;
             before = Some(&revision.id);
         }
         work.until = self.until(url).await?;
         work.commit().await?;
-        self.tell_done(lock, chain_completed(planned)).await?;
+        self.record_done(lock, chain_completed(planned)).await?;
         Ok(pending.len())
     }
 
     /// Until when a step may be committed. What is built aside nobody sees, and its steps know no window.
-    async fn until(&self, url: &DatabaseUrl) -> Result<Option<Until>, Fault> {
+    async fn until(&self, url: &DatabaseUrl) -> Result<Option<CommitDeadline>, Fault> {
         match self.right_in(url) {
-            Some(right) => right.for_a_moment(&self.engine.control.pool).await.map(Some),
+            Some(window_guard) => window_guard.for_a_moment(&self.engine.control.pool).await.map(Some),
             None => Ok(None),
         }
     }
 
     /// The right that changes need there: none in a database that is built aside.
-    fn right_in(&self, url: &DatabaseUrl) -> Option<&Right> {
-        (url.database() == self.target.database()).then_some(&self.right)
+    fn right_in(&self, url: &DatabaseUrl) -> Option<&WindowGuard> {
+        (url.database() == self.target.database()).then_some(&self.window_guard)
     }
 
     /// Waits for its turn, which may take as long as another schema's index.

@@ -1,8 +1,8 @@
 //! What plans are compared with: plans that were shown before, and what was written since the last operation.
 
 use model::{
+    authorization::Role,
     fault::{Fault, Reason},
-    permit::Role,
     plan::{self, Observation, Plan, Refusal},
 };
 
@@ -48,18 +48,20 @@ impl Run {
     /// A dry run tells of what would refuse the real run before it had a plan, too: role, enrolment and windows as they are
     /// now.
     pub(in crate::engine) async fn foresee(&self, plan: &mut Plan) -> Result<(), Fault> {
-        if !self.request.dry_run || plan.would_refuse.is_some() {
+        if !self.request.dry_run || plan.refusal.is_some() {
             return Ok(());
         }
         let destructive = self.request.verb.is_destructive();
         let refusal = if destructive && self.role.is_some_and(|role| role < Role::Resetter) {
-            let text =
-                format!("{} may plan this, and needs the role resetter to do it", self.right.principal);
+            let text = format!(
+                "{} may plan this, and needs the role resetter to do it",
+                self.window_guard.principal
+            );
             Some(Fault::new(Reason::PermissionDenied, text))
         } else {
             self.foreseen().await?
         };
-        plan.would_refuse = refusal.map(|fault| Refusal { reason: fault.reason, text: fault.message });
+        plan.refusal = refusal.map(|fault| Refusal { reason: fault.reason, text: fault.message });
         Ok(())
     }
 
@@ -70,8 +72,8 @@ impl Run {
                 checked => checked?,
             }
         }
-        let standing = self.right.standing(&self.engine.control.pool).await?;
-        Ok(self.right.refusal(&standing.verdict))
+        let standing = self.window_guard.standing(&self.engine.control.pool).await?;
+        Ok(self.window_guard.refusal(&standing.verdict))
     }
 
     /// How much was written to the target since its last operation, and how much may go unasked.

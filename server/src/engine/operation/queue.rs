@@ -37,14 +37,14 @@ impl Run {
         let waiter = Waiter {
             control,
             lock: &lock,
-            claim: &self.claim,
+            ticket: &self.ticket,
             owner: self.owner,
             wait: self.request.wait,
             interrupt: &self.live.interrupt,
             news: self.engine.wakeups.subscribe_targets(),
             tell: &tell,
             watched: &|| self.live.is_watched(),
-            bound: (!self.request.detached).then_some(self.target.profile.waiter_bound),
+            bound: (!self.request.detached).then_some(self.target.profile.unwatched_wait_limit),
         };
         tokio::select! {
             waited = waiter.wait() => waited?,

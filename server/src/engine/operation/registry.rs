@@ -16,7 +16,7 @@ use model::{
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-use crate::postgres::{change::transaction::Tell, session::interrupt::Interrupt};
+use crate::postgres::{change::transaction::ProgressSink, session::interrupt::Interrupt};
 
 /// How many ephemeral events a slow watcher may lag behind before it loses some.
 const LAG: usize = 64;
@@ -52,7 +52,7 @@ impl LiveOperation {
     }
 
     /// The same as a function that can be handed down.
-    pub(in crate::engine) fn teller(&self) -> Tell {
+    pub(in crate::engine) fn progress_sink(&self) -> ProgressSink {
         let this = self.clone();
         Arc::new(move |kind| this.tell(kind))
     }
@@ -60,12 +60,12 @@ impl LiveOperation {
 
 /// Takes an operation out of those that run here.
 #[derive(Debug)]
-pub(in crate::engine) struct Leaves<'a> {
+pub(in crate::engine) struct Deregister<'a> {
     live: &'a Live,
     id: Uuid,
 }
 
-impl Drop for Leaves<'_> {
+impl Drop for Deregister<'_> {
     fn drop(&mut self) {
         self.live.locked().remove(&self.id);
     }
@@ -94,8 +94,8 @@ impl Live {
     }
 
     /// Something that takes the operation out when it is dropped.
-    pub(in crate::engine) fn leaves(&self, id: Uuid) -> Leaves<'_> {
-        Leaves { live: self, id }
+    pub(in crate::engine) fn deregister(&self, id: Uuid) -> Deregister<'_> {
+        Deregister { live: self, id }
     }
 
     pub(in crate::engine) fn runs(&self, id: Uuid) -> bool {

@@ -255,7 +255,7 @@ impl Run {
             rule: self.session_rule(),
             own: &lock.application_name,
             lock_pid: lock.pid,
-            right: &self.right,
+            window_guard: &self.window_guard,
         };
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
         let pool = &self.engine.control.pool;

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
     audit::Decision,
+    authorization::Authorization,
     chain::ChainSet,
     event::{Accepted, EventKind},
     fault::{Fault, Reason},
     guard,
     lock::{Holder, application_name},
     operation::{Request, Verb, Wait},
-    permit::Permit,
     plan::count,
     profile::Scope,
     window::Rules,
@@ -27,11 +27,11 @@ use crate::{
             journal::Owner,
             operations::{self, NewOperation},
             targets::{self, Enrolment},
-            window_guard::Right,
+            window_guard::WindowGuard,
         },
         lock::{
-            lease::{LockRequest, LockSession, Patience},
-            queue::{self, Claim, Entry, Taken},
+            lease::{LockRequest, LockSession, ReleaseDeadline},
+            queue::{self, Entry, QueueOutcome, Ticket},
         },
     },
 };
@@ -44,12 +44,13 @@ impl Engine {
     pub(crate) async fn submit(
         self: &Arc<Self>,
         request: Request,
-        permit: &Permit,
+        authorization: &Authorization,
         asked: Decision,
     ) -> Result<Uuid, Fault> {
         // Apart from the call: a caller that goes away between the lock and the record leaves nothing half-done.
-        let (engine, permit) = (Arc::clone(self), permit.clone());
-        let accepting = self.operations.spawn(async move { engine.accept(request, &permit, asked).await });
+        let (engine, authorization) = (Arc::clone(self), authorization.clone());
+        let accepting =
+            self.operations.spawn(async move { engine.accept(request, &authorization, asked).await });
         accepting.await.map_err(|e| Fault::new(Reason::Internal, format!("accepting the operation: {e}")))?
     }
 
@@ -57,10 +58,10 @@ impl Engine {
     async fn accept(
         self: Arc<Self>,
         request: Request,
-        permit: &Permit,
+        authorization: &Authorization,
         asked: Decision,
     ) -> Result<Uuid, Fault> {
-        match Arc::clone(&self).admit(request, permit, &asked).await {
+        match Arc::clone(&self).admit(request, authorization, &asked).await {
             Err(fault) => Err(self.refused(asked, fault).await),
             admitted => admitted,
         }
@@ -69,10 +70,10 @@ impl Engine {
     async fn admit(
         self: Arc<Self>,
         request: Request,
-        permit: &Permit,
+        authorization: &Authorization,
         asked: &Decision,
     ) -> Result<Uuid, Fault> {
-        let principal = permit.principal().to_string();
+        let principal = authorization.principal().to_string();
         if let Some(id) = self.joined(&request, &principal).await? {
             self.record(Decision { operation: Some(id), ..asked.clone() }).await?;
             return Ok(id);
@@ -88,34 +89,34 @@ impl Engine {
         let guarded = guard::check(request, target.database(), &target.profile, &target.matrix)?;
         let request = guarded.request().clone();
         self.check_enrolment(&request, &target).await?;
-        let right = Right {
+        let window_guard = WindowGuard {
             database: target.database().to_owned(),
             rules: Rules::of(&target.name, &target.profile),
             principal: principal.clone(),
         };
-        let changes = (!request.reads_only()).then(|| right.clone());
-        if let Some(right) = &changes {
-            self.check_windows(right, request.wait).await?;
+        let changes = (!request.reads_only()).then(|| window_guard.clone());
+        if let Some(window_guard) = &changes {
+            self.check_windows(window_guard, request.wait).await?;
         }
         let chains = self.chains(&request, &target).await?;
         let id = Uuid::now_v7();
         self.record(Decision { operation: Some(id), ..asked.clone() }).await?;
         let owner = Owner { operation: id, instance: self.instance };
-        let accepted = self.accepted(&request, &target, permit, &chains);
+        let accepted = self.accepted(&request, &target, authorization, &chains);
         let new = NewOperation {
             owner,
             request: &request,
             database: target.database(),
             principal: &principal,
-            proof: permit.principal().kind.proof(),
+            auth_method: authorization.principal().kind.auth_method(),
             lock_pid: None,
-            needs_window: changes.as_ref().is_some_and(|right| right.rules.required()),
+            needs_window: changes.as_ref().is_some_and(|window_guard| window_guard.rules.required()),
         };
-        let claim = Claim {
+        let ticket = Ticket {
             operation: id,
             database: target.database().to_owned(),
             shared: request.reads_only(),
-            right: changes,
+            window_guard: changes,
         };
         let lock_request = LockRequest {
             database: target.database().to_owned(),
@@ -124,7 +125,7 @@ impl Engine {
             shared: request.reads_only(),
         };
         let lock = match request.wait {
-            Wait::No => match self.locked(new, &lock_request, &claim, accepted).await? {
+            Wait::No => match self.locked(new, &lock_request, &ticket, accepted).await? {
                 Some(lock) => Some(lock),
                 None => return self.must_join(&request, &principal).await,
             },
@@ -144,10 +145,21 @@ impl Engine {
         };
         let live = self.live.enter(id);
         let backends = Arc::default();
-        let role = permit.role();
+        let role = authorization.role();
         let engine = Arc::clone(&self);
-        let run =
-            Run { engine, owner, request, target, chains, live, lock_request, claim, right, role, backends };
+        let run = Run {
+            engine,
+            owner,
+            request,
+            target,
+            chains,
+            live,
+            lock_request,
+            ticket,
+            window_guard,
+            role,
+            backends,
+        };
         self.operations.spawn(run.live(lock));
         Ok(id)
     }
@@ -182,11 +194,11 @@ impl Engine {
         &self,
         new: NewOperation<'_>,
         request: &LockRequest,
-        claim: &Claim,
+        ticket: &Ticket,
         accepted: EventKind,
     ) -> Result<Option<LockSession>, Fault> {
         let lock = LockSession::open(&self.control, request).await?;
-        let began = self.begin(&lock, new, claim, accepted).await;
+        let began = self.begin(&lock, new, ticket, accepted).await;
         if matches!(began, Ok(true)) {
             return Ok(Some(lock));
         }
@@ -199,22 +211,24 @@ impl Engine {
         &self,
         lock: &LockSession,
         new: NewOperation<'_>,
-        claim: &Claim,
+        ticket: &Ticket,
         accepted: EventKind,
     ) -> Result<bool, Fault> {
-        let mut patience = Patience::default();
+        let mut patience = ReleaseDeadline::default();
         loop {
             let events =
-                vec![accepted.clone(), EventKind::LockAcquired { shared: claim.shared, pid: lock.pid }];
-            let place = match queue::take(lock, claim, Entry::New(new, events)).await? {
-                Taken::Granted => return Ok(true),
-                Taken::Joined => return Ok(false),
-                Taken::Not(place) => place,
+                vec![accepted.clone(), EventKind::LockAcquired { shared: ticket.shared, pid: lock.pid }];
+            let place = match queue::take(lock, ticket, Entry::New(new, events)).await? {
+                QueueOutcome::Granted => return Ok(true),
+                QueueOutcome::Joined => return Ok(false),
+                QueueOutcome::Not(place) => place,
             };
             if operations::by_request_id(&self.control.pool, new.request.request_id).await?.is_some() {
                 return Ok(false);
             }
-            if let Some(refusal) = claim.right.as_ref().and_then(|right| right.refusal(&place.verdict)) {
+            if let Some(refusal) =
+                ticket.window_guard.as_ref().and_then(|window_guard| window_guard.refusal(&place.verdict))
+            {
                 return Err(refusal);
             }
             let holder = lock.holder(&self.control.pool).await?;
@@ -232,9 +246,9 @@ impl Engine {
     }
 
     /// What windows refuse at once: with `--wait` only what no time brings.
-    async fn check_windows(&self, right: &Right, wait: Wait) -> Result<(), Fault> {
-        let verdict = right.standing(&self.control.pool).await?.verdict;
-        match right.refusal(&verdict).filter(|_| wait == Wait::No || !verdict.passes()) {
+    async fn check_windows(&self, window_guard: &WindowGuard, wait: Wait) -> Result<(), Fault> {
+        let verdict = window_guard.standing(&self.control.pool).await?.verdict;
+        match window_guard.refusal(&verdict).filter(|_| wait == Wait::No || !verdict.passes()) {
             Some(refusal) => Err(refusal),
             None => Ok(()),
         }
@@ -299,7 +313,13 @@ impl Engine {
         Ok(chains)
     }
 
-    fn accepted(&self, request: &Request, target: &Target, permit: &Permit, chains: &ChainSet) -> EventKind {
+    fn accepted(
+        &self,
+        request: &Request,
+        target: &Target,
+        authorization: &Authorization,
+        chains: &ChainSet,
+    ) -> EventKind {
         let fingerprints: BTreeMap<String, String> =
             chains.chains.iter().map(|c| (c.name.clone(), c.fingerprint())).collect();
         EventKind::Accepted(Accepted {
@@ -309,8 +329,8 @@ impl Engine {
             // A whole database comes back, whatever was said.
             scope: request.scope.or((request.verb == Verb::Undo).then_some(Scope::Database)),
             dry_run: request.dry_run,
-            principal: permit.principal().to_string(),
-            proof: permit.principal().kind.proof().to_owned(),
+            principal: authorization.principal().to_string(),
+            auth_method: authorization.principal().kind.auth_method().to_owned(),
             labels: request.labels.clone(),
             instance: self.instance,
             version: crate::VERSION.to_owned(),

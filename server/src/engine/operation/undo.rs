@@ -35,7 +35,7 @@ impl Run {
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
             return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
         }
-        // The one that the plan names; where it names none, the claim says so.
+        // The one that the plan names; where it names none, claiming one says so.
         let wanted = plan.brings_back.as_ref().map(|r| r.operation).or(self.request.undoes);
         let by = self.owner.operation;
         let kept = retained::claim(&mut *lock.connection().await, database, wanted, by).await?;

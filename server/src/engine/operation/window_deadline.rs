@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::registry::LiveOperation;
 use crate::{
     engine::Engine,
-    postgres::control::window_guard::{Right, rolled_back},
+    postgres::control::window_guard::{WindowGuard, rolled_back},
 };
 
 /// How often the windows are looked at without news.
@@ -25,13 +25,13 @@ const SOONEST: Duration = Duration::from_millis(5);
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// Raises the interrupt when the right is gone, however its windows change meanwhile.
-pub(in crate::engine) async fn heed(engine: Arc<Engine>, live: LiveOperation, right: Right) {
+pub(in crate::engine) async fn enforce(engine: Arc<Engine>, live: LiveOperation, window_guard: WindowGuard) {
     let mut news = engine.wakeups.subscribe_targets();
     // The edge that was known last, and when it comes by this daemon's clock.
     let mut known: Option<(Instant, Fault)> = None;
     loop {
         let asked = Instant::now();
-        let look = tokio::time::timeout(ANSWER, right.standing(&engine.control.pool)).await;
+        let look = tokio::time::timeout(ANSWER, window_guard.standing(&engine.control.pool)).await;
         let until_next = match look.unwrap_or_else(|_| Err(no_answer())) {
             Ok(standing) => match &standing.verdict {
                 Verdict::Free(None) => {
@@ -41,11 +41,11 @@ pub(in crate::engine) async fn heed(engine: Arc<Engine>, live: LiveOperation, ri
                 Verdict::Free(Some(edge)) => {
                     let ahead = edge.at().duration_since(standing.now);
                     let ahead = Duration::try_from(ahead).unwrap_or_default();
-                    known = asked.checked_add(ahead).map(|at| (at, right.late(edge)));
+                    known = asked.checked_add(ahead).map(|at| (at, window_guard.late(edge)));
                     ahead
                 }
                 verdict => {
-                    live.interrupt.raise(rolled_back(right.refusal(verdict)));
+                    live.interrupt.raise(rolled_back(window_guard.refusal(verdict)));
                     return;
                 }
             },

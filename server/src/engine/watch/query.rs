@@ -2,11 +2,11 @@
 
 use model::{
     audit::Decision,
+    authorization::Authorization,
     event::EventKind,
     fault::{Fault, Reason},
     lock::Holder,
     operation::{Operation, State},
-    permit::Permit,
     window::Window,
 };
 use uuid::Uuid;
@@ -100,9 +100,14 @@ impl Engine {
     ///
     /// # Errors
     /// `NOT_CANCELLABLE` once the commit is prepared or the operation has ended otherwise.
-    pub(crate) async fn cancel(&self, id: Uuid, permit: &Permit, reason: &str) -> Result<Operation, Fault> {
+    pub(crate) async fn cancel(
+        &self,
+        id: Uuid,
+        authorization: &Authorization,
+        reason: &str,
+    ) -> Result<Operation, Fault> {
         let reason: String = reason.chars().take(500).collect();
-        let event = EventKind::CancelRequested { principal: permit.principal().to_string(), reason };
+        let event = EventKind::CancelRequested { principal: authorization.principal().to_string(), reason };
         let asked = cancel::request_cancel(&self.control.pool, id, event).await?;
         let operation = self.operation(id).await?;
         let cancelled = operation.end.as_ref().is_some_and(|e| e.reason == Some(Reason::Cancelled));
@@ -165,7 +170,7 @@ impl Engine {
     pub(crate) async fn enroll(
         &self,
         enrolment: &Enrolment<'_>,
-        permit: &Permit,
+        authorization: &Authorization,
         asked: Decision,
     ) -> Result<TargetView, Fault> {
         let target = match self.target(enrolment.target) {
@@ -183,7 +188,7 @@ impl Engine {
         }
         let detail = Some(format!("enrolls database {}", target.database()));
         self.record(Decision { detail, ..asked }).await?;
-        let by = permit.principal().to_string();
+        let by = authorization.principal().to_string();
         targets::enroll_now(&self.control, &target.url.connect_options(), target.database(), &by).await?;
         self.view(target).await
     }

@@ -134,16 +134,17 @@ fn creation_options(row: &serde_json::Value, tablespace: Option<&str>) -> String
     options
 }
 
-type Right = (String, Option<String>, String, bool);
+type DatabaseGrant = (String, Option<String>, String, bool);
 
 /// The owner's grants first, then those of who was granted the option.
-pub(in crate::postgres) fn in_dependency_order(row: &DatabaseRow) -> Vec<&Right> {
-    let mut ordered: Vec<&Right> = row.rights.iter().filter(|r| r.0 == row.owner).collect();
-    let mut waiting: Vec<&Right> = row.rights.iter().filter(|r| r.0 != row.owner).collect();
+pub(in crate::postgres) fn in_dependency_order(row: &DatabaseRow) -> Vec<&DatabaseGrant> {
+    let mut ordered: Vec<&DatabaseGrant> = row.rights.iter().filter(|r| r.0 == row.owner).collect();
+    let mut waiting: Vec<&DatabaseGrant> = row.rights.iter().filter(|r| r.0 != row.owner).collect();
     while !waiting.is_empty() {
-        let may =
-            |r: &&Right| ordered.iter().any(|o| o.3 && o.2 == r.2 && o.1.as_deref() == Some(r.0.as_str()));
-        let (now, later): (Vec<&Right>, Vec<&Right>) = waiting.into_iter().partition(may);
+        let may = |r: &&DatabaseGrant| {
+            ordered.iter().any(|o| o.3 && o.2 == r.2 && o.1.as_deref() == Some(r.0.as_str()))
+        };
+        let (now, later): (Vec<&DatabaseGrant>, Vec<&DatabaseGrant>) = waiting.into_iter().partition(may);
         if now.is_empty() {
             ordered.extend(later);
             return ordered;

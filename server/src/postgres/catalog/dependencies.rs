@@ -47,7 +47,7 @@ struct Object {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Place {
+enum Locality {
     Inside,
     Outside,
     Part,
@@ -101,15 +101,15 @@ fn sort(objects: Vec<Object>, schemas: &[String]) -> Radius {
     let managed = |home: &Option<String>| home.as_ref().is_some_and(|home| schemas.contains(home));
     for object in &objects {
         match place(object, &objects, &by_address, &managed) {
-            Place::Part => {}
-            Place::Outside => radius.outside.push(OutsideObject {
+            Locality::Part => {}
+            Locality::Outside => radius.outside.push(OutsideObject {
                 kind: object.kind.clone(),
                 identity: object.identity.clone(),
                 owner: object.owner.clone(),
                 estimated_rows: object.estimated_rows,
             }),
-            Place::Inside if object.kind == "schema" => {}
-            Place::Inside => {
+            Locality::Inside if object.kind == "schema" => {}
+            Locality::Inside => {
                 let home = object.home.clone().unwrap_or_default();
                 let name = format!("{} {}", object.kind, object.identity);
                 if let Some(owner) = &object.owner
@@ -131,9 +131,9 @@ fn place(
     objects: &[Object],
     by_address: &HashMap<Address, usize>,
     managed: &dyn Fn(&Option<String>) -> bool,
-) -> Place {
+) -> Locality {
     if object.home.as_ref().is_some_and(|home| home.starts_with("pg_toast")) {
-        return Place::Part;
+        return Locality::Part;
     }
     let (mut by_inside, mut by_outside) = (false, false);
     for (kind, (class, id, column)) in &object.belongs_to {
@@ -145,7 +145,7 @@ fn place(
             continue;
         };
         if *kind == 'i' {
-            return Place::Part;
+            return Locality::Part;
         }
         match managed(&owner.home) {
             true => by_inside |= *kind == 'a',
@@ -154,11 +154,11 @@ fn place(
         }
     }
     if managed(&object.home) || object.home.is_none() && by_inside {
-        return Place::Inside;
+        return Locality::Inside;
     }
     match by_outside && !NEVER_A_PART.contains(&object.kind.as_str()) {
-        true => Place::Part,
-        false => Place::Outside,
+        true => Locality::Part,
+        false => Locality::Outside,
     }
 }
 

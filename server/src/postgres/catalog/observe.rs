@@ -14,7 +14,7 @@ use super::{
     dependencies, extensions,
     preflight::change,
     references,
-    schema_properties::{self, Furniture},
+    schema_properties::{self, SchemaProperties},
 };
 use crate::postgres::sql::{
     error::work_fault,
@@ -81,12 +81,12 @@ async fn look_at_change(
 ) -> Result<(), Fault> {
     let extensions = extensions::look(connection, look.matrix, look.reset, look.chains).await?;
     let mut radius = dependencies::radius(connection, look.reset, &extensions.moved).await?;
-    let furniture = schema_properties::capture(connection, look.reset).await?;
-    schema_properties::spare(&furniture, &mut radius.outside);
+    let schema_properties = schema_properties::capture(connection, look.reset).await?;
+    schema_properties::spare(&schema_properties, &mut radius.outside);
     count(&mut observed.schemas, &mut radius);
-    observed.furniture = furniture.iter().flat_map(Furniture::pieces).collect();
+    observed.schema_properties = schema_properties.iter().flat_map(SchemaProperties::pieces).collect();
     observed.grants = references::grants(connection, look.reset).await?;
-    observed.hanging = references::on(connection, look.reset, &observed.grants, &radius).await?;
+    observed.references = references::on(connection, look.reset, &observed.grants, &radius).await?;
     observed.locks = Some(lock_table(connection, radius.entries).await?);
     if let Some(chains) = look.chains {
         observed.existing_roles = existing_roles(connection, chains).await?;

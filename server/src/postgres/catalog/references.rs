@@ -1,7 +1,7 @@
 //! What hangs on the schemas and is not dropped with them: roles with rights, subscriptions, slots, large objects.
 
 use model::{
-    blast::{Hanging, TableGrant},
+    blast::{Reference, TableGrant},
     fault::Fault,
 };
 use sqlx::PgConnection;
@@ -51,7 +51,7 @@ pub(crate) async fn on(
     schemas: &[String],
     grants: &[TableGrant],
     radius: &Radius,
-) -> Result<Vec<Hanging>, Fault> {
+) -> Result<Vec<Reference>, Fault> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT 'subscription', s.subname::text, format('writes into %s of the tables', count(*))
            FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_subscription_rel r ON r.srsubid = s.oid
@@ -69,12 +69,12 @@ pub(crate) async fn on(
     .await
     .map_err(|e| work_fault("looking at what hangs on the schemas", &e))?;
     let mut all = roles(grants, radius);
-    let hanging = |(kind, identity, text)| Hanging { kind, identity, text };
-    all.extend(rows.into_iter().map(hanging));
+    let references = |(kind, identity, text)| Reference { kind, identity, text };
+    all.extend(rows.into_iter().map(references));
     Ok(all)
 }
 
-fn roles(grants: &[TableGrant], radius: &Radius) -> Vec<Hanging> {
+fn roles(grants: &[TableGrant], radius: &Radius) -> Vec<Reference> {
     let mut held: std::collections::BTreeMap<&str, (usize, usize)> = std::collections::BTreeMap::new();
     for grant in grants {
         held.entry(&grant.role).or_default().0 += grant.objects.len();
@@ -89,10 +89,10 @@ fn roles(grants: &[TableGrant], radius: &Radius) -> Vec<Hanging> {
             format!("owns {owned} of the objects and holds rights on {rights}; they go with them")
         }
     };
-    let hanging = |(role, counts): (&str, (usize, usize))| Hanging {
+    let references = |(role, counts): (&str, (usize, usize))| Reference {
         kind: "role".to_owned(),
         identity: role.to_owned(),
         text: text(counts),
     };
-    held.into_iter().map(hanging).collect()
+    held.into_iter().map(references).collect()
 }

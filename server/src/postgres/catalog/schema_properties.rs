@@ -1,30 +1,30 @@
-//! The furniture of a schema: owner, grants, comment, security labels, default privileges, and the publications that
-//! publish all of it; taken down before a drop, put back after it, and compared.
+//! The properties of a schema: owner, grants, comment, security labels, default privileges, and the publications that
+//! publish all of it; captured before a drop, restored after it, and compared.
 
-pub(in crate::postgres) mod right;
+pub(in crate::postgres) mod grant;
 
 use model::{
-    blast::{FurniturePiece, OutsideObject},
+    blast::{OutsideObject, SchemaProperty},
     fault::Fault,
 };
 use sqlx::PgConnection;
 
 use super::preflight::change;
 use crate::postgres::sql::error::work_fault;
-use right::Right;
+use grant::Grant;
 
 /// Since then a publication can publish whole schemas.
 pub(crate) const SCHEMA_PUBLICATIONS: i32 = 150_000;
 
-/// The furniture of one schema.
+/// The properties of one schema.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Furniture {
+pub(crate) struct SchemaProperties {
     pub(in crate::postgres) schema: String,
     pub(in crate::postgres) owner: String,
     pub(in crate::postgres) comment: Option<String>,
     /// `None`: the schema never had an access list.
-    pub(in crate::postgres) rights: Option<Vec<Right>>,
-    pub(in crate::postgres) defaults: Vec<Right>,
+    pub(in crate::postgres) rights: Option<Vec<Grant>>,
+    pub(in crate::postgres) defaults: Vec<Grant>,
     /// Provider and label.
     pub(in crate::postgres) labels: Vec<(String, String)>,
     /// Publications that publish all of it.
@@ -34,17 +34,17 @@ pub(crate) struct Furniture {
 }
 
 type HeadRow = (String, String, Option<String>, bool, bool);
-type RightRow = (String, String, Option<String>, String, bool, Option<String>);
+type GrantRow = (String, String, Option<String>, String, bool, Option<String>);
 type ExtraRow = (String, String, String, String);
 
-/// Takes down the furniture of those schemas that exist.
+/// Captures the properties of those schemas that exist.
 ///
 /// # Errors
 /// The session was lost.
 pub(crate) async fn capture(
     connection: &mut PgConnection,
     schemas: &[String],
-) -> Result<Vec<Furniture>, Fault> {
+) -> Result<Vec<SchemaProperties>, Fault> {
     let lost = |e: sqlx::Error| work_fault("reading grants and defaults of the schemas", &e);
     let heads: Vec<HeadRow> = sqlx::query_as(
         "SELECT n.nspname::text, pg_catalog.pg_get_userbyid(n.nspowner)::text,
@@ -56,7 +56,7 @@ pub(crate) async fn capture(
     .fetch_all(&mut *connection)
     .await
     .map_err(lost)?;
-    let rights: Vec<RightRow> = sqlx::query_as(
+    let rights: Vec<GrantRow> = sqlx::query_as(
         // In the order of the access lists: restored in it, they are the same to the letter.
         "SELECT x.schema, x.grantor, x.grantee, x.privilege_type, x.is_grantable, x.objects FROM (
             SELECT n.nspname::text AS schema, pg_catalog.pg_get_userbyid(a.grantor)::text AS grantor,
@@ -103,25 +103,25 @@ async fn extras(connection: &mut PgConnection, schemas: &[String]) -> Result<Vec
         .map_err(|e| work_fault("reading labels and publications of the schemas", &e))
 }
 
-fn assemble(head: HeadRow, rows: &[RightRow], extras: &[ExtraRow]) -> Furniture {
+fn assemble(head: HeadRow, rows: &[GrantRow], extras: &[ExtraRow]) -> SchemaProperties {
     let (schema, owner, comment, has_acl, restores_publications) = head;
-    let here = || rows.iter().filter(|row| row.0 == schema).map(Right::from);
-    let rights = has_acl.then(|| here().filter(Right::is_on_schema).collect());
+    let here = || rows.iter().filter(|row| row.0 == schema).map(Grant::from);
+    let rights = has_acl.then(|| here().filter(Grant::is_on_schema).collect());
     let defaults = here().filter(|r| !r.is_on_schema()).collect();
     let of = |kind: &'static str| extras.iter().filter(|e| e.0 == schema).filter(move |e| e.1 == kind);
     let labels = of("label").map(|e| (e.2.clone(), e.3.clone())).collect();
     let publications = of("publication").map(|e| e.2.clone()).collect();
-    Furniture { schema, owner, comment, rights, defaults, labels, publications, restores_publications }
+    SchemaProperties { schema, owner, comment, rights, defaults, labels, publications, restores_publications }
 }
 
-/// Takes out of the blast radius what comes back as furniture.
-pub(crate) fn spare(furniture: &[Furniture], outside: &mut Vec<OutsideObject>) {
-    if furniture.iter().any(|f| f.restores_publications) {
+/// Takes out of the blast radius what is restored with the schema.
+pub(crate) fn spare(schema_properties: &[SchemaProperties], outside: &mut Vec<OutsideObject>) {
+    if schema_properties.iter().any(|f| f.restores_publications) {
         outside.retain(|object| object.kind != "publication namespace");
     }
 }
 
-impl Furniture {
+impl SchemaProperties {
     /// The schema.
     pub(crate) fn schema(&self) -> &str {
         &self.schema
@@ -133,7 +133,7 @@ impl Furniture {
     }
 
     /// Piece by piece, in words.
-    pub(crate) fn pieces(&self) -> Vec<FurniturePiece> {
+    pub(crate) fn pieces(&self) -> Vec<SchemaProperty> {
         let mut all = vec![("owner", self.owner.clone())];
         all.extend(self.effective().iter().map(|right| ("grant", right.phrase())));
         all.extend(self.defaults.iter().map(|right| ("default privilege", right.phrase())));
@@ -142,7 +142,7 @@ impl Furniture {
         if self.restores_publications {
             all.extend(self.publications.iter().map(|name| ("publication", name.clone())));
         }
-        let piece = |(kind, text): (&str, String)| FurniturePiece {
+        let piece = |(kind, text): (&str, String)| SchemaProperty {
             schema: self.schema.clone(),
             kind: kind.to_owned(),
             text,
@@ -151,8 +151,8 @@ impl Furniture {
     }
 
     /// The access list; one that was never written means that the owner has every right.
-    pub(in crate::postgres) fn effective(&self) -> Vec<Right> {
-        self.rights.clone().unwrap_or_else(|| Right::of_owner(&self.owner))
+    pub(in crate::postgres) fn effective(&self) -> Vec<Grant> {
+        self.rights.clone().unwrap_or_else(|| Grant::of_owner(&self.owner))
     }
 
     /// What is not as it was, in words.

@@ -9,7 +9,7 @@ use model::{
 };
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
 
-use super::replay::{self, Place};
+use super::replay::{self, ReplayTarget};
 use crate::postgres::{
     control::pool::Control,
     session::connect,
@@ -44,12 +44,13 @@ pub(crate) async fn open(options: &PgConnectOptions, others: &[PgConnectOptions]
 const SCHEMA: &str = "resetd";
 
 /// The daemon's own chain, compiled in.
-const REVISIONS: [(&str, &[u8]); 5] = [
+const REVISIONS: [(&str, &[u8]); 6] = [
     ("control/control_001.sql", include_bytes!("../../../../migrations/control/control_001.sql")),
     ("control/control_002.sql", include_bytes!("../../../../migrations/control/control_002.sql")),
     ("control/control_003.sql", include_bytes!("../../../../migrations/control/control_003.sql")),
     ("control/control_004.sql", include_bytes!("../../../../migrations/control/control_004.sql")),
     ("control/control_005.sql", include_bytes!("../../../../migrations/control/control_005.sql")),
+    ("control/control_006.sql", include_bytes!("../../../../migrations/control/control_006.sql")),
 ];
 
 /// The chain that is compiled in.
@@ -125,7 +126,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
         .hint("a newer daemon migrated it: start that version, or a newer one"));
     }
     let mut before = history.head_of(&chain).map(|r| r.id.clone());
-    let place = Place { schema: SCHEMA, search_path: &[SCHEMA], owner: None };
+    let place = ReplayTarget { schema: SCHEMA, search_path: &[SCHEMA], owner: None };
     for revision in history.pending(&chain) {
         replay::apply_plain(connection, &place, before.as_deref(), revision).await?;
         before = Some(revision.id.clone());

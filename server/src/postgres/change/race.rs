@@ -1,4 +1,4 @@
-//! Races between a stalled owner and who takes its lock, with the real lock, barrier and work session. For tests.
+//! Races between a stalled owner and who takes its lock, with the real lock, fence and work session. For tests.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
         control::pool::Control,
         lock::{
             fence,
-            lease::{Attempt, LockRequest, LockSession},
+            lease::{LeaseAttempt, LockRequest, LockSession},
         },
         session::{backend, connect, failpoint, interrupt::Interrupt},
         sql::error::work_fault,
@@ -42,7 +42,7 @@ pub struct Race {
 pub struct Ran {
     /// The stalled owner got through to its commit.
     pub committed: bool,
-    /// It did so after the new owner had passed the barrier: what must never be.
+    /// It did so after the new owner had passed the fence: what must never be.
     pub late: bool,
 }
 
@@ -83,7 +83,7 @@ impl Race {
             shared: false,
         };
         loop {
-            if let Attempt::Granted(lock) = LockSession::attempt(&self.control, &request).await? {
+            if let LeaseAttempt::Granted(lock) = LockSession::attempt(&self.control, &request).await? {
                 return Ok(lock);
             }
         }
@@ -115,7 +115,7 @@ impl Race {
         let Ok(mut work) = Work::begin(&self.target, old, context).await else { return false };
         pause(4_000).await;
         let written = work.message("UPDATE public.counter SET n = n + 1").await.is_ok();
-        // Long enough for a successor to come by, were there no barrier.
+        // Long enough for a successor to come by, were there no fence.
         pause(40_000).await;
         written && work.commit().await.is_ok()
     }

@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, PgConnection, postgres::PgErrorPosition};
 
 use super::transaction::{LOCK_TIMEOUT, MessageError, Work};
 use crate::postgres::{
-    control::{commit_deadline::Until, window_guard::Right},
+    control::{commit_deadline::CommitDeadline, window_guard::WindowGuard},
     lock::lease::LockSession,
     sql::{
         error::{control_fault, database_error, is_disconnect, message, sqlstate, work_fault},
@@ -25,7 +25,7 @@ const EXCERPT: usize = 200;
 
 /// Where a revision is replayed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct ReplayTarget<'a> {
     /// The schema.
     pub(crate) schema: &'a str,
     /// The whole search path, the schema first.
@@ -40,7 +40,7 @@ pub(crate) struct Place<'a> {
 /// `REVISION_FAILED` with its site, `TRANSACTION_ESCAPED`, or the reason of an interrupt.
 pub(crate) async fn apply(
     work: &mut Work,
-    place: &Place<'_>,
+    place: &ReplayTarget<'_>,
     before: Option<&str>,
     revision: &Revision,
 ) -> Result<Duration, Fault> {
@@ -75,8 +75,8 @@ pub(crate) async fn apply(
 pub(crate) async fn apply_bare(
     work: &mut Work,
     lock: &LockSession,
-    right: Option<&Right>,
-    place: &Place<'_>,
+    window_guard: Option<&WindowGuard>,
+    place: &ReplayTarget<'_>,
     before: Option<&str>,
     revision: &Revision,
 ) -> Result<Duration, Fault> {
@@ -94,24 +94,24 @@ pub(crate) async fn apply_bare(
         let end = statement.range.end.min(alone.len());
         let failed =
             |e: MessageError| revision_fault(place, revision, &MessageError { completed, error: e.error });
-        may_still(work, right).await?;
+        may_still(work, window_guard).await?;
         work.message(alone[..end].trim_end_matches(';')).await.map_err(failed)?;
     }
     let took = started.elapsed();
-    let until = may_still(work, right).await?;
-    let guard = until.as_ref().map(Until::guard).unwrap_or_default();
+    let until = may_still(work, window_guard).await?;
+    let guard = until.as_ref().map(CommitDeadline::guard).unwrap_or_default();
     let recording = format!("{guard}{}{}", version_sql(place, before, revision), bare(&prologue(place)));
     let doing = format!("recording {}", revision.id);
-    work.message(&recording).await.map_err(|e| Until::failed(until.as_ref(), &doing, &e.error))?;
+    work.message(&recording).await.map_err(|e| CommitDeadline::failed(until.as_ref(), &doing, &e.error))?;
     work.restart(lock).await?;
     Ok(took)
 }
 
 /// Makes sure that the operation may still change the target, before what cannot be taken back; until when.
-async fn may_still(work: &Work, right: Option<&Right>) -> Result<Option<Until>, Fault> {
+async fn may_still(work: &Work, window_guard: Option<&WindowGuard>) -> Result<Option<CommitDeadline>, Fault> {
     work.context.interrupt.check()?;
-    let Some(right) = right else { return Ok(None) };
-    right.for_a_moment(&work.context.control).await.map(Some)
+    let Some(window_guard) = window_guard else { return Ok(None) };
+    window_guard.for_a_moment(&work.context.control).await.map(Some)
 }
 
 /// The same settings for a session outside a transaction. It waits for locks as long as the operation has patience: what
@@ -126,7 +126,7 @@ fn bare(prologue: &str) -> String {
 /// # Errors
 /// The session was lost.
 pub(crate) async fn leave(work: &mut Work) -> Result<(), Fault> {
-    let place = Place { schema: "pg_catalog", search_path: &["pg_catalog"], owner: None };
+    let place = ReplayTarget { schema: "pg_catalog", search_path: &["pg_catalog"], owner: None };
     // Whatever is still deferred fires now, before the target is validated.
     let epilogue = epilogue(work, &place).await?;
     work.message(&epilogue).await.map(|_| ()).map_err(|e| work_fault("leaving the chains", &e.error))
@@ -135,7 +135,7 @@ pub(crate) async fn leave(work: &mut Work) -> Result<(), Fault> {
 /// Replays one revision on a plain connection: the daemon's own chain.
 pub(crate) async fn apply_plain(
     connection: &mut PgConnection,
-    place: &Place<'_>,
+    place: &ReplayTarget<'_>,
     before: Option<&str>,
     revision: &Revision,
 ) -> Result<(), Fault> {
@@ -144,7 +144,7 @@ pub(crate) async fn apply_plain(
 }
 
 /// Makes the session as new: nothing that an earlier revision set is left.
-fn prologue(place: &Place<'_>) -> String {
+fn prologue(place: &ReplayTarget<'_>) -> String {
     let path = ident::list(place.search_path.iter().copied());
     let role = place.owner.map_or_else(|| "NONE".to_owned(), |o| Ident(o).to_string());
     format!(
@@ -155,7 +155,7 @@ fn prologue(place: &Place<'_>) -> String {
 
 /// Fires what the revision deferred, while it can still be blamed, and takes back what it set. Constraints are named one
 /// by one: `ALL` would also hold for those that later revisions make, and would defer what is not initially deferred.
-async fn epilogue(work: &mut Work, place: &Place<'_>) -> Result<String, Fault> {
+async fn epilogue(work: &mut Work, place: &ReplayTarget<'_>) -> Result<String, Fault> {
     let rows: Vec<(String, String, bool)> = sqlx::query_as(
         "SELECT n.nspname::text, c.conname::text, pg_catalog.bool_or(c.condeferred) FROM pg_catalog.pg_constraint c
            JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE c.condeferrable GROUP BY 1, 2 ORDER BY 1, 2",
@@ -178,7 +178,7 @@ async fn epilogue(work: &mut Work, place: &Place<'_>) -> Result<String, Fault> {
 }
 
 /// What Alembic would write: one row per chain head.
-fn version_sql(place: &Place<'_>, before: Option<&str>, revision: &Revision) -> String {
+fn version_sql(place: &ReplayTarget<'_>, before: Option<&str>, revision: &Revision) -> String {
     let table = format!("{}.alembic_version", Ident(place.schema));
     let create = format!(
         "CREATE TABLE IF NOT EXISTS {table} (version_num pg_catalog.varchar(32) NOT NULL, \
@@ -194,7 +194,7 @@ fn version_sql(place: &Place<'_>, before: Option<&str>, revision: &Revision) -> 
 }
 
 /// Where in the file it failed: PostgreSQL's position when it gives one, else the first statement not completed.
-fn revision_fault(place: &Place<'_>, revision: &Revision, failed: &MessageError) -> Fault {
+fn revision_fault(place: &ReplayTarget<'_>, revision: &Revision, failed: &MessageError) -> Fault {
     if is_disconnect(&failed.error) {
         return work_fault(&format!("replaying {} in {}", revision.file, place.schema), &failed.error);
     }

@@ -13,7 +13,7 @@ use super::{place_extensions, restore_properties, transaction::Work};
 use crate::postgres::{
     catalog::{
         dependencies, extensions,
-        schema_properties::{self, Furniture},
+        schema_properties::{self, SchemaProperties},
     },
     session::connect,
     sql::{
@@ -28,11 +28,11 @@ pub(crate) struct ResetDone {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Drops and recreates the plan's schemas, with their furniture. Nothing outside goes that is not in the plan: between
+/// Drops and recreates the plan's schemas, with their properties. Nothing outside goes that is not in the plan: between
 /// the locks and the drop the dependencies are walked once more.
 ///
 /// # Errors
-/// `PLAN_CHANGED`, `BLOCKED`, `FURNITURE_LOST`, or what PostgreSQL said.
+/// `PLAN_CHANGED`, `BLOCKED`, `SCHEMA_PROPERTIES_LOST`, or what PostgreSQL said.
 pub(crate) async fn managed_schemas(
     work: &mut Work,
     target: &PgConnectOptions,
@@ -102,12 +102,12 @@ fn reset_fact(schema: &model::plan::PlannedSchema) -> SchemaReset {
     }
 }
 
-fn differences(before: &[Furniture], after: &[Furniture]) -> Vec<Finding> {
-    let changed = |b: &Furniture| {
+fn differences(before: &[SchemaProperties], after: &[SchemaProperties]) -> Vec<Finding> {
+    let changed = |b: &SchemaProperties| {
         let now = after.iter().find(|a| a.schema() == b.schema())?;
         let what = b.difference(now)?;
         Some(Finding::warning(
-            "FURNITURE_DIFFERS",
+            "SCHEMA_PROPERTIES_DIFFER",
             format!("schema {}", b.schema()),
             format!("not as before the reset: {what}"),
             "look at default privileges that the cluster sets for new schemas, and mend it by hand",
@@ -127,20 +127,20 @@ pub(crate) async fn create_missing(work: &mut Work, names: &[String]) -> Result<
     Ok(())
 }
 
-/// Creates a schema, with its furniture where there is some.
+/// Creates a schema, with its properties where there are any.
 ///
 /// # Errors
 /// What PostgreSQL said.
 pub(in crate::postgres) async fn create(
     work: &mut Work,
     name: &str,
-    furniture: Option<&Furniture>,
+    schema_properties: Option<&SchemaProperties>,
 ) -> Result<(), Fault> {
-    let owner = furniture.map(|f| format!(" AUTHORIZATION {}", Ident(f.owner()))).unwrap_or_default();
+    let owner = schema_properties.map(|f| format!(" AUTHORIZATION {}", Ident(f.owner()))).unwrap_or_default();
     work.patient(&format!("the creation of schema {name}"), &format!("CREATE SCHEMA {}{owner}", Ident(name)))
         .await?;
-    match furniture {
-        Some(furniture) => restore_properties::restore(work, furniture).await,
+    match schema_properties {
+        Some(schema_properties) => restore_properties::restore(work, schema_properties).await,
         None => Ok(()),
     }
 }

@@ -1,40 +1,40 @@
-//! Putting furniture back onto a schema that was just created.
+//! Restoring the properties of a schema that was just created.
 
 use model::fault::{Fault, Reason};
 
 use super::transaction::Work;
 use crate::postgres::{
-    catalog::schema_properties::{Furniture, capture, right::in_dependency_order},
+    catalog::schema_properties::{SchemaProperties, capture, grant::in_dependency_order},
     sql::{
         error,
         ident::{Ident, Literal},
     },
 };
 
-/// Puts furniture back.
+/// Restores the properties of a schema.
 ///
 /// # Errors
-/// `FURNITURE_LOST` with what PostgreSQL said.
-pub(crate) async fn restore(work: &mut Work, furniture: &Furniture) -> Result<(), Fault> {
+/// `SCHEMA_PROPERTIES_LOST` with what PostgreSQL said.
+pub(crate) async fn restore(work: &mut Work, schema_properties: &SchemaProperties) -> Result<(), Fault> {
     // The cluster's own default privileges may have given the new schema rights that the old one had not.
-    let fresh = capture(&mut work.connection, std::slice::from_ref(&furniture.schema)).await?;
-    let sql = statements(furniture, fresh.first().unwrap_or(furniture));
+    let fresh = capture(&mut work.connection, std::slice::from_ref(&schema_properties.schema)).await?;
+    let sql = statements(schema_properties, fresh.first().unwrap_or(schema_properties));
     work.message(&sql).await.map(|_| ()).map_err(|failed| {
         Fault::new(
-            Reason::FurnitureLost,
+            Reason::SchemaPropertiesLost,
             format!(
                 "grants and defaults of schema {} cannot be put back: {}",
-                furniture.schema,
+                schema_properties.schema,
                 error::message(&failed.error)
             ),
         )
         .hint("everything was rolled back; give the daemon's role the memberships it needs")
-        .with("schema", &furniture.schema)
+        .with("schema", &schema_properties.schema)
     })
 }
 
 /// Statements that put it back; each acts as the role that granted.
-fn statements(it: &Furniture, fresh: &Furniture) -> String {
+fn statements(it: &SchemaProperties, fresh: &SchemaProperties) -> String {
     let (schema, owner) = (Ident(&it.schema), Ident(&it.owner));
     let mut sql = String::new();
     if let Some(comment) = &it.comment {
@@ -72,7 +72,7 @@ fn statements(it: &Furniture, fresh: &Furniture) -> String {
 
 /// Default privileges. PostgreSQL wants their role to have the right to create in the schema at that moment, though it may
 /// have lost it since: it is given for the moment.
-fn defaults(it: &Furniture) -> String {
+fn defaults(it: &SchemaProperties) -> String {
     let (schema, owner) = (Ident(&it.schema), Ident(&it.owner));
     let mut roles: Vec<&str> = it.defaults.iter().map(|right| right.grantor.as_str()).collect();
     roles.sort_unstable();

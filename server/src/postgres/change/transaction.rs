@@ -17,13 +17,13 @@ use tokio_stream::StreamExt as _;
 
 use super::blockers;
 use crate::postgres::{
-    control::commit_deadline::Until,
+    control::commit_deadline::CommitDeadline,
     lock::lease::{LockSession, lock_is_gone},
     session::{
         advisory::{holds_both, pg_locks_row},
         backend, connect, failpoint,
         interrupt::Interrupt,
-        liveness::{Backends, Contact, lost_error},
+        liveness::{Backends, Liveness, lost_error},
     },
     sql::error::{message, sqlstate, work_fault},
 };
@@ -38,7 +38,7 @@ const COMMIT_LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Where progress and blockers are told; never awaited.
-pub(crate) type Tell = Arc<dyn Fn(EventKind) + Send + Sync>;
+pub(crate) type ProgressSink = Arc<dyn Fn(EventKind) + Send + Sync>;
 
 /// What a work session needs beside its connection.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ pub(crate) struct WorkContext {
     /// How long locks in the target are waited for, in total.
     pub(crate) patience: Duration,
     /// Where blockers are told.
-    pub(crate) tell: Tell,
+    pub(crate) tell: ProgressSink,
     /// The backends that work for the operation: ended when they do not end by themselves.
     pub(crate) backends: Arc<Backends>,
 }
@@ -61,10 +61,10 @@ pub(crate) struct Work {
     pid: i32,
     transaction: String,
     pub(in crate::postgres) context: WorkContext,
-    contact: Contact,
+    contact: Liveness,
     waited: Duration,
     /// What is committed next is so before this, or not at all.
-    pub(crate) until: Option<Until>,
+    pub(crate) until: Option<CommitDeadline>,
 }
 
 /// A message that failed: after how many statements, and how.
@@ -101,7 +101,7 @@ impl Work {
         let mut connection = connect::open(&options).await?;
         let database = options.get_database().unwrap_or_default().to_owned();
         let pid = connect::refuse_pooler(&mut connection, &format!("database {database}")).await?;
-        let contact = Contact::watch(&context.control, pid, &context.backends, &context.interrupt);
+        let contact = Liveness::watch(&context.control, pid, &context.backends, &context.interrupt);
         let begin = if lock.shared { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
         tokio::select! {
             biased;
@@ -263,7 +263,7 @@ impl Work {
             Reason::Blocked,
             format!("{label} waited {} s for locks that other sessions hold", self.waited.as_secs()),
         )
-        .hint("end those sessions, or raise `lock_patience` in the profile; everything was rolled back")
+        .hint("end those sessions, or raise `lock_wait_limit` in the profile; everything was rolled back")
         .with("step", label)
     }
 
@@ -284,8 +284,10 @@ impl Work {
     pub(crate) async fn leave_transaction(&mut self) -> Result<(), Fault> {
         self.context.interrupt.check()?;
         let until = self.until.take();
-        let committed = self.message(&Until::commit(until.as_ref())).await;
-        committed.map(|_| ()).map_err(|e| Until::failed(until.as_ref(), "committing a step", &e.error))
+        let committed = self.message(&CommitDeadline::commit(until.as_ref())).await;
+        committed
+            .map(|_| ())
+            .map_err(|e| CommitDeadline::failed(until.as_ref(), "committing a step", &e.error))
     }
 
     /// Begins a transaction again.
@@ -322,12 +324,12 @@ impl Work {
     /// What the server or the driver said.
     pub(crate) async fn commit(mut self) -> Result<(), Fault> {
         let until = self.until.take();
-        let commit = Until::commit(until.as_ref());
+        let commit = CommitDeadline::commit(until.as_ref());
         let committed = sqlx::raw_sql(AssertSqlSafe(commit)).execute(&mut self.connection);
         tokio::select! {
             biased;
             committed = committed => {
-                committed.map_err(|e| Until::failed(until.as_ref(), "committing", &e))?;
+                committed.map_err(|e| CommitDeadline::failed(until.as_ref(), "committing", &e))?;
             }
             () = self.contact.lost().cancelled() => return Err(work_fault("committing", &lost_error())),
             () = tokio::time::sleep(COMMIT_LIMIT) => {

@@ -3,7 +3,7 @@
 //! It decides nothing: what is written, and whether what is there is what was written, comes from the model.
 
 use model::{
-    audit::{Chained, Decision, Head, Verdict, Verifier},
+    audit::{AuditVerdict, Chained, Decision, Head, Verifier},
     fault::{Fault, Reason, SqlSite},
 };
 use sqlx::{PgConnection, PgPool};
@@ -115,7 +115,7 @@ pub(crate) async fn list(pool: &PgPool, before: Option<u64>, most: i64) -> Resul
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<Verdict, Fault> {
+pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<AuditVerdict, Fault> {
     let mut within =
         pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(control_fault)?;
     let mut verifier = Verifier::new(expected);

@@ -10,12 +10,12 @@ const TOO_LATE: &str = "resetd_edge";
 
 /// A commit may be sent until then; the fault says what it is when it comes too late.
 #[derive(Clone, Debug)]
-pub(crate) struct Until {
+pub(crate) struct CommitDeadline {
     pub(in crate::postgres) at: Timestamp,
     pub(in crate::postgres) late: Fault,
 }
 
-impl Until {
+impl CommitDeadline {
     /// The message that commits only before the edge, by the clock of the server that executes it.
     pub(crate) fn commit(until: Option<&Self>) -> String {
         format!("{}COMMIT", until.map(Self::guard).unwrap_or_default())

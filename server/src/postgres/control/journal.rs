@@ -12,9 +12,9 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{
-    commit_deadline::Until,
+    commit_deadline::CommitDeadline,
     retained,
-    window_guard::{Right, take_turn},
+    window_guard::{WindowGuard, lock_queue},
 };
 use crate::postgres::{
     session::failpoint,
@@ -133,14 +133,14 @@ pub(crate) async fn prepare_commit(
     connection: &mut PgConnection,
     owner: Owner,
     transaction: &str,
-    right: &Right,
+    window_guard: &WindowGuard,
     make: MakeEnding<'_>,
-) -> Result<Option<Until>, Fault> {
+) -> Result<Option<CommitDeadline>, Fault> {
     let mut within = connection.begin().await.map_err(control_fault)?;
     // From here to the end of the commit, nobody makes a window that it would be in.
-    take_turn(&mut within, &right.database).await?;
+    lock_queue(&mut within, &window_guard.database).await?;
     let prepared = async {
-        let until = right.until(&mut within).await?;
+        let until = window_guard.until(&mut within).await?;
         prepare_commit_within(&mut within, owner, transaction, make).await?;
         Ok(until)
     }
@@ -152,7 +152,7 @@ pub(crate) async fn prepare_commit(
             Ok(until)
         }
         Err(fault) => {
-            // At once: the turn is another's. Where it fails the session is gone, and the turn with it.
+            // At once: the queue lock is another's. Where it fails the session is gone, and the lock with it.
             let _gone = within.rollback().await;
             Err(fault)
         }

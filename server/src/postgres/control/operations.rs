@@ -21,7 +21,7 @@ use crate::postgres::{
 };
 
 const COLUMNS: &str = concat!(
-    "id, request_id, verb, target, database, scope, dry_run, principal, proof, labels::text AS labels, state, outcome,
+    "id, request_id, verb, target, database, scope, dry_run, principal, auth_method, labels::text AS labels, state, outcome,
      reason, summary, report_sha256, last_sequence, ",
     timestamp::micros!("created_at"),
     " AS created_at, ",
@@ -40,7 +40,7 @@ pub(crate) struct NewOperation<'a> {
     pub(crate) request: &'a Request,
     pub(crate) database: &'a str,
     pub(crate) principal: &'a str,
-    pub(crate) proof: &'a str,
+    pub(crate) auth_method: &'a str,
     /// The backend that holds the lock already; `None` while it waits.
     pub(crate) lock_pid: Option<i32>,
     /// Only an active window of its principal's own lets it begin.
@@ -79,7 +79,7 @@ pub(in crate::postgres) async fn insert(
     let labels = serde_json::to_string(&request.labels).unwrap_or_else(|_| "{}".to_owned());
     let inserted = sqlx::query(
         "INSERT INTO resetd.operation (id, request_id, request_hash, verb, target, database, scope, dry_run, principal,
-             proof, labels, instance, state, reads_only, lock_pid, started_at, ticket, needs_window)
+             auth_method, labels, instance, state, reads_only, lock_pid, started_at, ticket, needs_window)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::json, $12,
              CASE WHEN $14::int4 IS NULL THEN 'waiting' ELSE 'running' END, $13, $14,
              CASE WHEN $14::int4 IS NOT NULL THEN clock_timestamp() END,
@@ -94,7 +94,7 @@ pub(in crate::postgres) async fn insert(
     .bind(request.scope.map(|s| s.as_str()))
     .bind(request.dry_run)
     .bind(new.principal)
-    .bind(new.proof)
+    .bind(new.auth_method)
     .bind(labels)
     .bind(new.owner.instance)
     .bind(request.reads_only())
@@ -324,7 +324,7 @@ fn decode(row: &PgRow) -> sqlx::Result<Operation> {
         scope: text("scope")?.and_then(|s| s.parse().ok()),
         dry_run: row.try_get("dry_run")?,
         principal: row.try_get("principal")?,
-        proof: row.try_get("proof")?,
+        auth_method: row.try_get("auth_method")?,
         labels: serde_json::from_str(&labels).map_err(|_| malformed("labels"))?,
         state: State::ALL.into_iter().find(|s| s.as_str() == state).ok_or_else(|| malformed("state"))?,
         end,

@@ -1,4 +1,4 @@
-//! The right to change a target now, by the control database's clock: asked before the lock, at the grant, while the
+//! Whether a target may be changed now, by the control database's clock: asked before the lock, at the grant, while the
 //! change runs, and in the very message of its commit.
 //!
 //! What decides is `model::window`; here the windows are read, and decisions about one target are put in a row.
@@ -13,7 +13,7 @@ use model::{
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
-use super::commit_deadline::Until;
+use super::commit_deadline::CommitDeadline;
 use crate::postgres::sql::{error::control_fault, timestamp};
 
 /// Windows of a target that are read for a decision: the present one and those that come next.
@@ -21,7 +21,7 @@ const NEXT: i64 = 200;
 
 /// Who wants to change which database, under which rules.
 #[derive(Clone, Debug)]
-pub(crate) struct Right {
+pub(crate) struct WindowGuard {
     pub(crate) database: String,
     pub(crate) rules: Rules,
     pub(crate) principal: String,
@@ -29,7 +29,7 @@ pub(crate) struct Right {
 
 /// What a right came to when it was asked for.
 #[derive(Clone, Debug)]
-pub(crate) struct Standing {
+pub(crate) struct WindowStatus {
     /// By the control database's clock.
     pub(crate) now: Timestamp,
     pub(crate) verdict: Verdict,
@@ -37,14 +37,14 @@ pub(crate) struct Standing {
 
 type WindowRow = (i64, Option<Uuid>, String, String, String, i64, i64, Option<Uuid>);
 
-impl Right {
+impl WindowGuard {
     /// Asks for it.
     ///
     /// # Errors
     /// The control database does not answer.
-    pub(crate) async fn standing(&self, executor: impl PgExecutor<'_>) -> Result<Standing, Fault> {
+    pub(crate) async fn standing(&self, executor: impl PgExecutor<'_>) -> Result<WindowStatus, Fault> {
         let (now, windows) = coming(executor, &self.database, &self.rules.target).await?;
-        Ok(Standing { now, verdict: window::judge(&windows, &self.principal, &self.rules, now) })
+        Ok(WindowStatus { now, verdict: window::judge(&windows, &self.principal, &self.rules, now) })
     }
 
     /// The refusal of a verdict, where it is one.
@@ -52,11 +52,11 @@ impl Right {
         verdict.refusal(&self.rules, &self.principal)
     }
 
-    /// Makes sure, inside a transaction that has the target's turn, that the change may be committed; until when.
+    /// Makes sure, inside a transaction that has the target's queue lock, that the change may be committed; until when.
     ///
     /// # Errors
     /// `WINDOW_HELD`, `WINDOW_REQUIRED`; the control database does not answer.
-    pub(crate) async fn until(&self, connection: &mut PgConnection) -> Result<Option<Until>, Fault> {
+    pub(crate) async fn until(&self, connection: &mut PgConnection) -> Result<Option<CommitDeadline>, Fault> {
         let standing = self.standing(&mut *connection).await?;
         match &standing.verdict {
             Verdict::Free(edge) => Ok(edge.as_ref().map(|edge| self.until_edge(edge))),
@@ -64,17 +64,17 @@ impl Right {
         }
     }
 
-    /// As [`Right::until`], outside the turn: a window that is made meanwhile begins at the soonest when this has run out.
+    /// As [`WindowGuard::until`], outside the queue lock: a window that is made meanwhile begins at the soonest when this has run out.
     ///
     /// # Errors
-    /// As [`Right::until`].
-    pub(crate) async fn for_a_moment(&self, pool: &PgPool) -> Result<Until, Fault> {
+    /// As [`WindowGuard::until`].
+    pub(crate) async fn for_a_moment(&self, pool: &PgPool) -> Result<CommitDeadline, Fault> {
         let mut connection = pool.acquire().await.map_err(control_fault)?;
         let standing = self.standing(&mut *connection).await?;
         let moment = standing.now + jiff::SignedDuration::try_from(NOTICE).unwrap_or_default();
         match &standing.verdict {
             Verdict::Free(Some(edge)) if edge.at() <= moment => Ok(self.until_edge(edge)),
-            Verdict::Free(_) => Ok(Until {
+            Verdict::Free(_) => Ok(CommitDeadline {
                 at: moment,
                 late: Fault::new(
                     Reason::CommitFailed,
@@ -94,26 +94,26 @@ impl Right {
         rolled_back(Some(edge.refusal(&self.rules, &self.principal)))
     }
 
-    fn until_edge(&self, edge: &Edge) -> Until {
-        Until { at: edge.at(), late: self.late(edge) }
+    fn until_edge(&self, edge: &Edge) -> CommitDeadline {
+        CommitDeadline { at: edge.at(), late: self.late(edge) }
     }
 }
 
 /// The refusal of an operation that had begun.
 pub(crate) fn rolled_back(refusal: Option<Fault>) -> Fault {
     let fault =
-        refusal.unwrap_or_else(|| Fault::new(Reason::Internal, "the right to change the target is gone"));
+        refusal.unwrap_or_else(|| Fault::new(Reason::Internal, "the target may not be changed any more"));
     let Fault { message, .. } = &fault;
     Fault { message: format!("{message}; what was not committed yet was rolled back"), ..fault }
 }
 
-/// Takes the turn of a database until the transaction ends: whoever decides about the right to change it does so alone.
+/// Takes the queue lock of a database until the transaction ends: whoever decides who may change it does so alone.
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn take_turn(within: &mut PgConnection, database: &str) -> Result<(), Fault> {
+pub(crate) async fn lock_queue(within: &mut PgConnection, database: &str) -> Result<(), Fault> {
     sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
-        .bind(LockKey::turn(database).0)
+        .bind(LockKey::queue(database).0)
         .execute(within)
         .await
         .map(|_| ())

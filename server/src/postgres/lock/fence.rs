@@ -1,4 +1,4 @@
-//! The barrier between owners: no statement of an old owner runs or commits after a new one was granted.
+//! The fence between owners: no statement of an old owner runs or commits after a new one was granted.
 
 use std::time::Duration;
 
@@ -35,21 +35,23 @@ pub(crate) async fn pass(target: &PgConnectOptions, lock: &LockSession) -> Resul
     let until = tokio::time::Instant::now() + LIMIT;
     let passed = loop {
         match answered(attempt(&mut connection, key, lock)).await? {
-            Attempt::Passed => break Ok(()),
-            Attempt::LockLost => break Err(lock_is_gone()),
-            Attempt::Held(zombies) if tokio::time::Instant::now() >= until => break Err(zombie(&zombies)),
-            Attempt::Held(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            FenceAttempt::Passed => break Ok(()),
+            FenceAttempt::LockLost => break Err(lock_is_gone()),
+            FenceAttempt::Held(zombies) if tokio::time::Instant::now() >= until => {
+                break Err(zombie(&zombies));
+            }
+            FenceAttempt::Held(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     };
     // Closing the session gives the key back.
     if let Err(fault) = answered(connection.close()).await {
-        tracing::debug!(%fault, "closing the barrier session");
+        tracing::debug!(%fault, "closing the fence session");
     }
     passed
 }
 
 /// What one attempt found.
-enum Attempt {
+enum FenceAttempt {
     Passed,
     LockLost,
     /// By these, who were told to end.
@@ -57,7 +59,11 @@ enum Attempt {
 }
 
 /// Takes the key; where somebody has it, ends them.
-async fn attempt(connection: &mut PgConnection, key: LockKey, lock: &LockSession) -> sqlx::Result<Attempt> {
+async fn attempt(
+    connection: &mut PgConnection,
+    key: LockKey,
+    lock: &LockSession,
+) -> sqlx::Result<FenceAttempt> {
     let (target, operation) = (lock.key.halves(), lock.operation_key.halves());
     let taken: Option<bool> = sqlx::query_scalar(concat!(
         "SELECT CASE WHEN ",
@@ -74,9 +80,9 @@ async fn attempt(connection: &mut PgConnection, key: LockKey, lock: &LockSession
     .fetch_one(&mut *connection)
     .await?;
     Ok(match taken {
-        None => Attempt::LockLost,
-        Some(true) => Attempt::Passed,
-        Some(false) => Attempt::Held(terminate_holders(connection, key, lock).await?),
+        None => FenceAttempt::LockLost,
+        Some(true) => FenceAttempt::Passed,
+        Some(false) => FenceAttempt::Held(terminate_holders(connection, key, lock).await?),
     })
 }
 
@@ -89,7 +95,7 @@ async fn answered<T>(asked: impl Future<Output = sqlx::Result<T>>) -> Result<T, 
 }
 
 fn barrier_fault(error: sqlx::Error) -> Fault {
-    work_fault("passing the barrier", &error)
+    work_fault("fencing off an earlier owner", &error)
 }
 
 /// Ends the holders of the key, as seen in one look that also shows the lock held: whoever came with the next owner is not

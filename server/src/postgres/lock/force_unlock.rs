@@ -25,7 +25,7 @@ const MARK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The lock of one operation, as it is to be broken.
 #[derive(Clone, Debug)]
-pub(crate) struct Grip {
+pub(crate) struct HeldLock {
     /// The backend that holds the lock.
     pub(crate) pid: i32,
     database: String,
@@ -35,7 +35,7 @@ pub(crate) struct Grip {
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn grip(control: &Control, id: Uuid) -> Result<Option<Grip>, Fault> {
+pub(crate) async fn held_lock(control: &Control, id: Uuid) -> Result<Option<HeldLock>, Fault> {
     let (high, low) = LockKey::operation(id).halves();
     let row: Option<(i32, String)> = sqlx::query_as(concat!(
         "SELECT l.pid, o.database FROM resetd.operation o JOIN pg_catalog.pg_locks l ON l.pid = o.lock_pid
@@ -49,7 +49,7 @@ pub(crate) async fn grip(control: &Control, id: Uuid) -> Result<Option<Grip>, Fa
     .fetch_optional(&control.pool)
     .await
     .map_err(control_fault)?;
-    Ok(row.map(|(pid, database)| Grip { pid, database }))
+    Ok(row.map(|(pid, database)| HeldLock { pid, database }))
 }
 
 /// Writes down that an operation's lock is broken, so that it ends with that whoever runs it; `None`: it has ended.
@@ -84,11 +84,11 @@ async fn mark(pool: &PgPool, id: Uuid, by: &str, reason: &str) -> Result<Option<
 /// sessions are ended first: what is open is rolled back, and the mark, which waits for the row already, comes next.
 ///
 /// # Errors
-/// As [`mark`] and [`pry_open`].
-pub(crate) async fn break_open(
+/// As [`mark`] and [`end_sessions`].
+pub(crate) async fn unlock(
     control: &Control,
     id: Uuid,
-    grip: &Grip,
+    held_lock: &HeldLock,
     by: &str,
     reason: &str,
 ) -> Result<Option<jiff::Timestamp>, Fault> {
@@ -97,12 +97,12 @@ pub(crate) async fn break_open(
         Ok(marked) => {
             let marked = marked?;
             if marked.is_some() {
-                pry_open(control, id, grip).await?;
+                end_sessions(control, id, held_lock).await?;
             }
             Ok(marked)
         }
         Err(_) => {
-            let (marked, opened) = tokio::join!(marking, pry_open(control, id, grip));
+            let (marked, opened) = tokio::join!(marking, end_sessions(control, id, held_lock));
             opened?;
             marked
         }
@@ -113,9 +113,9 @@ pub(crate) async fn break_open(
 ///
 /// # Errors
 /// `ZOMBIE_BACKEND`: one does not end; the control database does not answer.
-async fn pry_open(control: &Control, id: Uuid, grip: &Grip) -> Result<(), Fault> {
+async fn end_sessions(control: &Control, id: Uuid, held_lock: &HeldLock) -> Result<(), Fault> {
     let pool = &control.pool;
-    let (high, low) = LockKey::target(&grip.database).halves();
+    let (high, low) = LockKey::target(&held_lock.database).halves();
     let workers: Vec<i32> = sqlx::query_scalar(
         "SELECT a.pid FROM pg_catalog.pg_stat_activity a
           WHERE a.pid <> $2 AND (a.pid = (SELECT work_pid FROM resetd.operation WHERE id = $1)
@@ -127,32 +127,35 @@ async fn pry_open(control: &Control, id: Uuid, grip: &Grip) -> Result<(), Fault>
                                        WHERE h.pid = $2 AND h.application_name LIKE 'resetd %op=%'))",
     )
     .bind(id)
-    .bind(grip.pid)
+    .bind(held_lock.pid)
     .bind(high)
     .bind(low)
     .fetch_all(pool)
     .await
     .map_err(control_fault)?;
-    for pid in workers.into_iter().chain([grip.pid]) {
+    for pid in workers.into_iter().chain([held_lock.pid]) {
         backend::terminate(pool, pid).await;
     }
     let until = tokio::time::Instant::now() + GONE_LIMIT;
-    while self_held(control, grip).await? {
+    while self_held(control, held_lock).await? {
         if tokio::time::Instant::now() >= until {
             return Err(Fault::new(
                 Reason::ZombieBackend,
-                format!("backend {} was ended and still holds the lock of {}", grip.pid, grip.database),
+                format!(
+                    "backend {} was ended and still holds the lock of {}",
+                    held_lock.pid, held_lock.database
+                ),
             )
             .hint("look at it in pg_stat_activity; ask again when it is gone")
-            .with("pid", grip.pid));
+            .with("pid", held_lock.pid));
         }
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
 }
 
-async fn self_held(control: &Control, grip: &Grip) -> Result<bool, Fault> {
-    let (high, low) = LockKey::target(&grip.database).halves();
+async fn self_held(control: &Control, held_lock: &HeldLock) -> Result<bool, Fault> {
+    let (high, low) = LockKey::target(&held_lock.database).halves();
     sqlx::query_scalar(concat!(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = $4 AND l.granted AND ",
         pg_locks_row!("l", "$1", "$2", "$3"),
@@ -161,7 +164,7 @@ async fn self_held(control: &Control, grip: &Grip) -> Result<bool, Fault> {
     .bind(i64::from(control.database_oid))
     .bind(high)
     .bind(low)
-    .bind(grip.pid)
+    .bind(held_lock.pid)
     .fetch_one(&control.pool)
     .await
     .map_err(control_fault)

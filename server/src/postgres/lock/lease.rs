@@ -1,4 +1,4 @@
-//! The right to change a target now: a session advisory lock on a dedicated connection to the control database.
+//! Whether a target may be changed now: a session advisory lock on a dedicated connection to the control database.
 //!
 //! The connection is never re-opened for the same operation. When it is lost, the holder is told through its interrupt.
 
@@ -49,7 +49,7 @@ pub(crate) struct LockSession {
 }
 
 /// What became of an attempt.
-pub(crate) enum Attempt {
+pub(crate) enum LeaseAttempt {
     /// Granted.
     Granted(LockSession),
     /// Somebody else holds it.
@@ -57,15 +57,15 @@ pub(crate) enum Attempt {
 }
 
 /// How long a lock is tried for whose holder is ending.
-pub(crate) struct Patience(tokio::time::Instant);
+pub(crate) struct ReleaseDeadline(tokio::time::Instant);
 
-impl Default for Patience {
+impl Default for ReleaseDeadline {
     fn default() -> Self {
         Self(tokio::time::Instant::now() + RELEASE_LIMIT)
     }
 }
 
-impl Patience {
+impl ReleaseDeadline {
     /// Waits a moment where the holder has ended and only its session has not.
     pub(crate) async fn is_worth_it(&mut self, holder: Option<&Holder>) -> bool {
         let ending = holder.is_none_or(|h| h.operation.is_none() && h.application_name.starts_with("resetd"));
@@ -97,22 +97,22 @@ impl LockSession {
         })
     }
 
-    /// Takes the lock if it is free, or about to be: a holder whose operation has ended is given a moment. Nobody's turn
+    /// Takes the lock if it is free, or about to be: a holder whose operation has ended is given a moment. Nobody's place in the queue
     /// is asked for: this is for who takes up what was left.
     ///
     /// # Errors
     /// The control database does not answer.
-    pub(crate) async fn attempt(control: &Control, request: &LockRequest) -> Result<Attempt, Fault> {
+    pub(crate) async fn attempt(control: &Control, request: &LockRequest) -> Result<LeaseAttempt, Fault> {
         let session = Self::open(control, request).await?;
-        let mut patience = Patience::default();
+        let mut patience = ReleaseDeadline::default();
         loop {
             if session.try_lock().await? {
-                return Ok(Attempt::Granted(session));
+                return Ok(LeaseAttempt::Granted(session));
             }
             let holder = session.holder(&control.pool).await?;
             if !patience.is_worth_it(holder.as_ref()).await {
                 session.release().await;
-                return Ok(Attempt::Held);
+                return Ok(LeaseAttempt::Held);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Turns: who may begin on a target, decided as one from its windows, from who came before, and from its lock.
+//! The queue of a target: who may begin on a target, decided as one from its windows, from who came before, and from its lock.
 //!
 //! Tickets are given in the order of coming, across daemons. A waiter is passed over only while a window keeps it out,
 //! or when the session that waits is gone.
@@ -22,7 +22,7 @@ use crate::postgres::{
         operations::{self, NewOperation},
         pool::Control,
         targets::holder,
-        window_guard::{Right, take_turn},
+        window_guard::{WindowGuard, lock_queue},
     },
     session::{advisory::pg_locks_row, failpoint, interrupt::Interrupt},
     sql::error::control_fault,
@@ -35,12 +35,12 @@ const TELL: Duration = Duration::from_secs(5);
 
 /// What wants to begin.
 #[derive(Clone, Debug)]
-pub(crate) struct Claim {
+pub(crate) struct Ticket {
     pub(crate) operation: Uuid,
     pub(crate) database: String,
     pub(crate) shared: bool,
     /// `None`: it changes nothing and needs no right.
-    pub(crate) right: Option<Right>,
+    pub(crate) window_guard: Option<WindowGuard>,
 }
 
 /// How an operation that may begin is written down.
@@ -52,18 +52,18 @@ pub(crate) enum Entry<'a> {
 }
 
 /// What came of trying to begin.
-pub(crate) enum Taken {
+pub(crate) enum QueueOutcome {
     /// It holds the lock and runs.
     Granted,
     /// The same request was recorded by somebody else meanwhile.
     Joined,
     /// Not now.
-    Not(Place),
+    Not(QueuePosition),
 }
 
-/// Where a claim stands.
+/// Where a ticket stands in the queue.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct QueuePosition {
     /// Those that came before.
     pub(crate) before: u32,
     /// Those of them that stand in its way: windows let them begin now.
@@ -73,7 +73,7 @@ pub(crate) struct Place {
     pub(crate) verdict: Verdict,
 }
 
-impl Place {
+impl QueuePosition {
     /// Nothing but the lock stands in the way.
     pub(crate) fn is_next(&self) -> bool {
         self.next == 0 && matches!(self.verdict, Verdict::Free(_))
@@ -84,21 +84,25 @@ impl Place {
 ///
 /// # Errors
 /// The control database does not answer; the operation was cancelled meanwhile.
-pub(crate) async fn take(lock: &LockSession, claim: &Claim, entry: Entry<'_>) -> Result<Taken, Fault> {
+pub(crate) async fn take(
+    lock: &LockSession,
+    ticket: &Ticket,
+    entry: Entry<'_>,
+) -> Result<QueueOutcome, Fault> {
     let mut connection = lock.connection().await;
-    // Most looks end here, without anybody's turn.
-    let place = look(&mut connection, lock, claim).await?;
+    // Most looks end here, without the queue lock.
+    let place = look(&mut connection, lock, ticket).await?;
     if !place.is_next() || place.held {
-        return Ok(Taken::Not(place));
+        return Ok(QueueOutcome::Not(place));
     }
     let mut within = connection.begin().await.map_err(control_fault)?;
-    let taken = take_within(&mut within, lock, claim, entry).await?;
+    let taken = take_within(&mut within, lock, ticket, entry).await?;
     match taken {
-        // Given back at once: the turn is another's, and a rollback that waits for the next statement would keep it.
-        Taken::Not(_) | Taken::Joined => within.rollback().await.map_err(control_fault)?,
-        Taken::Granted => {
+        // Given back at once: the queue lock is another's, and a rollback that waits for the next statement would keep it.
+        QueueOutcome::Not(_) | QueueOutcome::Joined => within.rollback().await.map_err(control_fault)?,
+        QueueOutcome::Granted => {
             within.commit().await.map_err(control_fault)?;
-            failpoint::point(claim.operation, "recorded").await;
+            failpoint::point(ticket.operation, "recorded").await;
         }
     }
     Ok(taken)
@@ -107,19 +111,19 @@ pub(crate) async fn take(lock: &LockSession, claim: &Claim, entry: Entry<'_>) ->
 async fn take_within(
     within: &mut PgConnection,
     lock: &LockSession,
-    claim: &Claim,
+    ticket: &Ticket,
     entry: Entry<'_>,
-) -> Result<Taken, Fault> {
-    take_turn(within, &claim.database).await?;
-    let place = look(within, lock, claim).await?;
+) -> Result<QueueOutcome, Fault> {
+    lock_queue(within, &ticket.database).await?;
+    let place = look(within, lock, ticket).await?;
     if !place.is_next() || !lock.try_lock_on(within).await? {
-        return Ok(Taken::Not(place));
+        return Ok(QueueOutcome::Not(place));
     }
     match entry {
         Entry::New(new, events) => {
             let new = NewOperation { lock_pid: Some(lock.pid), ..new };
             if !operations::insert(within, &new).await? {
-                return Ok(Taken::Joined);
+                return Ok(QueueOutcome::Joined);
             }
             for event in events {
                 journal::append(within, new.owner, event).await?;
@@ -129,7 +133,7 @@ async fn take_within(
             operations::start(within, owner, lock.pid).await?;
         }
     }
-    Ok(Taken::Granted)
+    Ok(QueueOutcome::Granted)
 }
 
 /// A waiter that may begin by its windows: a live one, as far as its session shows.
@@ -146,7 +150,11 @@ macro_rules! may_begin {
     };
 }
 
-async fn look(connection: &mut PgConnection, lock: &LockSession, claim: &Claim) -> Result<Place, Fault> {
+async fn look(
+    connection: &mut PgConnection,
+    lock: &LockSession,
+    ticket: &Ticket,
+) -> Result<QueuePosition, Fault> {
     let (high, low) = lock.key.halves();
     let (before, next, held): (i64, i64, bool) = sqlx::query_as(concat!(
         "SELECT count(*), count(*) FILTER (WHERE ($3 IS FALSE OR NOT o.reads_only) AND ",
@@ -161,28 +169,28 @@ async fn look(connection: &mut PgConnection, lock: &LockSession, claim: &Claim) 
                  OR EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
                              WHERE a.pid = o.waiter_pid AND a.datname = pg_catalog.current_database()))"
     ))
-    .bind(&claim.database)
-    .bind(claim.operation)
-    .bind(claim.shared)
+    .bind(&ticket.database)
+    .bind(ticket.operation)
+    .bind(ticket.shared)
     .bind(i64::from(lock.database_oid))
     .bind(high)
     .bind(low)
     .fetch_one(&mut *connection)
     .await
     .map_err(control_fault)?;
-    let verdict = match &claim.right {
-        Some(right) => right.standing(&mut *connection).await?.verdict,
+    let verdict = match &ticket.window_guard {
+        Some(window_guard) => window_guard.standing(&mut *connection).await?.verdict,
         None => Verdict::Free(None),
     };
     let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    Ok(Place { before: count(before), next: count(next), held, verdict })
+    Ok(QueuePosition { before: count(before), next: count(next), held, verdict })
 }
 
 /// What a waiter is made of.
 pub(crate) struct Waiter<'a> {
     pub(crate) control: &'a Control,
     pub(crate) lock: &'a LockSession,
-    pub(crate) claim: &'a Claim,
+    pub(crate) ticket: &'a Ticket,
     pub(crate) owner: Owner,
     pub(crate) wait: Wait,
     pub(crate) interrupt: &'a Interrupt,
@@ -220,11 +228,12 @@ impl Waiter<'_> {
         let (began, mut watched) = (Instant::now(), Instant::now());
         let mut told: Option<(Queued, Instant)> = None;
         loop {
-            let Taken::Not(place) = take(self.lock, self.claim, Entry::Waiting(self.owner)).await? else {
+            let QueueOutcome::Not(place) = take(self.lock, self.ticket, Entry::Waiting(self.owner)).await?
+            else {
                 return Ok(());
             };
-            if let (false, Some(right)) = (place.verdict.passes(), &self.claim.right)
-                && let Some(refusal) = right.refusal(&place.verdict)
+            if let (false, Some(window_guard)) = (place.verdict.passes(), &self.ticket.window_guard)
+                && let Some(refusal) = window_guard.refusal(&place.verdict)
             {
                 return Err(refusal);
             }
@@ -258,7 +267,7 @@ impl Waiter<'_> {
             .map_err(control_fault)
     }
 
-    async fn pause(&mut self, place: &Place, began: Instant) {
+    async fn pause(&mut self, place: &QueuePosition, began: Instant) {
         let look = if place.is_next() { LOOK.0 } else { LOOK.1 };
         let left = match self.wait {
             Wait::AtMost(limit) => limit.saturating_sub(began.elapsed()),
@@ -274,7 +283,7 @@ impl Waiter<'_> {
         }
     }
 
-    async fn tell_place(&self, place: &Place, told: &mut Option<(Queued, Instant)>) {
+    async fn tell_place(&self, place: &QueuePosition, told: &mut Option<(Queued, Instant)>) {
         let holder = self.holder().await;
         let window = place.verdict.in_the_way().cloned();
         let queued = Queued { position: place.before, holder, window };
@@ -293,7 +302,7 @@ impl Waiter<'_> {
             .flatten()
     }
 
-    async fn expired(&self, place: &Place) -> Fault {
+    async fn expired(&self, place: &QueuePosition) -> Fault {
         let held = match (place.verdict.in_the_way(), self.holder().await) {
             (Some(window), _) => format!(": it is reserved by {}", window.phrase()),
             (None, Some(holder)) => format!(": it is held by {}", holder.phrase()),
@@ -307,6 +316,6 @@ impl Waiter<'_> {
         let bound = model::duration::format_duration(self.bound.unwrap_or_default());
         Fault::new(Reason::WaitExpired, format!("nobody watched the operation for {bound} while it waited"))
             .hint("it lost its place; run it again, with --detach where nobody means to watch")
-            .with("waiter_bound", bound)
+            .with("unwatched_wait_limit", bound)
     }
 }

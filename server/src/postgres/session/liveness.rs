@@ -58,14 +58,14 @@ impl Drop for Rest<'_> {
 }
 
 /// The watch over one session, for as long as this lives.
-pub(crate) struct Contact {
+pub(crate) struct Liveness {
     pid: i32,
     backends: Arc<Backends>,
     lost: CancellationToken,
     _watch: AbortOnDropHandle<()>,
 }
 
-impl Contact {
+impl Liveness {
     /// Watches a session from now on. Its loss raises the interrupt.
     pub(crate) fn watch(control: &PgPool, pid: i32, backends: &Arc<Backends>, interrupt: &Interrupt) -> Self {
         backends.locked().push(pid);
@@ -81,7 +81,7 @@ impl Contact {
     }
 }
 
-impl Drop for Contact {
+impl Drop for Liveness {
     fn drop(&mut self) {
         // The number may be another session's soon: it must not be ended in this one's place.
         self.backends.locked().retain(|pid| *pid != self.pid);

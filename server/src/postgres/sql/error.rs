@@ -72,7 +72,7 @@ pub(crate) fn work_fault(doing: &str, error: &sqlx::Error) -> Fault {
     match sqlstate(error) {
         Some("55P03" | "40P01") => {
             Fault::new(Reason::Blocked, format!("{doing}: other sessions hold what is needed: {told}"))
-                .hint("end those sessions, or raise `lock_patience` in the profile; nothing was changed")
+                .hint("end those sessions, or raise `lock_wait_limit` in the profile; nothing was changed")
                 .at(site)
         }
         Some("53200") => Fault::new(

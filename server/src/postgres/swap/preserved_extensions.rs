@@ -5,7 +5,7 @@ use model::{fault::Fault, finding::Finding};
 use sqlx::PgConnection;
 
 use crate::postgres::{
-    catalog::schema_properties::{self, Furniture},
+    catalog::schema_properties::{self, SchemaProperties},
     change::{reset, transaction::Work},
     sql::{
         error::work_fault,
@@ -18,7 +18,7 @@ use crate::postgres::{
 pub(crate) struct Preserved {
     /// Name, version, schema; in the order in which they were made.
     extensions: Vec<(String, String, String)>,
-    schemas: Vec<Furniture>,
+    schemas: Vec<SchemaProperties>,
 }
 
 type ExtensionRow = (String, String, String, bool, bool);

@@ -22,10 +22,10 @@ use crate::postgres::{
         sessions,
     },
     control::{
-        commit_deadline::Until,
+        commit_deadline::CommitDeadline,
         journal::{self, MakeEnding, Owner},
         operations, retained, targets,
-        window_guard::{Right, take_turn},
+        window_guard::{WindowGuard, lock_queue},
     },
     session::failpoint,
     sql::{
@@ -54,7 +54,7 @@ pub(crate) struct Swap<'a> {
     /// Backend of the lock connection.
     pub(crate) lock_pid: i32,
     /// The right to change the database.
-    pub(crate) right: &'a Right,
+    pub(crate) window_guard: &'a WindowGuard,
 }
 
 /// Swaps and writes the operation's end.
@@ -78,9 +78,9 @@ pub(crate) async fn swap(
             return Err(fault);
         }
     };
-    let commit = Until::commit(until.as_ref());
+    let commit = CommitDeadline::commit(until.as_ref());
     if let Err(error) = sqlx::raw_sql(AssertSqlSafe(commit)).execute(&mut *connection).await {
-        if let Some(late) = Until::missed(until.as_ref(), &error) {
+        if let Some(late) = CommitDeadline::missed(until.as_ref(), &error) {
             take_back(connection).await;
             return Err(late);
         }
@@ -136,10 +136,10 @@ async fn within(
     pool: &PgPool,
     swap: &Swap<'_>,
     make: MakeEnding<'_>,
-) -> Result<Option<Until>, Fault> {
+) -> Result<Option<CommitDeadline>, Fault> {
     // To the end of this transaction nobody makes a window that it would be in.
-    take_turn(connection, &swap.right.database).await?;
-    let until = swap.right.until(connection).await?;
+    lock_queue(connection, &swap.window_guard.database).await?;
+    let until = swap.window_guard.until(connection).await?;
     operations::enter_commit(connection, swap.owner).await?;
     let old = database::row(connection, swap.database).await?;
     if old.as_ref().map(|old| old.oid) != swap.outgoing {
@@ -224,7 +224,7 @@ async fn compare(connection: &mut PgConnection, swap: &Swap<'_>, old: &DatabaseR
     match database::difference(old, &new).filter(|_| !swap.undo) {
         None => Ok(()),
         Some(what) => Err(Fault::new(
-            Reason::FurnitureLost,
+            Reason::SchemaPropertiesLost,
             format!("the new database is not like the old one: {what}"),
         )
         .hint("the swap was rolled back; the old database serves")

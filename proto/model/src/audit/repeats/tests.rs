@@ -1,7 +1,7 @@
 //! What gets a record of its own, what is counted, and that a flood is bounded.
 
 use super::*;
-use crate::permit::Principal;
+use crate::authorization::Principal;
 
 fn denial(peer: &str, principal: Option<&str>) -> Decision {
     Decision {

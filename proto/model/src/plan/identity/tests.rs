@@ -1,7 +1,7 @@
 //! Plans of observed targets: what the digest is over, and what refuses them.
 
 use crate::{
-    blast::{ExtensionMove, FurniturePiece, Hanging, OutsideObject},
+    blast::{ExtensionMove, OutsideObject, Reference, SchemaProperty},
     fault::Reason,
     finding::Finding,
     operation::Verb,
@@ -32,7 +32,7 @@ fn the_digest_is_over_identities_and_not_over_what_moves_by_itself() {
     grown.activity.commits = 12;
     grown.sessions.push(PlannedSession { pid: 1, ..PlannedSession::default() });
     grown.findings.push(Finding::warning("X", "a session", "is there", "nothing"));
-    grown.hanging.push(Hanging { kind: "replication slot".to_owned(), ..Hanging::default() });
+    grown.references.push(Reference { kind: "replication slot".to_owned(), ..Reference::default() });
     assert_eq!(plan(&grown).digest, one.digest);
 
     let mut each: Vec<(&str, Observation)> = Vec::new();
@@ -44,8 +44,8 @@ fn the_digest_is_over_identities_and_not_over_what_moves_by_itself() {
     change("an object inside", |o| o.schemas[0].identities.push("view general.v".to_owned()));
     change("an object outside", |o| o.outside.push(OutsideObject::new("view", "public.v")));
     change("an owner", |o| o.schemas[0].owner = Some("other".to_owned()));
-    change("furniture", |o| {
-        o.furniture.push(FurniturePiece {
+    change("schema_properties", |o| {
+        o.schema_properties.push(SchemaProperty {
             schema: "general".to_owned(),
             kind: "grant".to_owned(),
             ..Default::default()
@@ -64,7 +64,7 @@ fn what_is_outside_goes_with_the_digest_only_and_a_changed_plan_says_what_moved(
     observed.outside.push(OutsideObject::new("view", "public.v"));
     let before = plan(&observed);
     let identity = before.identity(&chains(), &observed);
-    assert_eq!(before.would_refuse.as_ref().map(|r| r.reason), Some(Reason::BlastRadius));
+    assert_eq!(before.refusal.as_ref().map(|r| r.reason), Some(Reason::BlastRadius));
     assert_eq!(before.refusal(Some(&before.digest)), None);
 
     observed.outside[0] = OutsideObject::new("view", "public.w");
@@ -82,11 +82,11 @@ fn what_is_outside_goes_with_the_digest_only_and_a_changed_plan_says_what_moved(
 #[test]
 fn more_than_the_fuse_goes_with_the_digest_only() {
     let blown = plan(&Observation { max_rows: Some(599), ..observed() });
-    assert_eq!(blown.fuse.as_deref(), Some("about 600 rows, more than max_rows = 599"));
-    assert_eq!(blown.would_refuse.as_ref().map(|r| r.reason), Some(Reason::DataFuse));
+    assert_eq!(blown.data_limit.as_deref(), Some("about 600 rows, more than max_rows = 599"));
+    assert_eq!(blown.refusal.as_ref().map(|r| r.reason), Some(Reason::DataLimit));
     assert_eq!(blown.refusal(Some(&blown.digest)), None);
     let whole = Observation { max_rows: Some(600), max_bytes: Some(6 * 8192), ..observed() };
-    assert_eq!(plan(&whole).would_refuse, None);
+    assert_eq!(plan(&whole).refusal, None);
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub(super) async fn in_the_way(
             "TRANSACTION_IN_THE_WAY",
             &object,
             format!("is {state}; its transaction, open for {since}, holds locks on {relations}"),
-            format!("it is waited for, at most `lock_patience`; or: SELECT pg_terminate_backend({pid});"),
+            format!("it is waited for, at most `lock_wait_limit`; or: SELECT pg_terminate_backend({pid});"),
         ));
         if !may_end {
             findings.push(Finding::warning(

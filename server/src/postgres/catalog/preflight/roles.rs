@@ -12,7 +12,7 @@ use crate::postgres::{
 /// How many objects of one owner are named.
 const NAMED: usize = 5;
 
-/// Roles that the daemon must be able to act as to drop the schemas and to put their furniture back.
+/// Roles that the daemon must be able to act as to drop the schemas and to restore their properties.
 pub(super) async fn memberships(
     connection: &mut PgConnection,
     version: i32,

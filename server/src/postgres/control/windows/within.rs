@@ -1,4 +1,4 @@
-//! The transaction of a request that changes a window: in the target's turn, once per request id.
+//! The transaction of a request that changes a window: in the target's queue lock, once per request id.
 
 use jiff::Timestamp;
 use model::{
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::read;
 use crate::postgres::{
-    control::{notify::TARGET_CHANNEL, window_guard::take_turn},
+    control::{notify::TARGET_CHANNEL, window_guard::lock_queue},
     sql::{
         error::{control_fault, sqlstate},
         timestamp,
@@ -32,11 +32,11 @@ pub(crate) struct Ask<'a> {
 
 pub(super) type Within<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
 
-/// Begins, in the target's turn. A commit may have it for a moment, never for long.
+/// Begins, in the target's queue lock. A commit may have it for a moment, never for long.
 pub(super) async fn begin<'a>(pool: &'a PgPool, ask: &Ask<'_>) -> Result<Within<'a>, Fault> {
     let mut within = pool.begin().await.map_err(control_fault)?;
     sqlx::raw_sql("SET LOCAL lock_timeout = '5s'").execute(&mut *within).await.map_err(control_fault)?;
-    take_turn(&mut within, ask.database).await.map_err(|fault| match fault.sql.sqlstate.as_deref() {
+    lock_queue(&mut within, ask.database).await.map_err(|fault| match fault.sql.sqlstate.as_deref() {
         Some("55P03") => Fault::new(
             Reason::TargetLocked,
             format!(

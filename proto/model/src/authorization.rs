@@ -1,4 +1,4 @@
-//! Who asks, what they may do, and the proof that it was decided.
+//! Who asks, what they may do, and a type that shows it was decided.
 //!
 //! It must not know how a principal is proved on the wire.
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Reason};
 
-/// The kind of proof behind a principal.
+/// How a principal was authenticated.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrincipalKind {
@@ -36,7 +36,7 @@ impl PrincipalKind {
 
     /// How it was proved, in words.
     #[must_use]
-    pub fn proof(self) -> &'static str {
+    pub fn auth_method(self) -> &'static str {
         match self {
             Self::Unix => "peer credentials",
             Self::Cert => "client certificate",
@@ -60,10 +60,10 @@ impl FromStr for PrincipalKind {
     }
 }
 
-/// Who asks: a kind of proof and a name.
+/// Who asks: an authentication method and a name.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Principal {
-    /// The kind of proof.
+    /// The kind of auth_method.
     pub kind: PrincipalKind,
     /// The name that was proved.
     pub name: String,
@@ -193,12 +193,12 @@ pub struct Grant {
 
 /// A decision in favour: it can only be had from [`Policy::authorize`].
 #[derive(Clone, Debug)]
-pub struct Permit {
+pub struct Authorization {
     principal: Principal,
     role: Option<Role>,
 }
 
-impl Permit {
+impl Authorization {
     /// Who was let through.
     #[must_use]
     pub fn principal(&self) -> &Principal {
@@ -262,12 +262,12 @@ impl Policy {
         subject: Option<&Subject>,
         subjects: &[Subject],
         lesser: Option<Role>,
-    ) -> Result<Permit, Fault> {
+    ) -> Result<Authorization, Fault> {
         let need = METHODS.iter().find(|(name, _)| *name == method).map(|(_, need)| *need);
         let denied = || denied(method, principal);
         let roles = || subjects.iter().filter_map(|s| self.role(principal, s));
         let (needed, role) = match need.ok_or_else(denied)? {
-            Need::Anybody => return Ok(Permit { principal: principal.clone(), role: None }),
+            Need::Anybody => return Ok(Authorization { principal: principal.clone(), role: None }),
             Need::OnTarget(needed) => (needed, subject.and_then(|s| self.role(principal, s))),
             Need::Somewhere(needed) => (needed, roles().max()),
             Need::Everywhere(needed) if roles().count() == subjects.len() => (needed, roles().min()),
@@ -275,7 +275,7 @@ impl Policy {
         };
         let needed = lesser.map_or(needed, |l| l.min(needed));
         if role.is_some_and(|role| role >= needed) {
-            Ok(Permit { principal: principal.clone(), role })
+            Ok(Authorization { principal: principal.clone(), role })
         } else {
             Err(denied())
         }

@@ -1,14 +1,14 @@
-//! What raises the stakes of an operation, and the role that a profile wants for it. It must not know who asks.
+//! Flags that need a higher role, and the role that a profile wants for each. It must not know who asks.
 
 use crate::{
+    authorization::Role,
     fault::{Fault, Reason},
     operation::Request,
-    permit::Role,
     profile::Profile,
 };
 
-/// One flag that raises the stakes.
-struct Stake {
+/// One flag that needs a role of its own.
+struct FlagRole {
     /// The flag, as a person types it.
     flag: &'static str,
     /// The profile's key with the role.
@@ -20,20 +20,20 @@ struct Stake {
 }
 
 /// What can be told from the request. What a digest lets go is known with the plan only: [`outside`].
-const STAKES: &[Stake] = &[
-    Stake {
+const FLAG_ROLES: &[FlagRole] = &[
+    FlagRole {
         flag: "--allow-production-db-name",
         key: "role_production_name",
         raised: |request| request.allow_production_db_name,
         role: |profile| profile.role_production_name,
     },
-    Stake {
+    FlagRole {
         flag: "--terminate-sessions",
         key: "role_terminate_sessions",
         raised: |request| request.terminate_sessions,
         role: |profile| profile.role_terminate_sessions,
     },
-    Stake {
+    FlagRole {
         flag: "--chains",
         key: "role_client_chains",
         raised: |request| !request.client_chains.is_empty(),
@@ -41,7 +41,7 @@ const STAKES: &[Stake] = &[
     },
 ];
 
-/// Whether a role is enough for everything that a request stakes. What changes nothing stakes nothing.
+/// Whether a role is enough for every such flag of a request. What changes nothing needs none.
 ///
 /// # Errors
 /// `PERMISSION_DENIED`, with the flag and the role.
@@ -49,8 +49,8 @@ pub fn check(request: &Request, profile: &Profile, role: Option<Role>) -> Result
     if request.reads_only() {
         return Ok(());
     }
-    let beyond = |stake: &&Stake| (stake.raised)(request) && role < Some((stake.role)(profile));
-    match STAKES.iter().find(beyond) {
+    let beyond = |stake: &&FlagRole| (stake.raised)(request) && role < Some((stake.role)(profile));
+    match FLAG_ROLES.iter().find(beyond) {
         None => Ok(()),
         Some(stake) => Err(denied(stake.flag, stake.key, (stake.role)(profile), profile)),
     }
@@ -109,7 +109,7 @@ mod tests {
         for (n, request) in requests().iter().enumerate() {
             for (m, profile) in strict.iter().enumerate() {
                 let allowed = check(request, profile, Some(Role::Resetter)).is_ok();
-                assert_eq!(allowed, n != m, "{} with {}", STAKES[n].flag, STAKES[m].key);
+                assert_eq!(allowed, n != m, "{} with {}", FLAG_ROLES[n].flag, FLAG_ROLES[m].key);
                 assert!(check(request, profile, Some(Role::Admin)).is_ok());
             }
         }

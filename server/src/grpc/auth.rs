@@ -1,6 +1,6 @@
 //! The layer that every call passes before any handler: who asks is proved here, and whether they could do anything at all
 //! with the method; what one principal may hold open is counted here. Whether they may do it to this target is decided by
-//! [`Door::authorize`], which alone gives a permit.
+//! [`Api::authorize`], which alone gives an authorization.
 
 use std::{
     pin::Pin,
@@ -11,15 +11,15 @@ use std::{
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use model::{
     audit::Decision,
+    authorization::{self, Principal},
     fault::{Fault, Reason},
-    permit::{self, Principal},
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{
-    Door,
+    Api,
     body::{Received, Told},
     connection::Peer,
     identity::{self, Caller},
@@ -34,8 +34,8 @@ const REFLECTION: &str = "/grpc.reflection.";
 
 /// The layer.
 #[derive(Clone)]
-pub(super) struct Gate {
-    door: Door,
+pub(super) struct AuthLayer {
+    api: Api,
     calls: Arc<Counter>,
     health: Arc<Counter>,
     unproved: Arc<Counter>,
@@ -50,10 +50,10 @@ struct Admitted {
     held: Option<Arc<Held>>,
 }
 
-impl Gate {
-    pub(super) fn new(door: Door) -> Self {
+impl AuthLayer {
+    pub(super) fn new(api: Api) -> Self {
         Self {
-            door,
+            api,
             calls: Counter::new(CALLS),
             health: Counter::new(HEALTH_CALLS),
             unproved: Counter::new(UNPROVED_CALLS),
@@ -73,11 +73,11 @@ impl Gate {
         let principal = self.proved(peer, method, request.headers()).await?;
         let endless = path.starts_with(REFLECTION);
         if !endless {
-            let policy = &self.door.engine.policy;
-            if !permit::is_method(method) {
+            let policy = &self.api.engine.policy;
+            if !authorization::is_method(method) {
                 return Err(unknown_method(method));
             }
-            if let Err(fault) = policy.could(method, &principal, &self.door.engine.subjects()) {
+            if let Err(fault) = policy.could(method, &principal, &self.api.engine.subjects()) {
                 return Err(self.denied(peer, Some(principal), method, fault).await);
             }
         }
@@ -91,23 +91,23 @@ impl Gate {
 
     /// Who calls. What strangers can make the control database do is bounded: looking tokens up, and recording refusals.
     async fn proved(&self, peer: &Peer, method: &str, headers: &HeaderMap) -> Result<Principal, Fault> {
-        let turn = match headers.contains_key(AUTHORIZATION) {
-            true => Some(self.turn(peer).await?),
+        let permit = match headers.contains_key(AUTHORIZATION) {
+            true => Some(self.permit(peer).await?),
             false => None,
         };
-        let fault = match identity::prove(&self.door.engine, peer, headers).await {
+        let fault = match identity::prove(&self.api.engine, peer, headers).await {
             Ok(principal) => return Ok(principal),
             Err(fault) => fault,
         };
-        let _turn = match turn {
-            Some(turn) => turn,
-            None => self.turn(peer).await?,
+        let _permit = match permit {
+            Some(permit) => permit,
+            None => self.permit(peer).await?,
         };
         Err(self.denied(peer, None, method, fault).await)
     }
 
-    /// A stranger's turn at the control database. Nobody closes the semaphore: there is always a turn in the end.
-    async fn turn(&self, peer: &Peer) -> Result<(Counted, Option<SemaphorePermit<'_>>), Fault> {
+    /// A stranger's permit to ask the control database. Nobody closes the semaphore: a permit always comes in the end.
+    async fn permit(&self, peer: &Peer) -> Result<(Counted, Option<SemaphorePermit<'_>>), Fault> {
         let origin = &peer.origin;
         let counted = self.unproved.enter(origin).map_err(|full| limits::too_many_unproved(origin, full))?;
         Ok((counted, self.proving.acquire().await.ok()))
@@ -116,7 +116,7 @@ impl Gate {
     /// A refusal, on record. It stands whether or not it can be written down.
     async fn denied(&self, peer: &Peer, principal: Option<Principal>, method: &str, fault: Fault) -> Fault {
         // What a stranger sends as a method is theirs to choose.
-        let method = if permit::is_method(method) { method } else { "unknown" };
+        let method = if authorization::is_method(method) { method } else { "unknown" };
         tracing::info!(peer = peer.address, method, reason = %fault.reason, "denied: {fault}");
         let decision = Decision {
             principal,
@@ -125,7 +125,7 @@ impl Gate {
             reason: Some(fault.reason),
             ..Decision::default()
         };
-        if let Err(error) = self.door.engine.record(decision).await {
+        if let Err(error) = self.api.engine.record(decision).await {
             tracing::warn!(%error, "a refusal is not on the audit record");
         }
         fault
@@ -143,18 +143,18 @@ fn unknown_method(method: &str) -> Fault {
         .with("method", shown)
 }
 
-impl<S> Layer<S> for Gate {
+impl<S> Layer<S> for AuthLayer {
     type Service = Guarded<S>;
 
     fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { gate: self.clone(), inner }
+        Guarded { auth: self.clone(), inner }
     }
 }
 
-/// A service behind the gate.
+/// A service behind the auth layer.
 #[derive(Clone)]
 pub(super) struct Guarded<S> {
-    gate: Gate,
+    auth: AuthLayer,
     inner: S,
 }
 
@@ -177,13 +177,13 @@ where
         // The one that is ready goes into the future; its clone stays for the next call.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let gate = self.gate.clone();
+        let auth = self.auth.clone();
         Box::pin(async move {
             let Some(peer) = request.extensions().get::<Arc<Peer>>().cloned() else {
                 return Ok(status(Fault::new(Reason::Internal, "the connection is not known")).into_http());
             };
             let open = peer.call();
-            let Admitted { counted, held } = match gate.admit(&peer, &mut request).await {
+            let Admitted { counted, held } = match auth.admit(&peer, &mut request).await {
                 Ok(admitted) => admitted,
                 Err(fault) => return Ok(Told::wrap(status(fault).into_http(), open, None)),
             };

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use model::permit::{Principal, PrincipalKind};
+use model::authorization::{Principal, PrincipalKind};
 use nix::unistd::{Uid, User};
 use tokio::{
     net::{TcpStream, UnixStream, unix::UCred},
@@ -23,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     certificate,
-    connection::{Connection, Peer, Proof, Stream},
+    connection::{Authenticated, Connection, Peer, Stream},
     limits::{Counted, Counter, Full, HANDSHAKE, KEEPALIVE},
     listen::Listener,
     tls::Certificates,
@@ -38,7 +38,7 @@ const LOG_EVERY: u64 = 10;
 pub(super) type Incoming = mpsc::Receiver<io::Result<Connection>>;
 
 /// What accepting needs.
-pub(super) struct Reception {
+pub(super) struct Acceptor {
     pub(super) tcp: Arc<Counter>,
     pub(super) unix: Arc<Counter>,
     pub(super) certificates: Option<Arc<Certificates>>,
@@ -46,7 +46,7 @@ pub(super) struct Reception {
     logged: AtomicU64,
 }
 
-impl Reception {
+impl Acceptor {
     pub(super) fn new(
         tcp: Arc<Counter>,
         unix: Arc<Counter>,
@@ -122,7 +122,7 @@ impl Reception {
             }
             Raw::Tcp(stream, address, false) => {
                 let origin = origin_of_address(address.ip());
-                let peer = Peer::new(address.to_string(), origin, Proof::Loopback);
+                let peer = Peer::new(address.to_string(), origin, Authenticated::Loopback);
                 Some(Connection::new(Stream::Plain(stream), peer, counted))
             }
             Raw::Tcp(stream, address, true) => self.shake_hands(stream, address, counted).await,
@@ -145,7 +145,7 @@ impl Reception {
         };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let named = shown.map(|certificate| (certificate::read(certificate), trust));
-        let peer = Peer::new(address.to_string(), origin_of_address(address.ip()), Proof::Tls(named));
+        let peer = Peer::new(address.to_string(), origin_of_address(address.ip()), Authenticated::Tls(named));
         Some(Connection::new(Stream::Tls(Box::new(stream)), peer, counted))
     }
 }
@@ -202,7 +202,7 @@ fn origin_of_user(credentials: Option<&UCred>) -> String {
 async fn unix_peer(credentials: Option<UCred>) -> Arc<Peer> {
     let origin = origin_of_user(credentials.as_ref());
     let Some(credentials) = credentials else {
-        return Peer::new("unix socket".to_owned(), origin, Proof::Unix(None));
+        return Peer::new("unix socket".to_owned(), origin, Authenticated::Unix(None));
     };
     let uid = Uid::from_raw(credentials.uid());
     let user = tokio::task::spawn_blocking(move || User::from_uid(uid)).await;
@@ -214,7 +214,7 @@ async fn unix_peer(credentials: Option<UCred>) -> Arc<Peer> {
     let owner = uid.is_root() || uid == Uid::effective();
     let principal = Principal { kind: PrincipalKind::Unix, name, owner };
     let address = format!("unix socket, uid {uid}, gid {}", credentials.gid());
-    Peer::new(address, origin, Proof::Unix(Some(principal)))
+    Peer::new(address, origin, Authenticated::Unix(Some(principal)))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! One right on a schema, or one that objects made in it will carry by default.
 
-use super::RightRow;
+use super::GrantRow;
 use crate::postgres::sql::ident::Ident;
 
 /// One right on a schema, or by default on what will be made in it.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(in crate::postgres) struct Right {
+pub(in crate::postgres) struct Grant {
     pub(in crate::postgres) grantor: String,
     /// `None`: PUBLIC.
     pub(in crate::postgres) grantee: Option<String>,
@@ -15,8 +15,8 @@ pub(in crate::postgres) struct Right {
     objects: Option<String>,
 }
 
-impl From<&RightRow> for Right {
-    fn from(row: &RightRow) -> Self {
+impl From<&GrantRow> for Grant {
+    fn from(row: &GrantRow) -> Self {
         Self {
             grantor: row.1.clone(),
             grantee: row.2.clone(),
@@ -27,7 +27,7 @@ impl From<&RightRow> for Right {
     }
 }
 
-impl Right {
+impl Grant {
     /// What the owner of a schema has without any access list.
     pub(in crate::postgres) fn of_owner(owner: &str) -> Vec<Self> {
         let right = |privilege: &str| Self {
@@ -96,11 +96,11 @@ impl Right {
 }
 
 /// A right can only be granted by who holds it with the option to grant: the owner's come first, then theirs.
-pub(in crate::postgres) fn in_dependency_order<'a>(owner: &str, rights: &'a [Right]) -> Vec<&'a Right> {
-    let mut waiting: Vec<&Right> = rights.iter().collect();
-    let mut ordered: Vec<&Right> = Vec::new();
+pub(in crate::postgres) fn in_dependency_order<'a>(owner: &str, rights: &'a [Grant]) -> Vec<&'a Grant> {
+    let mut waiting: Vec<&Grant> = rights.iter().collect();
+    let mut ordered: Vec<&Grant> = Vec::new();
     loop {
-        let may = |right: &&Right| {
+        let may = |right: &&Grant| {
             right.grantor == owner
                 || ordered.iter().any(|o| {
                     o.grantable
@@ -108,7 +108,7 @@ pub(in crate::postgres) fn in_dependency_order<'a>(owner: &str, rights: &'a [Rig
                         && o.grantee.as_deref() == Some(right.grantor.as_str())
                 })
         };
-        let (now, later): (Vec<&Right>, Vec<&Right>) = waiting.into_iter().partition(may);
+        let (now, later): (Vec<&Grant>, Vec<&Grant>) = waiting.into_iter().partition(may);
         if now.is_empty() {
             // What is left has no grantor that could have granted it; PostgreSQL says so when it is tried.
             ordered.extend(later);
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn grants_follow_those_they_depend_on() {
-        let right = |grantor: &str, grantee: &str| Right {
+        let right = |grantor: &str, grantee: &str| Grant {
             grantor: grantor.to_owned(),
             grantee: Some(grantee.to_owned()),
             privilege: "USAGE".to_owned(),
