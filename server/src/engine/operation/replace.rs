@@ -34,8 +34,8 @@ use crate::{
         session::backend,
         swap::{
             databases,
+            exchange::{self, Swap},
             preserved_extensions::{self, Preserved},
-            swap::{self, Swap},
         },
     },
 };
@@ -259,7 +259,7 @@ impl Run {
         };
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
         let pool = &self.engine.control.pool;
-        let swapped = swap::swap(&mut *lock.connection().await, pool, &swap, &make).await;
+        let swapped = exchange::swap(&mut *lock.connection().await, pool, &swap, &make).await;
         match swapped {
             Ok(()) => Ok(Done::Finished),
             Err(fault) if fault.reason == Reason::OutcomeUnknown => self.learn_swap(lock.pid, fault).await,

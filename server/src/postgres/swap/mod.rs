@@ -4,7 +4,7 @@
 
 pub(crate) mod cleanup;
 pub(crate) mod databases;
+pub(crate) mod exchange;
 pub(crate) mod preserved_extensions;
 pub(crate) mod settings;
-pub(crate) mod swap;
 pub(crate) mod terminate;
