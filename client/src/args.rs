@@ -8,10 +8,12 @@ use model::{duration::parse_duration, profile::Scope};
 use crate::exit;
 
 mod admin;
+mod list;
 mod target;
 mod window;
 
 pub use admin::{AuditVerb, TokenVerb};
+pub use list::ListArgs;
 pub use target::TargetVerb;
 pub use window::WindowVerb;
 
@@ -27,7 +29,7 @@ pub struct Args {
     pub server: Option<String>,
     /// How it is trusted, and how you prove who you are.
     #[command(flatten)]
-    pub proof: ProofArgs,
+    pub auth: AuthArgs,
     /// The target; may be left out where the daemon has one.
     #[arg(long, global = true, value_name = "NAME", env = "RESETCTL_TARGET", hide_env_values = true)]
     pub target: Option<String>,
@@ -42,7 +44,7 @@ pub struct Args {
 /// How the daemon is trusted, and how the caller proves who they are. A token is never a flag: everybody on the machine can read
 /// flags.
 #[derive(clap::Args, Clone, Debug)]
-pub struct ProofArgs {
+pub struct AuthArgs {
     /// The CA of the daemon's certificate (PEM), in place of the public ones.
     #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_CA", hide_env_values = true)]
     pub ca: Option<PathBuf>,
@@ -326,14 +328,6 @@ pub enum ReportVerb {
         #[arg(long, value_name = "PATH")]
         report_path: Option<PathBuf>,
     },
-}
-
-/// How data is printed.
-#[derive(clap::Args, Clone, Copy, Debug)]
-pub struct ListArgs {
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    pub json: bool,
 }
 
 impl ResetArgs {

@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use crate::{
     args::{Args, AuditVerb, OperationsVerb, ReportVerb, TargetVerb, TokenVerb, Verb, WindowVerb},
-    intent::{Destination, Operate},
+    destination::Destination,
+    intent::Operate,
     render::Screen,
-    view,
 };
 
 mod audit;
@@ -157,9 +157,4 @@ fn print_bytes(screen: &mut Screen, bytes: &[u8]) -> Result<u8, Fault> {
     written.map(|()| exit::OK).map_err(|e| {
         Fault::new(model::fault::Reason::ReportUnwritable, format!("standard output cannot be written: {e}"))
     })
-}
-
-/// What the contract promises was missing.
-fn promised<T>(value: Option<T>, what: &str) -> Result<T, Fault> {
-    value.ok_or_else(|| view::broken(&format!("no {what}")))
 }

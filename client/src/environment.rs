@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 use model::secret::Secret;
 
-use crate::credentials;
-
 /// What the environment says.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -34,7 +32,7 @@ impl Environment {
             zone: TimeZone::try_system().ok(),
             token: std::env::var("RESETCTL_TOKEN")
                 .ok()
-                .map(|t| credentials::token(&t))
+                .map(|t| Secret::new(t.trim().to_owned()))
                 .filter(|t| !t.expose().is_empty()),
             no_color: path("NO_COLOR").is_some() || path("TERM").is_some_and(|t| t.as_os_str() == "dumb"),
         }

@@ -12,30 +12,14 @@ use model::{
     fault::{Fault, Reason},
     operation::{Request, Verb, Wait, limits},
     profile::Scope,
-    token,
 };
 use uuid::Uuid;
 
 use crate::{
-    address::{self, Address},
-    args::{
-        Args, FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ProofArgs, ResetArgs, UndoArgs,
-        ValidateArgs,
-    },
+    args::{FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs},
     chains,
-    context::{self, Context},
-    credentials::Credentials,
-    environment::Environment,
+    destination::no_token,
 };
-
-/// Which daemon, and which of its targets.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Destination {
-    /// Where the daemon listens.
-    pub(crate) address: Address,
-    /// The target; empty: the daemon's only one.
-    pub(crate) target: String,
-}
 
 /// Where a report goes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,7 +40,7 @@ pub(crate) struct Follow {
     /// How progress is shown.
     pub(crate) progress: ProgressMode,
     /// How long to try to re-attach.
-    pub(crate) patience: Duration,
+    pub(crate) reconnect_timeout: Duration,
 }
 
 /// An operation to be started.
@@ -70,52 +54,6 @@ pub(crate) struct Operate {
     pub(crate) detach: bool,
     /// The folder of the caller's own chains, as it was named.
     pub(crate) chains_folder: Option<PathBuf>,
-}
-
-impl Destination {
-    /// From the command line (and its environment variables), the context, and the usual places.
-    ///
-    /// # Errors
-    /// The context or the address is wrong.
-    pub(crate) fn of(args: &Args, environment: &Environment) -> Result<Self, Fault> {
-        let context = context::load(environment, args.context.as_deref())?;
-        Self::choose(args, context, environment)
-    }
-
-    /// A server named without a context is not the default context's: its target is not taken over then.
-    fn choose(args: &Args, context: Context, environment: &Environment) -> Result<Self, Fault> {
-        let said = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
-        let (server, target) = (said(&args.server), said(&args.target));
-        let context = if server.is_some() && args.context.is_none() { Context::default() } else { context };
-        let credentials = credentials(&args.proof, &context, environment);
-        let address = match server.or(context.server) {
-            Some(text) => Address::parse(&text, credentials)?,
-            None => {
-                credentials.check()?;
-                Address { place: address::default_place(environment), credentials }
-            }
-        };
-        let target = target.or(context.target).unwrap_or_default();
-        no_token("--target", &target)?;
-        Ok(Self { address, target })
-    }
-}
-
-/// What was said on the command line goes before the context; the token of the environment is for where nobody named a file.
-fn credentials(args: &ProofArgs, context: &Context, environment: &Environment) -> Credentials {
-    let said = |path: &Option<PathBuf>| path.clone().filter(|p| !p.as_os_str().is_empty());
-    let own = said(&args.cert).is_some() || said(&args.key).is_some();
-    let pair = |said: Option<PathBuf>, other: &Option<PathBuf>| if own { said } else { other.clone() };
-    let said_token = said(&args.token_file);
-    let token = environment.token.clone().filter(|_| said_token.is_none());
-    let token_file = said_token.or_else(|| context.token_file.clone().filter(|_| token.is_none()));
-    Credentials {
-        ca: said(&args.ca).or_else(|| context.ca.clone()),
-        cert: pair(said(&args.cert), &context.cert),
-        key: pair(said(&args.key), &context.key),
-        token_file,
-        token,
-    }
 }
 
 impl ReportTo {
@@ -134,7 +72,7 @@ impl From<&FollowArgs> for Follow {
         Self {
             report: ReportTo::of(args.report_path.as_deref(), ReportTo::DefaultFolder),
             progress: args.progress,
-            patience: args.reconnect_timeout,
+            reconnect_timeout: args.reconnect_timeout,
         }
     }
 }
@@ -273,14 +211,6 @@ fn labels(said: &[String]) -> Result<BTreeMap<String, String>, Fault> {
     match all.len() > limits::LABELS {
         true => Err(usage(format!("--label: at most {} labels", limits::LABELS))),
         false => Ok(all),
-    }
-}
-
-/// What is kept and shown holds no token.
-fn no_token(flag: &str, text: &str) -> Result<(), Fault> {
-    match token::redacted(text) == text {
-        true => Ok(()),
-        false => Err(usage(format!("{flag} holds a bearer token, which everybody would read"))),
     }
 }
 

@@ -6,7 +6,7 @@ use model::{
 };
 use uuid::Uuid;
 
-use crate::intent::{Destination, Operate};
+use crate::{destination::Destination, intent::Operate};
 
 /// Follows an operation to its end.
 pub(crate) fn watch(destination: &Destination, operation: Uuid) -> String {

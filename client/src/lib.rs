@@ -9,33 +9,24 @@ use clap::Parser as _;
 
 pub mod args;
 
-mod address;
-mod backoff;
+mod api;
 mod chains;
 mod command;
 mod confirm;
-mod connection;
-mod context;
-mod credentials;
+mod destination;
 mod environment;
 mod exit;
 mod follow;
-mod greeting;
 mod intent;
 mod invocation;
 mod io;
-mod moment;
 mod render;
 mod report_file;
 #[cfg(test)]
 mod scripted;
 mod secret_file;
-mod sequence;
 mod signals;
-mod status;
-mod tls;
-mod view;
-mod watch;
+mod time_spec;
 
 pub use environment::Environment;
 pub use io::Io;

@@ -57,13 +57,14 @@ pub(crate) struct Screen {
     io: Io,
     mode: Mode,
     bar: Option<ProgressBar>,
-    told: Option<(String, Instant)>,
+    /// What moved last in a log, and when that was printed.
+    last_moving: Option<(String, Instant)>,
 }
 
 impl Screen {
     pub(crate) fn new(io: Io) -> Self {
         let mode = if io.stderr_is_terminal { Mode::Tty } else { Mode::Plain };
-        Self { io, mode, bar: None, told: None }
+        Self { io, mode, bar: None, last_moving: None }
     }
 
     /// Chooses how progress is shown.
@@ -268,10 +269,10 @@ impl Screen {
             Some(EventKind::Progress(it)) => it.phase.clone(),
             _ => event.text.clone(),
         };
-        if self.told.as_ref().is_some_and(|(what, at)| *what == phase && at.elapsed() < SELDOM) {
+        if self.last_moving.as_ref().is_some_and(|(what, at)| *what == phase && at.elapsed() < SELDOM) {
             return;
         }
-        self.told = Some((phase, Instant::now()));
+        self.last_moving = Some((phase, Instant::now()));
         self.lines(vec![event::plain(event)]);
     }
 

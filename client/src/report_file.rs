@@ -16,9 +16,9 @@ use crate::intent::ReportTo;
 /// Where reports are kept when nothing is said.
 const FOLDER: &str = ".tmp/resetd/reports";
 
-/// A place that can be written.
+/// Where a report can be written.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Place {
+pub(crate) enum ReportSink {
     /// Standard output.
     Stdout,
     /// A new file in this folder.
@@ -29,7 +29,7 @@ pub(crate) enum Place {
     Device(PathBuf),
 }
 
-impl Place {
+impl ReportSink {
     /// Finds out that a report can be written, before anything is started: parents are created, a temporary file is made
     /// and removed. Whether a missing report is an error is a key of the profile, which only the daemon knows; the client
     /// keeps to the strictest profile.
@@ -168,10 +168,10 @@ mod tests {
     fn parents_are_created_and_only_the_report_is_left() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a/b/report.json");
-        let place = Place::prepare(&ReportTo::File(path.clone())).expect("writable");
+        let sink = ReportSink::prepare(&ReportTo::File(path.clone())).expect("writable");
         assert_eq!(listing(path.parent().expect("a parent")), Vec::<String>::new(), "the trial is removed");
         for bytes in [&b"one\n"[..], b"two\n"] {
-            assert_eq!(place.write("unused", bytes, never).expect("written"), Some(path.clone()));
+            assert_eq!(sink.write("unused", bytes, never).expect("written"), Some(path.clone()));
             assert_eq!(fs::read(&path).expect("read"), bytes);
         }
         assert_eq!(listing(path.parent().expect("a parent")), ["report.json"]);
@@ -182,16 +182,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("file"), "").expect("written");
         for path in [folder.path().to_owned(), folder.path().join("file/report.json")] {
-            let fault = Place::prepare(&ReportTo::File(path)).expect_err("in the way");
+            let fault = ReportSink::prepare(&ReportTo::File(path)).expect_err("in the way");
             assert_eq!((fault.reason, fault.reason.exit_code()), (Reason::ReportUnwritable, 1));
         }
     }
 
     #[test]
     fn a_device_is_written_to_and_never_replaced() {
-        let place = Place::prepare(&ReportTo::File("/dev/null".into())).expect("writable");
-        assert_eq!(place, Place::Device("/dev/null".into()));
-        place.write("unused", b"x", never).expect("written");
+        let sink = ReportSink::prepare(&ReportTo::File("/dev/null".into())).expect("writable");
+        assert_eq!(sink, ReportSink::Device("/dev/null".into()));
+        sink.write("unused", b"x", never).expect("written");
         assert!(!fs::metadata("/dev/null").expect("still there").is_file());
     }
 
@@ -201,7 +201,7 @@ mod tests {
         let (target, link) = (folder.path().join("target"), folder.path().join("link"));
         fs::write(&target, "old").expect("written");
         std::os::unix::fs::symlink(&target, &link).expect("linked");
-        Place::prepare(&ReportTo::File(link.clone()))
+        ReportSink::prepare(&ReportTo::File(link.clone()))
             .expect("writable")
             .write("unused", b"new", never)
             .expect("written");

@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    io,
     pin::Pin,
     sync::{Arc, Mutex},
 };
@@ -21,6 +22,27 @@ use wire::v1::{
 };
 
 mod tests;
+
+/// What a client writes, kept.
+#[derive(Clone, Default)]
+pub(crate) struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Buffer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("text")
+    }
+}
 
 pub(crate) const OPERATION: Uuid = Uuid::from_u128(7);
 pub(crate) const REPORT: &[u8] = b"{\"status\": \"ok\"}\n";

@@ -17,10 +17,10 @@ use tokio::process::Child;
 
 use crate::{
     api::Api,
+    certificates::Authority,
     client::{Output, Running},
     eventually,
     migrations::Migrations,
-    papers::Authority,
     process, soon,
     target::TestTarget,
 };
@@ -122,11 +122,11 @@ impl Setup {
     #[must_use]
     pub fn tls(mut self, authority: &Authority) -> Self {
         self.insecure_loopback = false;
-        let paper = authority.daemon("daemon");
+        let certificate = authority.daemon("daemon");
         self.with(&format!(
             "\n[tls]\ncertificate_file = {:?}\nkey_file = {:?}\nclient_ca_file = {:?}\n",
-            paper.cert,
-            paper.key,
+            certificate.cert,
+            certificate.key,
             authority.ca()
         ))
     }

@@ -43,7 +43,7 @@
 //! # TLS
 //! ```text
 //! let authority = Authority::new();                       // a CA; files in authority.folder(), its certificate authority.ca()
-//! let alice = authority.client("alice", &Says::dns("alice.example"));     // alice.cert, alice.key
+//! let alice = authority.client("alice", &Subject::dns("alice.example"));     // alice.cert, alice.key
 //! let daemon = Setup::of(&target).tls(&authority).start().await;          // daemon.address is https://127.0.0.1:PORT
 //! daemon.ctl_tls(&authority, Some(&alice), "targets").await       // resetctl with --ca, --cert, --key
 //! authority.channel(&daemon.address, Some(&alice)).await  // a raw channel, or why there is none
@@ -79,13 +79,13 @@
 //! `eventually("what", || async { condition }).await`: polls with a bound (30 s) and says what did not come. Never sleep.
 
 mod api;
+mod certificates;
 mod client;
 pub mod crash;
 mod daemon;
 mod failpoint;
 mod gate;
 mod migrations;
-mod papers;
 mod postgres;
 mod process;
 pub mod raw;
@@ -95,13 +95,13 @@ mod target;
 mod wait;
 
 pub use api::{Api, Event, EventStream, collect, request};
+pub use certificates::{Authority, Certificate, Subject, over, secured};
 pub use client::{Output, Running};
 pub use daemon::{Daemon, Setup};
 pub use failpoint::Hold;
 pub use gate::Gate;
 pub use migrations::Migrations;
 pub use nix::sys::signal::Signal;
-pub use papers::{Authority, Paper, Says, over, secured};
 pub use postgres::{Newer, Postgres};
 pub use process::binary;
 pub use snapshot::{Relation, State};

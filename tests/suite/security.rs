@@ -1,6 +1,6 @@
 //! TLS and who is proved by it: certificates, their names, what is refused, and what a person is told.
 
-use harness::{Authority, Output, Says, Setup, TestTarget};
+use harness::{Authority, Output, Setup, Subject, TestTarget};
 
 /// A role for each of these principals on every target.
 fn roles(all: &[(&str, &str)]) -> String {
@@ -22,8 +22,8 @@ fn denied(out: &Output, code: u8, words: &[&str]) {
 async fn a_remote_client_runs_over_tls_as_the_name_in_its_certificate() {
     let target = TestTarget::migrated().await;
     let authority = Authority::new();
-    let ci = authority.client("ci", &Says::uri("spiffe://example.org/ci"));
-    let viewer = authority.client("viewer", &Says::dns("viewer.example.org"));
+    let ci = authority.client("ci", &Subject::uri("spiffe://example.org/ci"));
+    let viewer = authority.client("viewer", &Subject::dns("viewer.example.org"));
     let roles = roles(&[("cert:spiffe://example.org/ci", "resetter"), ("cert:*.example.org", "viewer")]);
     let daemon = Setup::of(&target).with(&roles).tls(&authority).spawn().await;
 
@@ -44,13 +44,13 @@ async fn a_remote_client_runs_over_tls_as_the_name_in_its_certificate() {
 async fn a_certificate_without_a_name_that_counts_is_nobody() {
     let target = TestTarget::migrated().await;
     let authority = Authority::new();
-    let named = Says { common: "admin".to_owned(), ..Says::default() };
-    let paper = authority.client("common", &named);
+    let named = Subject { common: "admin".to_owned(), ..Subject::default() };
+    let certificate = authority.client("common", &named);
     let daemon = Setup::of(&target).with(&roles(&[("cert:*", "admin")])).tls(&authority).start().await;
-    let out = daemon.ctl_tls(&authority, Some(&paper), "status").await;
+    let out = daemon.ctl_tls(&authority, Some(&certificate), "status").await;
     denied(&out, 3, &["UNAUTHENTICATED", "the common name does not count"]);
-    let paper = authority.client("bare", &Says::uri("client.example.org"));
-    let out = daemon.ctl_tls(&authority, Some(&paper), "status").await;
+    let certificate = authority.client("bare", &Subject::uri("client.example.org"));
+    let out = daemon.ctl_tls(&authority, Some(&certificate), "status").await;
     denied(&out, 3, &["UNAUTHENTICATED", "has no scheme"]);
 }
 
@@ -58,18 +58,18 @@ async fn a_certificate_without_a_name_that_counts_is_nobody() {
 async fn what_is_wrong_between_client_and_daemon_is_said_with_what_to_do() {
     let target = TestTarget::migrated().await;
     let (authority, stranger) = (Authority::new(), Authority::named("another authority"));
-    let good = authority.client("good", &Says::dns("good.example.org"));
+    let good = authority.client("good", &Subject::dns("good.example.org"));
     let roles = roles(&[("cert:*", "viewer")]);
     let daemon = Setup::of(&target).with(&roles).tls(&authority).start().await;
     let address = daemon.address.trim_start_matches("https://").to_owned();
 
-    let expired = authority.client("expired", &Says { expired: true, ..Says::dns("good.example.org") });
+    let expired = authority.client("expired", &Subject { expired: true, ..Subject::dns("good.example.org") });
     let out = daemon.ctl_tls(&authority, Some(&expired), "status").await;
     denied(&out, 3, &["UNAUTHENTICATED", "it has expired", "expired.pem"]);
 
     // An authority of another name, and one of the same name with another key: what is left of an old one.
     for stranger in [&stranger, &Authority::new()] {
-        let foreign = stranger.client("foreign", &Says::dns("good.example.org"));
+        let foreign = stranger.client("foreign", &Subject::dns("good.example.org"));
         let out = daemon.ctl_tls(&authority, Some(&foreign), "status").await;
         denied(&out, 3, &["UNAUTHENTICATED", "CA is not known there"]);
         let out = daemon.ctl_tls(stranger, Some(&good), "status").await;

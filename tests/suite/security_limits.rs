@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use harness::{Authority, Daemon, Gate, Paper, Says, Setup, TestTarget, eventually, raw, request, soon};
+use harness::{
+    Authority, Certificate, Daemon, Gate, Setup, Subject, TestTarget, eventually, raw, request, soon,
+};
 use model::{fault::Reason, operation::Verb};
 use prost::Message as _;
 use tokio::{
@@ -21,11 +23,11 @@ fn roles() -> String {
 }
 
 /// A daemon of its own process with TLS, and a client's certificate.
-async fn secured(target: &TestTarget) -> (Authority, Paper, Daemon) {
+async fn secured(target: &TestTarget) -> (Authority, Certificate, Daemon) {
     let authority = Authority::new();
-    let paper = authority.client("client", &Says::dns("client.example.org"));
+    let certificate = authority.client("client", &Subject::dns("client.example.org"));
     let daemon = Setup::of(target).with(&roles()).tls(&authority).spawn().await;
-    (authority, paper, daemon)
+    (authority, certificate, daemon)
 }
 
 fn host_port(daemon: &Daemon) -> SocketAddr {
@@ -99,8 +101,8 @@ async fn a_message_that_is_too_large_is_refused_in_the_words_of_the_contract() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_idle_connections_block_nobody_and_are_closed() {
     let target = TestTarget::migrated().await;
-    let (authority, paper, daemon) = secured(&target).await;
-    daemon.ctl_tls(&authority, Some(&paper), "status").await.expect(0);
+    let (authority, certificate, daemon) = secured(&target).await;
+    daemon.ctl_tls(&authority, Some(&certificate), "status").await.expect(0);
     let before = memory(&daemon).await;
     let address = host_port(&daemon);
     // Half of them with their handshake done, half without a word.
@@ -114,7 +116,7 @@ async fn a_thousand_idle_connections_block_nobody_and_are_closed() {
         }
     }
     let during = memory(&daemon).await;
-    daemon.ctl_tls(&authority, Some(&paper), "validate").await.expect(0);
+    daemon.ctl_tls(&authority, Some(&certificate), "validate").await.expect(0);
     say(&format!("idle connections: {before} KiB before, {during} KiB with them"));
     assert!(during < before + 64 * 1024, "{before} KiB before, {during} KiB with a thousand connections");
     for stream in &mut quiet {
@@ -282,13 +284,13 @@ fn watch_frames(stream: u32, operation: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_principal_may_have_so_many_open_calls_and_no_more() {
     let target = TestTarget::migrated().await;
-    let (authority, paper, daemon) = secured(&target).await;
+    let (authority, certificate, daemon) = secured(&target).await;
     let gate = Gate::before(&target, "REVISION_APPLIED").await;
-    let connect = async |paper: &Paper| {
-        let channel = authority.channel(&daemon.address, Some(paper)).await.expect("a channel");
+    let connect = async |certificate: &Certificate| {
+        let channel = authority.channel(&daemon.address, Some(certificate)).await.expect("a channel");
         wire::v1::operation_service_client::OperationServiceClient::new(channel)
     };
-    let mut first = connect(&paper).await;
+    let mut first = connect(&certificate).await;
     let wire::Request::Run(run) = wire::encode_request(&request(Verb::Run, &target)) else { unreachable!() };
     let mut running = first.run(run).await.expect("allowed").into_inner();
     let begun = soon("an event", running.message()).await.expect("an event").expect("not the end");
@@ -300,7 +302,7 @@ async fn one_principal_may_have_so_many_open_calls_and_no_more() {
     let mut open = Vec::new();
     let mut refused = None;
     'all: for _ in 0..6 {
-        let mut client = connect(&paper).await;
+        let mut client = connect(&certificate).await;
         for _ in 0..60 {
             match client.watch_operation(watch()).await {
                 Ok(stream) => open.push(stream.into_inner()),
@@ -316,11 +318,11 @@ async fn one_principal_may_have_so_many_open_calls_and_no_more() {
     assert_eq!(fault.reason, Reason::LimitExceeded, "{fault:?}");
     assert!(fault.message.contains("cert:client.example.org") && fault.hint.is_some(), "{fault:?}");
 
-    let other = authority.client("other", &Says::dns("other.example.org"));
+    let other = authority.client("other", &Subject::dns("other.example.org"));
     daemon.ctl_tls(&authority, Some(&other), "operations list").await.expect(0);
     drop(open);
     eventually("there is room again", || async {
-        connect(&paper).await.watch_operation(watch()).await.is_ok()
+        connect(&certificate).await.watch_operation(watch()).await.is_ok()
     })
     .await;
     gate.open().await;
@@ -330,14 +332,14 @@ async fn one_principal_may_have_so_many_open_calls_and_no_more() {
 #[tokio::test]
 async fn a_handshake_that_never_comes_ends() {
     let target = TestTarget::migrated().await;
-    let (authority, paper, daemon) = secured(&target).await;
+    let (authority, certificate, daemon) = secured(&target).await;
     let mut silent = TcpStream::connect(host_port(&daemon)).await.expect("connected");
     let mut half = TcpStream::connect(host_port(&daemon)).await.expect("connected");
     // A record that promises more than it brings.
     half.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).await.expect("written");
-    daemon.ctl_tls(&authority, Some(&paper), "status").await.expect(0);
+    daemon.ctl_tls(&authority, Some(&certificate), "status").await.expect(0);
     assert!(is_closed(&mut silent).await && is_closed(&mut half).await);
-    daemon.ctl_tls(&authority, Some(&paper), "status").await.expect(0);
+    daemon.ctl_tls(&authority, Some(&certificate), "status").await.expect(0);
 }
 
 /// Health proves nothing: it has its own few calls of its own small size, and takes nobody's.

@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use harness::{Authority, Gate, Says, Setup, TestTarget, eventually, raw, request, soon};
+use harness::{Authority, Gate, Setup, Subject, TestTarget, eventually, raw, request, soon};
 use model::operation::Verb;
 
 fn mode(path: &Path) -> u32 {
@@ -110,7 +110,7 @@ async fn sockets_of_the_service_manager_are_taken_over_and_it_is_told() {
 async fn certificates_are_read_again_while_calls_run() {
     let target = TestTarget::migrated().await;
     let authority = Authority::new();
-    let alice = authority.client("alice", &Says::dns("alice.example.org"));
+    let alice = authority.client("alice", &Subject::dns("alice.example.org"));
     let setup = Setup::of(&target).with(&role("cert:*", "resetter")).tls(&authority);
     let daemon = setup.spawn().await;
     let gate = Gate::before(&target, "REVISION_APPLIED").await;
@@ -176,8 +176,8 @@ async fn two_principals_meet_on_one_target_and_each_is_named() {
     let authority = Authority::new();
     let roles = role("cert:alice.example.org", "resetter") + &role("cert:bob.example.org", "resetter");
     let daemon = Setup::of(&target).with(&roles).tls(&authority).spawn().await;
-    let alice = authority.client("alice", &Says::dns("alice.example.org"));
-    let bob = authority.client("bob", &Says::dns("bob.example.org"));
+    let alice = authority.client("alice", &Subject::dns("alice.example.org"));
+    let bob = authority.client("bob", &Subject::dns("bob.example.org"));
     let gate = Gate::before(&target, "REVISION_APPLIED").await;
     let line = "run --confirm-destructive-reset RESET";
     let words = harness::Daemon::with(&authority, Some(&alice), line);

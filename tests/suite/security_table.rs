@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use harness::{Api, Authority, Daemon, Paper, Says, Setup, TestTarget, raw, request};
+use harness::{Api, Authority, Certificate, Daemon, Setup, Subject, TestTarget, raw, request};
 use model::operation::Verb;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -276,7 +276,7 @@ struct Doors<'a> {
 }
 
 impl Doors<'_> {
-    async fn tls(&self, shown: Option<&Paper>) -> Option<Channel> {
+    async fn tls(&self, shown: Option<&Certificate>) -> Option<Channel> {
         let port = self.daemon.addresses[2].rsplit_once(':').unwrap().1;
         self.authority.channel(&format!("127.0.0.1:{port}"), shown).await.ok()
     }
@@ -287,9 +287,9 @@ impl Doors<'_> {
         endpoint.unwrap().connect().await.ok()
     }
 
-    async fn certificate(&self, name: &str, says: &Says, standing: Standing) -> Identity {
-        let paper = self.authority.client(name, says);
-        let channel = self.tls(Some(&paper)).await;
+    async fn certificate(&self, name: &str, says: &Subject, standing: Standing) -> Identity {
+        let certificate = self.authority.client(name, says);
+        let channel = self.tls(Some(&certificate)).await;
         Identity { name: format!("certificate {name}"), channel, authorization: None, standing }
     }
 
@@ -330,7 +330,7 @@ fn roles(other: &TestTarget) -> String {
 }
 
 async fn with_certificates(doors: &Doors<'_>, stranger: &Authority) -> Vec<Identity> {
-    let dns = |name: &str| Says::dns(&format!("{name}.example.org"));
+    let dns = |name: &str| Subject::dns(&format!("{name}.example.org"));
     let mut all = vec![
         Identity {
             name: "nothing over TLS".to_owned(),
@@ -345,9 +345,9 @@ async fn with_certificates(doors: &Doors<'_>, stranger: &Authority) -> Vec<Ident
             standing: Standing::Strange,
         },
     ];
-    let expired = Says { expired: true, ..dns("admin") };
+    let expired = Subject { expired: true, ..dns("admin") };
     all.push(doors.certificate("expired", &expired, Standing::Strange).await);
-    let common = Says { common: "admin.example.org".to_owned(), ..Says::default() };
+    let common = Subject { common: "admin.example.org".to_owned(), ..Subject::default() };
     all.push(doors.certificate("common name only", &common, Standing::Nobody).await);
     all.push(doors.certificate("guest", &dns("guest"), Standing::Guest).await);
     all.push(doors.certificate("elsewhere", &dns("elsewhere"), Standing::Elsewhere).await);
@@ -386,10 +386,10 @@ async fn with_tokens(doors: &Doors<'_>, world: &World) -> Vec<Identity> {
     another_scheme.authorization = Some(format!("Basic {admin}"));
     all.push(another_scheme);
     // A bad token never falls back to what else is proved.
-    let paper = doors.authority.client("admin again", &Says::dns("admin.example.org"));
+    let certificate = doors.authority.client("admin again", &Subject::dns("admin.example.org"));
     let bad = || Some("Bearer rsd_no_such_token".to_owned());
     let beside = [
-        ("a bad token beside an admin's certificate", doors.tls(Some(&paper)).await, bad()),
+        ("a bad token beside an admin's certificate", doors.tls(Some(&certificate)).await, bad()),
         ("a bad token over the admin's socket", Some(api.channel.clone()), bad()),
         ("an admin's token in plaintext", doors.plain().await, Some(format!("Bearer {admin}"))),
     ];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use model::duration::parse_duration;
 
-use super::ListArgs;
+use super::list::ListArgs;
 
 /// `window …`
 #[derive(Debug, Subcommand)]

@@ -8,30 +8,28 @@ use model::{
     plan::Plan,
 };
 use uuid::Uuid;
-use wire::v1;
 
 use super::settle::{Case, settle};
 use crate::{
+    api::Api,
     chains, confirm,
-    connection::{self, Connection},
-    follow::{self, Start},
-    intent::{Destination, Operate},
+    destination::Destination,
+    follow::{self, Ending, Execute, Seen, Start, Watch},
+    intent::Operate,
     invocation,
     render::Screen,
-    report_file::Place,
+    report_file::ReportSink,
     signals::Signals,
-    view::Daemon,
-    watch::{Ending, Execute, Seen, Watch},
 };
 
 /// Chains that a person works on lie here.
 const LOCAL_CHAINS: &str = "migrations";
 
-/// What a request needs besides the bytes of its chains.
-struct Desk<'a> {
+/// One verb on its way.
+struct Command<'a> {
     screen: &'a mut Screen,
     to: &'a Destination,
-    connection: Connection,
+    api: Api,
     signals: Signals,
 }
 
@@ -40,40 +38,40 @@ struct Desk<'a> {
 /// # Errors
 /// Nothing was started, because its report could not be written.
 pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Operate) -> Result<u8, Fault> {
-    let place = Place::prepare(&operate.follow.report)?;
-    let connection = Connection::new(to.address.clone());
-    let mut desk = Desk { screen, to, connection, signals: Signals::catch() };
+    let sink = ReportSink::prepare(&operate.follow.report)?;
+    let api = Api::new(to.address.clone());
+    let mut command = Command { screen, to, api, signals: Signals::catch() };
     if operate.request.client_chains.is_empty() {
-        desk.tell_local_chains().await;
+        command.warn_of_local_chains().await;
     }
     // A person at a terminal sees the plan before anything happens; a pipeline has to say what it means.
-    operate.request.scope_named |= operate.request.scope.is_some() && desk.screen.can_ask();
-    let (ending, seen) = match operate.needs_confirmation() && desk.screen.can_ask() {
-        true => match desk.confirm(&mut operate).await {
-            Ok(()) => desk.follow(&operate, operate.detach, false).await,
+    operate.request.scope_named |= operate.request.scope.is_some() && command.screen.can_ask();
+    let (ending, seen) = match operate.needs_confirmation() && command.screen.can_ask() {
+        true => match command.confirm(&mut operate).await {
+            Ok(()) => command.follow(&operate, operate.detach, false).await,
             Err(end) => *end,
         },
-        false => desk.follow(&operate, operate.detach, operate.request.dry_run).await,
+        false => command.follow(&operate, operate.detach, operate.request.dry_run).await,
     };
     let case = Case {
         to,
-        connection: &desk.connection,
-        place: &place,
+        api: &command.api,
+        sink: &sink,
         verb: operate.request.verb,
         target: operate.request.target.clone(),
         request: Some(&operate.request),
     };
-    Ok(settle(desk.screen, case, ending, &seen).await)
+    Ok(settle(command.screen, case, ending, &seen).await)
 }
 
-impl Desk<'_> {
+impl Command<'_> {
     async fn follow(&mut self, operate: &Operate, detach: bool, whole_plan: bool) -> (Ending, Seen) {
         let start = Start::Request(Box::new(wire::encode_request(&operate.request)));
         let to = self.to;
         let watch = Watch {
             screen: &mut *self.screen,
-            connection: &self.connection,
-            steps: follow::follow(self.connection.clone(), start, operate.follow.patience),
+            api: &self.api,
+            steps: follow::follow(self.api.clone(), start, operate.follow.reconnect_timeout),
             signals: &mut self.signals,
             detach,
             execute: whole_plan.then(|| {
@@ -94,7 +92,7 @@ impl Desk<'_> {
         };
         let refused =
             |fault| Box::new((Ending::Failed(fault), Seen { plan: Some(plan.clone()), ..Seen::default() }));
-        if let Some(fault) = not_to_be_asked(&plan, operate.request.plan_digest.as_deref()) {
+        if let Some(fault) = refusal_before_question(&plan, operate.request.plan_digest.as_deref()) {
             return Err(refused(fault));
         }
         let question = format!(
@@ -119,28 +117,18 @@ impl Desk<'_> {
     }
 
     /// One line when the chains in the working folder are not the daemon's; never an error, never a long wait.
-    async fn tell_local_chains(&mut self) {
+    async fn warn_of_local_chains(&mut self) {
         let folder = Path::new(LOCAL_CHAINS);
         if !folder.is_dir() {
             return;
         }
-        let asked = tokio::time::timeout(Duration::from_secs(2), daemon(&self.connection)).await;
+        let asked = tokio::time::timeout(Duration::from_secs(2), self.api.server_info()).await;
         if let Ok(Ok(daemon)) = asked
             && let Some(line) = chains::difference(folder, &daemon.fingerprints())
         {
             self.screen.warn(&line);
         }
     }
-}
-
-/// Who answers.
-///
-/// # Errors
-/// The daemon cannot be reached or refuses.
-pub(crate) async fn daemon(connection: &Connection) -> Result<Daemon, Fault> {
-    let mut client = connection::system(connection.open().await?);
-    let reply = client.get_server_info(v1::GetServerInfoRequest {}).await;
-    Ok(reply.map_err(|s| crate::status::normalise(&s).fault)?.into_inner().into())
 }
 
 /// The same request as a dry run of its own; a digest given is compared with what it shows.
@@ -150,7 +138,7 @@ fn preview(request: &Request) -> Request {
 
 /// A plan that is not the approved one, or that a confirmation would not let through, is nothing to ask about. Objects
 /// outside and much data are: the digest of what was shown approves them.
-fn not_to_be_asked(plan: &Plan, approved: Option<&str>) -> Option<Fault> {
+fn refusal_before_question(plan: &Plan, approved: Option<&str>) -> Option<Fault> {
     if let Some(approved) = approved.filter(|digest| *digest != plan.digest) {
         let text = format!(
             "the plan is {}, not the approved {approved}: the target or the chains changed",
@@ -188,7 +176,7 @@ mod tests {
 
     #[test]
     fn only_what_a_confirmation_would_let_through_is_asked_about() {
-        let reason = |plan: &Plan, approved| not_to_be_asked(plan, approved).map(|f| f.reason);
+        let reason = |plan: &Plan, approved| refusal_before_question(plan, approved).map(|f| f.reason);
         assert_eq!(reason(&plan(None), None), None);
         assert_eq!(reason(&plan(None), Some("sha256:shown")), None);
         assert_eq!(reason(&plan(Some(Reason::BlastRadius)), None), Some(Reason::BlastRadius));

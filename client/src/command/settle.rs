@@ -9,25 +9,24 @@ use model::{
 use uuid::Uuid;
 use wire::Received;
 
-use super::report;
 use crate::{
-    connection::Connection,
-    intent::Destination,
+    api::Api,
+    destination::Destination,
+    follow::{Ending, Seen},
     invocation,
     render::Screen,
-    report_file::{self, Place},
+    report_file::{self, ReportSink},
     signals::Signal,
-    watch::{Ending, Seen},
 };
 
 /// What was watched, and where its report goes.
 pub(crate) struct Case<'a> {
     /// The daemon.
     pub(crate) to: &'a Destination,
-    /// Channels to it.
-    pub(crate) connection: &'a Connection,
+    /// Its calls.
+    pub(crate) api: &'a Api,
     /// Where the report goes.
-    pub(crate) place: &'a Place,
+    pub(crate) sink: &'a ReportSink,
     /// What it does.
     pub(crate) verb: Verb,
     /// The target's name as far as it is known.
@@ -74,8 +73,8 @@ async fn finished(screen: &mut Screen, case: &Case<'_>, event: &Received) -> u8 
         _ => ("", exit::FAILED),
     };
     let name = case.file_name(Some(event.operation));
-    let kept = match report::fetch(case.connection, event.operation, expected).await {
-        Ok(bytes) => keep(screen, case.place, &name, &bytes),
+    let kept = match case.api.report(event.operation, expected).await {
+        Ok(bytes) => keep(screen, case.sink, &name, &bytes),
         Err(fault) => Err(fault.to_string()),
     };
     if let Err(problem) = kept {
@@ -138,7 +137,7 @@ fn detached(screen: &mut Screen, case: &Case<'_>, seen: &Seen, signal: Signal) -
     };
     screen.alarm(&text);
     // An older report at the named path must not be taken for this operation's.
-    if matches!(case.place, Place::File(_)) {
+    if matches!(case.sink, ReportSink::File(_)) {
         stand_in(screen, case, seen, &Fault::new(Reason::ContactLost, text));
     }
     signal.exit_code()
@@ -159,13 +158,13 @@ fn stand_in(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: &Fault) {
     report.target_db = seen.accepted.as_ref().map(|a| a.database.clone());
     report.plan = seen.plan.clone();
     let name = case.file_name(seen.operation);
-    if let Err(problem) = keep(screen, case.place, &name, report.to_text().as_bytes()) {
+    if let Err(problem) = keep(screen, case.sink, &name, report.to_text().as_bytes()) {
         screen.alarm(&format!("THE REPORT IS NOT ON DISK: {problem}"));
     }
 }
 
-fn keep(screen: &mut Screen, place: &Place, name: &str, bytes: &[u8]) -> Result<(), String> {
-    let written = place.write(name, bytes, |bytes| screen.data(bytes)).map_err(|e| e.to_string())?;
+fn keep(screen: &mut Screen, sink: &ReportSink, name: &str, bytes: &[u8]) -> Result<(), String> {
+    let written = sink.write(name, bytes, |bytes| screen.data(bytes)).map_err(|e| e.to_string())?;
     if let Some(path) = written {
         screen.say(&format!("report: {}", path.display()));
     }

@@ -5,33 +5,29 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use model::fault::{Fault, Reason};
 use tokio::time::Instant;
-use tonic::Streaming;
-use wire::v1;
 
-use super::{operate, print, print_json, targets::every};
+use super::{print, print_json};
 use crate::{
-    connection::{self, Connection},
-    intent::Destination,
+    api::{Api, Target, Targets, Update},
+    destination::Destination,
     render::{Screen, board, json, listing},
     signals::Signals,
-    status::normalise,
-    view::Target,
 };
 
 /// How long the daemon is waited for when contact is lost, and how often it is tried.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often a board is drawn again where nothing changed but the time.
-const AGAIN: Duration = Duration::from_secs(5);
+const REDRAW: Duration = Duration::from_secs(5);
 
 /// Of one target when one is named, else of all.
 ///
 /// # Errors
 /// The daemon cannot be reached or refuses, or there is no such target.
 pub(crate) async fn once(screen: &mut Screen, to: &Destination, as_json: bool) -> Result<u8, Fault> {
-    let connection = Connection::new(to.address.clone());
-    let daemon = operate::daemon(&connection).await?;
-    let mut all = every(&connection).await?;
+    let api = Api::new(to.address.clone());
+    let daemon = api.server_info().await?;
+    let mut all = api.targets().await?;
     choose(&mut all, &to.target)?;
     match as_json {
         true => print_json(screen, &json::status(&daemon, &all)),
@@ -62,14 +58,14 @@ fn choose(all: &mut Vec<Target>, name: &str) -> Result<(), Fault> {
 /// # Errors
 /// The daemon refuses, or is not found again in time.
 pub(crate) async fn watch(screen: &mut Screen, to: &Destination, as_json: bool) -> Result<u8, Fault> {
-    let connection = Connection::new(to.address.clone());
-    let mut all = every(&connection).await?;
+    let api = Api::new(to.address.clone());
+    let mut all = api.targets().await?;
     choose(&mut all, &to.target)?;
     let mut signals = Signals::catch();
     let mut follower = Follower { screen, to, as_json, targets: BTreeMap::new() };
     tokio::select! {
         signal = signals.next() => Ok(signal.exit_code()),
-        failed = follower.follow(&connection) => Err(failed),
+        failed = follower.follow(&api) => Err(failed),
     }
 }
 
@@ -81,10 +77,10 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    async fn follow(&mut self, connection: &Connection) -> Fault {
+    async fn follow(&mut self, api: &Api) -> Fault {
         let mut lost: Option<Instant> = None;
         loop {
-            let fault = match open(connection).await {
+            let fault = match api.watch_targets().await {
                 Ok(mut stream) => match self.show(&mut stream, &mut lost).await {
                     // A stream lasts its time; if the daemon is gone, the next one is not opened.
                     Ok(()) => {
@@ -106,7 +102,7 @@ impl Follower<'_> {
                 self.screen.warn(&format!("contact is lost: {}; trying again", fault.message));
                 Instant::now()
             });
-            if !worth || since.elapsed() >= PATIENCE {
+            if !worth || since.elapsed() >= RECONNECT_TIMEOUT {
                 return fault;
             }
             tokio::time::sleep(PAUSE).await;
@@ -114,34 +110,30 @@ impl Follower<'_> {
     }
 
     /// Until the stream ends.
-    async fn show(
-        &mut self,
-        stream: &mut Streaming<v1::WatchTargetsResponse>,
-        lost: &mut Option<Instant>,
-    ) -> Result<(), Fault> {
-        let mut again = tokio::time::interval(AGAIN);
+    async fn show(&mut self, stream: &mut Targets, lost: &mut Option<Instant>) -> Result<(), Fault> {
+        let mut redraw = tokio::time::interval(REDRAW);
         loop {
-            let message = tokio::select! {
-                message = stream.message() => message.map_err(|s| normalise(&s).fault)?,
-                _ = again.tick() => {
+            let update = tokio::select! {
+                update = stream.next() => update?,
+                _ = redraw.tick() => {
                     self.draw(None)?;
                     continue;
                 }
             };
             *lost = None;
-            match message {
-                None => return Ok(()),
-                Some(v1::WatchTargetsResponse { target: Some(target) })
-                    if self.to.target.is_empty() || self.to.target == target.name =>
-                {
-                    self.one(target.try_into()?)?;
-                }
-                Some(_) => {}
+            match update {
+                Update::End => return Ok(()),
+                Update::Target(target) if self.wants(&target.name) => self.show_one(*target)?,
+                Update::Target(_) | Update::Alive => {}
             }
         }
     }
 
-    fn one(&mut self, target: Target) -> Result<(), Fault> {
+    fn wants(&self, target: &str) -> bool {
+        self.to.target.is_empty() || self.to.target == target
+    }
+
+    fn show_one(&mut self, target: Target) -> Result<(), Fault> {
         let zone = self.screen.zone();
         if self.as_json {
             let line = format!("{}\n", json::target(&target));
@@ -164,10 +156,4 @@ impl Follower<'_> {
             Fault::new(Reason::ReportUnwritable, format!("standard output cannot be written: {e}"))
         })
     }
-}
-
-async fn open(connection: &Connection) -> Result<Streaming<v1::WatchTargetsResponse>, Fault> {
-    let mut client = connection::targets(connection.open().await?);
-    let reply = client.watch_targets(v1::WatchTargetsRequest {}).await.map_err(|s| normalise(&s).fault)?;
-    Ok(reply.into_inner())
 }

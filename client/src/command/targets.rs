@@ -3,15 +3,12 @@
 use model::fault::{Fault, Reason, exit};
 use serde_json::Value;
 use uuid::Uuid;
-use wire::v1;
 
-use super::{print, print_json, promised};
+use super::{print, print_json};
 use crate::{
-    connection::{self, Connection},
-    intent::Destination,
+    api::Api,
+    destination::Destination,
     render::{Screen, json, listing},
-    status::normalise,
-    view::Target,
 };
 
 /// `targets`
@@ -19,7 +16,7 @@ use crate::{
 /// # Errors
 /// The daemon cannot be reached or refuses.
 pub(crate) async fn list(screen: &mut Screen, to: &Destination, as_json: bool) -> Result<u8, Fault> {
-    let all = every(&Connection::new(to.address.clone())).await?;
+    let all = Api::new(to.address.clone()).targets().await?;
     if as_json {
         return print_json(screen, &Value::Array(all.iter().map(json::target).collect()));
     }
@@ -41,7 +38,6 @@ pub(crate) async fn enroll(
     name: &str,
     confirmation: Option<&str>,
 ) -> Result<u8, Fault> {
-    let connection = Connection::new(to.address.clone());
     let typed = match confirmation {
         Some(typed) => typed.to_owned(),
         None if screen.can_ask() => {
@@ -54,14 +50,7 @@ pub(crate) async fn enroll(
                 .hint("off a terminal: --confirm-database DATABASE"));
         }
     };
-    let request = v1::EnrollTargetRequest {
-        request_id: Uuid::new_v4().to_string(),
-        target: name.to_owned(),
-        database_confirmation: typed,
-    };
-    let mut client = connection::targets(connection.open().await?);
-    let reply = client.enroll_target(request).await.map_err(|s| normalise(&s).fault)?;
-    let target = promised(reply.into_inner().target, "target")?;
+    let target = Api::new(to.address.clone()).enroll_target(name, typed).await?;
     screen.say(&format!("target {} (database {}) is enrolled", target.name, target.database));
     Ok(exit::OK)
 }
@@ -77,25 +66,7 @@ pub(crate) async fn unlock(
     operation: Uuid,
     reason: &str,
 ) -> Result<u8, Fault> {
-    let request = v1::ForceUnlockTargetRequest {
-        request_id: Uuid::new_v4().to_string(),
-        target: name.to_owned(),
-        operation: operation.to_string(),
-        reason: reason.to_owned(),
-    };
-    let mut client = connection::targets(Connection::new(to.address.clone()).open().await?);
-    let reply = client.force_unlock_target(request).await.map_err(|s| normalise(&s).fault)?;
-    let holder = wire::decode_holder(promised(reply.into_inner().broken, "holder")?);
+    let holder = Api::new(to.address.clone()).force_unlock_target(name, operation, reason).await?;
     screen.say(&format!("the lock of target {name} is broken; it was held by {}", holder.phrase()));
     Ok(exit::OK)
-}
-
-/// Every target that the caller may see.
-///
-/// # Errors
-/// The daemon cannot be reached or refuses.
-pub(super) async fn every(connection: &Connection) -> Result<Vec<Target>, Fault> {
-    let mut client = connection::targets(connection.open().await?);
-    let reply = client.list_targets(v1::ListTargetsRequest {}).await.map_err(|s| normalise(&s).fault)?;
-    reply.into_inner().targets.into_iter().map(Target::try_from).collect()
 }

@@ -9,26 +9,21 @@ use model::{
 };
 use serde_json::Value;
 use uuid::Uuid;
-use wire::v1;
 
-use super::{operate, print, print_json, promised};
+use super::{print, print_json};
 use crate::{
+    api::{Api, Start},
     args::WindowVerb,
-    connection::{self, Connection},
-    intent::Destination,
-    moment::{self, Moment},
+    destination::Destination,
     render::{Screen, json, window as render},
-    status::normalise,
-    view,
+    time_spec::{self, TimeSpec},
 };
 
-const PAGE: i32 = 1_000;
-
-/// What all of them need.
-struct Desk<'a> {
+/// One verb on its way.
+struct Command<'a> {
     screen: &'a mut Screen,
     to: &'a Destination,
-    connection: Connection,
+    api: Api,
     zone: TimeZone,
 }
 
@@ -38,57 +33,47 @@ struct Desk<'a> {
 /// The daemon cannot be reached or refuses; the words are wrong.
 pub(crate) async fn run(screen: &mut Screen, to: &Destination, verb: &WindowVerb) -> Result<u8, Fault> {
     let zone = screen.zone();
-    let mut desk = Desk { screen, to, connection: Connection::new(to.address.clone()), zone };
+    let mut command = Command { screen, to, api: Api::new(to.address.clone()), zone };
     match verb {
         WindowVerb::Reserve { length, start, reason, list } => {
-            let window = desk.reserve(*length, start.as_deref(), reason).await?;
-            desk.tell(&window, "reserved", list.json)
+            let window = command.reserve(*length, start.as_deref(), reason).await?;
+            command.report(&window, "reserved", list.json)
         }
-        WindowVerb::List { all, list } => desk.list(*all, list.json).await,
+        WindowVerb::List { all, list } => command.list(*all, list.json).await,
         WindowVerb::Show { id, list } => {
-            let window = desk.get(parse(id)?).await?;
+            let window = command.api.window(parse(id)?).await?;
             match list.json {
-                true => print_json(desk.screen, &json::window(&window)),
-                false => print(desk.screen, &render::one(&window, &desk.zone, Timestamp::now())),
+                true => print_json(command.screen, &json::window(&window)),
+                false => print(command.screen, &render::one(&window, &command.zone, Timestamp::now())),
             }
         }
         WindowVerb::Extend { id, longer, until, list } => {
-            let window = desk.named(id.as_deref(), false).await?;
-            let window = desk.extend(&window, *longer, until.as_deref()).await?;
-            desk.tell(&window, "extended", list.json)
+            let window = command.named(id.as_deref(), false).await?;
+            let window = command.extend(&window, *longer, until.as_deref()).await?;
+            command.report(&window, "extended", list.json)
         }
         WindowVerb::Release { id, force, reason, list } => {
-            let window = desk.named(id.as_deref(), true).await?;
-            let released = desk.release(&window, reason, *force).await?;
+            let window = command.named(id.as_deref(), true).await?;
+            let released = command.api.release_window(&window, reason, *force).await?;
             let word = if released.released_at.is_some() { "released" } else { "had ended" };
-            desk.tell(&released, word, list.json)
+            command.report(&released, word, list.json)
         }
     }
 }
 
-impl Desk<'_> {
+impl Command<'_> {
     async fn reserve(&self, length: Duration, start: Option<&str>, reason: &str) -> Result<Window, Fault> {
-        let parsed = |text| moment::parse("--start", text, Timestamp::now(), &self.zone);
-        let (starts_at, starts_in) = match start.map(parsed).transpose()? {
-            None => (None, None),
-            Some(Moment::At(at)) => (Some(wire::timestamp(at)), None),
-            Some(Moment::Ahead(ahead)) => (None, Some(duration(ahead))),
+        let parsed = |text| time_spec::parse("--start", text, Timestamp::now(), &self.zone);
+        let start = match start.map(parsed).transpose()? {
+            None => Start::Now,
+            Some(TimeSpec::In(ahead)) => Start::In(ahead),
+            Some(TimeSpec::At(at)) => Start::At(at),
         };
-        let request = v1::ReserveWindowRequest {
-            request_id: Uuid::new_v4().to_string(),
-            target: self.to.target.clone(),
-            starts_at,
-            duration: Some(duration(length)),
-            reason: reason.to_owned(),
-            starts_in,
-        };
-        let mut client = connection::windows(self.connection.open().await?);
-        let reply = client.reserve_window(request).await.map_err(|s| normalise(&s).fault)?;
-        view::window(promised(reply.into_inner().window, "window")?)
+        self.api.reserve_window(&self.to.target, start, length, reason).await
     }
 
     async fn list(&mut self, all: bool, as_json: bool) -> Result<u8, Fault> {
-        let windows = self.pages(all).await?;
+        let windows = self.api.windows(&self.to.target, all).await?;
         if as_json {
             return print_json(self.screen, &Value::Array(windows.iter().map(json::window).collect()));
         }
@@ -100,38 +85,14 @@ impl Desk<'_> {
         print(self.screen, &lines)
     }
 
-    async fn pages(&self, include_past: bool) -> Result<Vec<Window>, Fault> {
-        let mut client = connection::windows(self.connection.open().await?);
-        let (mut all, mut page_token) = (Vec::new(), String::new());
-        loop {
-            let target = self.to.target.clone();
-            let request = v1::ListWindowsRequest { target, include_past, page_size: PAGE, page_token };
-            let reply = client.list_windows(request).await.map_err(|s| normalise(&s).fault)?.into_inner();
-            for window in reply.windows {
-                all.push(view::window(window)?);
-            }
-            page_token = reply.next_page_token;
-            if page_token.is_empty() {
-                return Ok(all);
-            }
-        }
-    }
-
-    async fn get(&self, id: Uuid) -> Result<Window, Fault> {
-        let mut client = connection::windows(self.connection.open().await?);
-        let request = v1::GetWindowRequest { window: id.to_string() };
-        let reply = client.get_window(request).await.map_err(|s| normalise(&s).fault)?;
-        view::window(promised(reply.into_inner().window, "window")?)
-    }
-
     /// The window of that id, else the caller's own: the one that begins first of those that are not past, or only one
     /// that lasts now.
     async fn named(&self, id: Option<&str>, active: bool) -> Result<Window, Fault> {
         if let Some(id) = id {
-            return self.get(parse(id)?).await;
+            return self.api.window(parse(id)?).await;
         }
-        let own = operate::daemon(&self.connection).await?.principal;
-        let mut windows = self.pages(false).await?;
+        let own = self.api.server_info().await?.principal;
+        let mut windows = self.api.windows(&self.to.target, false).await?;
         let now = Timestamp::now();
         windows.retain(|window| window.principal == own && (!active || window.starts_at <= now));
         let several = windows.iter().any(|window| window.target != windows[0].target);
@@ -155,10 +116,10 @@ impl Desk<'_> {
         longer: Option<Duration>,
         until: Option<&str>,
     ) -> Result<Window, Fault> {
-        let until = until.map(|text| moment::parse("--until", text, Timestamp::now(), &self.zone));
+        let until = until.map(|text| time_spec::parse("--until", text, Timestamp::now(), &self.zone));
         let ends_at = match (until.transpose()?, longer) {
-            (Some(Moment::At(at)), _) => at,
-            (Some(Moment::Ahead(_)), _) => {
+            (Some(TimeSpec::At(at)), _) => at,
+            (Some(TimeSpec::In(_)), _) => {
                 return Err(Fault::new(Reason::InvalidRequest, "--until: names a point in time")
                     .hint("so much longer: --for DURATION"));
             }
@@ -169,43 +130,18 @@ impl Desk<'_> {
                 })?
             }
         };
-        let request = v1::ExtendWindowRequest {
-            request_id: Uuid::new_v4().to_string(),
-            window: window.id.to_string(),
-            ends_at: Some(wire::timestamp(ends_at)),
-            etag: window.etag.to_string(),
-        };
-        let mut client = connection::windows(self.connection.open().await?);
-        let reply = client.extend_window(request).await.map_err(|s| normalise(&s).fault)?;
-        view::window(promised(reply.into_inner().window, "window")?)
-    }
-
-    async fn release(&self, window: &Window, reason: &str, force: bool) -> Result<Window, Fault> {
-        let request = v1::ReleaseWindowRequest {
-            request_id: Uuid::new_v4().to_string(),
-            window: window.id.to_string(),
-            reason: reason.to_owned(),
-            etag: window.etag.to_string(),
-            force,
-        };
-        let mut client = connection::windows(self.connection.open().await?);
-        let reply = client.release_window(request).await.map_err(|s| normalise(&s).fault)?;
-        view::window(promised(reply.into_inner().window, "window")?)
+        self.api.extend_window(window, ends_at).await
     }
 
     /// A person is told in words; the id goes to stdout for scripts, or all of it as JSON.
-    fn tell(&mut self, window: &Window, what: &str, as_json: bool) -> Result<u8, Fault> {
-        let text = render::told(window, what, &self.zone, Timestamp::now());
+    fn report(&mut self, window: &Window, what: &str, as_json: bool) -> Result<u8, Fault> {
+        let text = render::change(window, what, &self.zone, Timestamp::now());
         self.screen.say(&text);
         match as_json {
             true => print_json(self.screen, &json::window(window)),
             false => print(self.screen, &[window.id.to_string()]),
         }
     }
-}
-
-fn duration(it: Duration) -> prost_types::Duration {
-    prost_types::Duration::try_from(it).unwrap_or_default()
 }
 
 fn parse(id: &str) -> Result<Uuid, Fault> {

@@ -9,8 +9,8 @@ use super::{
     window::brief,
 };
 use crate::{
-    moment::{distance, shown},
-    view::Target,
+    api::Target,
+    time_spec::{distance, format_time},
 };
 
 /// The whole board.
@@ -33,7 +33,7 @@ pub(crate) fn lines(all: &[&Target], width: usize, zone: &TimeZone, now: Timesta
             it.name.clone(),
             super::listing::holding(it),
             holder.and_then(|h| h.principal.clone()).unwrap_or_default(),
-            holder.and_then(|h| h.since).map(|at| shown(at, zone)).unwrap_or_default(),
+            holder.and_then(|h| h.since).map(|at| format_time(at, zone)).unwrap_or_default(),
             it.queue.len().to_string(),
             window.map(|w| w.principal.clone()).unwrap_or_else(|| "-".to_owned()),
             window.map(|w| distance(w.ends_at, now)).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use model::{lock::Holder, operation::Operation, window::Window};
 use serde_json::{Value, json};
 
-use crate::view::{Daemon, Target};
+use crate::api::{Daemon, Target};
 
 /// One operation.
 pub(crate) fn operation(it: &Operation) -> Value {

@@ -11,7 +11,7 @@ use super::{
     text::clean,
     window::brief,
 };
-use crate::view::{Daemon, Target};
+use crate::api::{Daemon, Target};
 
 /// A table of operations.
 pub(crate) fn operations(all: &[Operation], width: usize) -> Vec<String> {

@@ -1,10 +1,5 @@
 //! What each mode prints where.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-};
-
 use model::{
     event::{EventKind, Finished, Progress},
     fault::{Reason, Status},
@@ -13,26 +8,7 @@ use model::{
 use uuid::Uuid;
 
 use super::*;
-
-#[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Paper {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Paper {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("text")
-    }
-}
+use crate::scripted::Buffer;
 
 fn received(sequence: u64, kind: EventKind) -> Received {
     Received {
@@ -48,7 +24,7 @@ fn received(sequence: u64, kind: EventKind) -> Received {
 }
 
 fn shown(mode: ProgressMode) -> (String, String) {
-    let (out, err) = (Paper::default(), Paper::default());
+    let (out, err) = (Buffer::default(), Buffer::default());
     let io = Io::piped(
         Box::new(out.clone()),
         Box::new(err.clone()),

@@ -1,6 +1,7 @@
 //! Text for terminals: cleaned, wrapped, shortened, coloured. Pure.
 
 use console::measure_text_width;
+use textwrap::{WordSeparator, WordSplitter, WrapAlgorithm};
 
 /// Colours, or none.
 #[derive(Clone, Copy, Debug)]
@@ -42,24 +43,19 @@ pub(crate) fn clean(text: &str) -> String {
     text.chars().map(plain).collect()
 }
 
-/// Wraps at words; `first` begins the first line and every further one is indented as far.
+/// Wraps at words, which are never cut; `first` begins the first line and every further one is indented as far.
 pub(crate) fn wrap(first: &str, text: &str, width: usize) -> Vec<String> {
-    let hang = " ".repeat(measure_text_width(first));
-    let room = width.saturating_sub(hang.len()).max(20);
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in clean(text).split(' ').filter(|w| !w.is_empty()) {
-        let needed = measure_text_width(&line) + 1 + measure_text_width(word);
-        if !line.is_empty() && needed > room {
-            lines.push(std::mem::take(&mut line));
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.push(line);
-    let begin = |n: usize| if n == 0 { first } else { hang.as_str() };
+    let indent = measure_text_width(first);
+    let options = textwrap::Options::new(width.saturating_sub(indent).max(20))
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit);
+    let clean = clean(text);
+    let words: Vec<&str> = clean.split(' ').filter(|word| !word.is_empty()).collect();
+    let text = words.join(" ");
+    let lines = textwrap::wrap(&text, options);
+    let begin = |n: usize| if n == 0 { first.to_owned() } else { " ".repeat(indent) };
     lines.iter().enumerate().map(|(n, line)| format!("{}{line}", begin(n))).collect()
 }
 

@@ -7,7 +7,7 @@ use super::{
     table::{self, left},
     text::clean,
 };
-use crate::moment::{distance, range, shown};
+use crate::time_spec::{distance, format_time, range};
 
 /// A table of windows.
 pub(crate) fn table(all: &[Window], zone: &TimeZone, now: Timestamp, width: usize) -> Vec<String> {
@@ -26,8 +26,8 @@ pub(crate) fn table(all: &[Window], zone: &TimeZone, now: Timestamp, width: usiz
             it.target.clone(),
             it.principal.clone(),
             state(it, now).to_owned(),
-            shown(it.starts_at, zone),
-            shown(it.released_at.unwrap_or(it.ends_at), zone),
+            format_time(it.starts_at, zone),
+            format_time(it.released_at.unwrap_or(it.ends_at), zone),
             it.reason.clone(),
         ]
     };
@@ -42,18 +42,18 @@ pub(crate) fn one(it: &Window, zone: &TimeZone, now: Timestamp) -> Vec<String> {
         ("principal", it.principal.clone()),
         ("reason", it.reason.clone()),
         ("state", state(it, now).to_owned()),
-        ("from", format!("{} ({})", shown(it.starts_at, zone), distance(it.starts_at, now))),
-        ("until", format!("{} ({})", shown(it.ends_at, zone), distance(it.ends_at, now))),
-        ("released", it.released_at.map(|at| shown(at, zone)).unwrap_or_default()),
+        ("from", format!("{} ({})", format_time(it.starts_at, zone), distance(it.starts_at, now))),
+        ("until", format!("{} ({})", format_time(it.ends_at, zone), distance(it.ends_at, now))),
+        ("released", it.released_at.map(|at| format_time(at, zone)).unwrap_or_default()),
         ("etag", it.etag.to_string()),
     ];
     pairs.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| format!("{k:<10} {}", clean(v))).collect()
 }
 
 /// What became of a window, in one line.
-pub(crate) fn told(it: &Window, what: &str, zone: &TimeZone, now: Timestamp) -> String {
+pub(crate) fn change(it: &Window, what: &str, zone: &TimeZone, now: Timestamp) -> String {
     let when = match it.released_at {
-        Some(at) => format!("at {}", shown(at, zone)),
+        Some(at) => format!("at {}", format_time(at, zone)),
         None if it.starts_at > now => {
             format!("{}, beginning {}", range(it.starts_at, it.ends_at, zone), distance(it.starts_at, now))
         }
@@ -107,8 +107,8 @@ mod tests {
                 assert!(lines[1].contains(always), "{width}: {}", lines[1]);
             }
         }
-        let told = told(&windows[1], "reserved", &TimeZone::UTC, now);
-        assert_eq!(told, "window reserved: staging for unix:alice, 2026-01-05 13:00 UTC until 13:45 UTC");
+        let change = change(&windows[1], "reserved", &TimeZone::UTC, now);
+        assert_eq!(change, "window reserved: staging for unix:alice, 2026-01-05 13:00 UTC until 13:45 UTC");
     }
 
     #[test]

@@ -1,9 +1,6 @@
 //! The whole client against a daemon that follows a script.
 
-use std::{
-    io::{self, Cursor, Write},
-    sync::{Arc, Mutex},
-};
+use std::io::Cursor;
 
 use model::{
     blast::OutsideObject,
@@ -12,22 +9,8 @@ use model::{
     report::Report,
 };
 
-use super::{Act, OPERATION, REPORT, Script, accepted, finished, milestone, planned};
+use super::{Act, Buffer, OPERATION, REPORT, Script, accepted, finished, milestone, planned};
 use crate::{Environment, Io, main_with};
-
-#[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Paper {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 struct End {
     code: u8,
@@ -49,7 +32,7 @@ async fn run(streams: Vec<Vec<Act>>, words: &str, typed: Option<&str>) -> End {
     let script = Script::new(streams);
     let server = script.serve(folder.path());
     let path = folder.path().join("reports/report.json");
-    let (out, err) = (Paper::default(), Paper::default());
+    let (out, err) = (Buffer::default(), Buffer::default());
     let stdin = Cursor::new(typed.unwrap_or_default().to_owned());
     let mut io =
         Io::piped(Box::new(out.clone()), Box::new(err.clone()), Box::new(stdin), Environment::default());
@@ -60,9 +43,7 @@ async fn run(streams: Vec<Vec<Act>>, words: &str, typed: Option<&str>) -> End {
         args.extend(["--report-path".into(), path.clone().into_os_string()]);
     }
     let code = main_with(args, io).await;
-    let text =
-        |paper: &Paper| String::from_utf8(paper.0.lock().expect("not poisoned").clone()).expect("text");
-    End { code, out: text(&out), err: text(&err), report: std::fs::read(path).ok(), asked: script.asked() }
+    End { code, out: out.text(), err: err.text(), report: std::fs::read(path).ok(), asked: script.asked() }
 }
 
 const CONFIRMED: &str = "run --confirm-destructive-reset RESET --progress plain";

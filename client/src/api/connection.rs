@@ -25,21 +25,21 @@ use wire::v1::{
     window_service_client::WindowServiceClient,
 };
 
-use crate::{
-    address::{self, Address, Place},
+use super::{preface, tls};
+use crate::destination::{
+    address::{self, Address, Transport},
     credentials::Credentials,
-    greeting, tls,
 };
 
 /// An event may carry a plan with many objects outside.
 const LARGEST_EVENT: usize = 64 * 1024 * 1024;
 
 /// An open channel that shows the caller's token, if there is one, with every call.
-pub(crate) type Channel = InterceptedService<transport::Channel, Bearer>;
+pub(super) type Channel = InterceptedService<transport::Channel, Bearer>;
 
 /// The token to show.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
@@ -52,24 +52,24 @@ impl Interceptor for Bearer {
 
 /// Where channels are opened to.
 #[derive(Clone, Debug)]
-pub(crate) struct Connection {
+pub(super) struct Connection {
     address: Address,
 }
 
 impl Connection {
-    pub(crate) fn new(address: Address) -> Self {
+    pub(super) fn new(address: Address) -> Self {
         Self { address }
     }
 
-    /// Opens a channel; it is not shared, so that a cancel never waits behind a stream.
+    /// Opens a channel.
     ///
     /// # Errors
     /// `DAEMON_UNREACHABLE`, with what to do; a credential cannot be used.
-    pub(crate) async fn open(&self) -> Result<Channel, Fault> {
+    async fn open(&self) -> Result<Channel, Fault> {
         let bearer = bearer(&self.address.credentials)?;
-        let result = match &self.address.place {
-            Place::Nowhere(places) => return Err(address::nowhere(places)),
-            Place::Loopback(host_port) => {
+        let result = match &self.address.transport {
+            Transport::Nowhere(places) => return Err(address::nowhere(places)),
+            Transport::Loopback(host_port) => {
                 let host_port = host_port.clone();
                 let connector = tower::service_fn(move |_| plain(host_port.clone()));
                 match endpoint(format!("http://{}", self.address)) {
@@ -77,7 +77,7 @@ impl Connection {
                     Err(error) => Err(error),
                 }
             }
-            Place::Tls(host_port) => {
+            Transport::Tls(host_port) => {
                 let (host_port, credentials) = (host_port.clone(), self.address.credentials.clone());
                 let connector = tower::service_fn(move |_| secured(host_port.clone(), credentials.clone()));
                 match endpoint(self.address.to_string()) {
@@ -85,7 +85,7 @@ impl Connection {
                     Err(error) => Err(error),
                 }
             }
-            Place::Unix(path) => {
+            Transport::Unix(path) => {
                 let path = path.clone();
                 let connector = tower::service_fn(move |_| {
                     let path = path.clone();
@@ -102,8 +102,35 @@ impl Connection {
             .map_err(|error| self.unreachable(&error))
     }
 
+    /// Operations, over a channel of their own.
+    pub(super) async fn operations(&self) -> Result<OperationServiceClient<Channel>, Fault> {
+        Ok(OperationServiceClient::new(self.open().await?)
+            .max_decoding_message_size(LARGEST_EVENT)
+            .max_encoding_message_size(limits::REQUEST_BYTES))
+    }
+
+    /// Targets, over a channel of their own.
+    pub(super) async fn targets(&self) -> Result<TargetServiceClient<Channel>, Fault> {
+        Ok(TargetServiceClient::new(self.open().await?).max_decoding_message_size(LARGEST_EVENT))
+    }
+
+    /// Windows, over a channel of their own.
+    pub(super) async fn windows(&self) -> Result<WindowServiceClient<Channel>, Fault> {
+        Ok(WindowServiceClient::new(self.open().await?).max_decoding_message_size(LARGEST_EVENT))
+    }
+
+    /// Administration, over a channel of its own.
+    pub(super) async fn admin(&self) -> Result<AdminServiceClient<Channel>, Fault> {
+        Ok(AdminServiceClient::new(self.open().await?).max_decoding_message_size(LARGEST_EVENT))
+    }
+
+    /// The daemon itself, over a channel of its own.
+    pub(super) async fn system(&self) -> Result<SystemServiceClient<Channel>, Fault> {
+        Ok(SystemServiceClient::new(self.open().await?))
+    }
+
     fn unreachable(&self, error: &transport::Error) -> Fault {
-        if let Some(fault) = told(error) {
+        if let Some(fault) = own_fault(error) {
             return fault.clone();
         }
         let cause = deepest(error);
@@ -135,14 +162,14 @@ fn bearer(credentials: &Credentials) -> Result<Bearer, Fault> {
     Ok(Bearer(Some(value)))
 }
 
-type Refused = Box<dyn Error + Send + Sync>;
+type ConnectError = Box<dyn Error + Send + Sync>;
 
 /// A connection to a loopback address. What does not speak first is asked whether it speaks TLS.
-async fn plain(host_port: String) -> Result<TokioIo<BufReader<TcpStream>>, Refused> {
+async fn plain(host_port: String) -> Result<TokioIo<BufReader<TcpStream>>, ConnectError> {
     let stream = TcpStream::connect(&host_port).await?;
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
-    if !greeting::greeted(&mut stream).await? && greeting::speaks_tls(&host_port).await {
+    if !preface::received(&mut stream).await? && preface::speaks_tls(&host_port).await {
         let text = format!("the daemon at {host_port} speaks TLS, and plaintext was tried");
         let fault = Fault::new(Reason::DaemonUnreachable, text);
         return Err(Box::new(fault.hint(format!(
@@ -155,7 +182,7 @@ async fn plain(host_port: String) -> Result<TokioIo<BufReader<TcpStream>>, Refus
 async fn secured(
     host_port: String,
     credentials: Credentials,
-) -> Result<TokioIo<BufReader<tokio_rustls::client::TlsStream<TcpStream>>>, Refused> {
+) -> Result<TokioIo<BufReader<tokio_rustls::client::TlsStream<TcpStream>>>, ConnectError> {
     let stream = TcpStream::connect(&host_port).await?;
     stream.set_nodelay(true)?;
     let host = host_port.rsplit_once(':').map_or(host_port.as_str(), |(host, _)| host);
@@ -165,7 +192,7 @@ async fn secured(
 }
 
 /// What was said by this program itself about why it cannot connect.
-fn told<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Fault> {
+fn own_fault<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Fault> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(fault) = error.downcast_ref::<Fault>() {
@@ -194,33 +221,6 @@ fn endpoint(uri: String) -> Result<Endpoint, transport::Error> {
         .keep_alive_while_idle(true))
 }
 
-/// Operations over a channel.
-pub(crate) fn operations(channel: Channel) -> OperationServiceClient<Channel> {
-    OperationServiceClient::new(channel)
-        .max_decoding_message_size(LARGEST_EVENT)
-        .max_encoding_message_size(limits::REQUEST_BYTES)
-}
-
-/// Targets over a channel.
-pub(crate) fn targets(channel: Channel) -> TargetServiceClient<Channel> {
-    TargetServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
-}
-
-/// Windows over a channel.
-pub(crate) fn windows(channel: Channel) -> WindowServiceClient<Channel> {
-    WindowServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
-}
-
-/// Administration over a channel.
-pub(crate) fn admin(channel: Channel) -> AdminServiceClient<Channel> {
-    AdminServiceClient::new(channel).max_decoding_message_size(LARGEST_EVENT)
-}
-
-/// The daemon itself over a channel.
-pub(crate) fn system(channel: Channel) -> SystemServiceClient<Channel> {
-    SystemServiceClient::new(channel)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,12 +231,12 @@ mod tests {
         let free =
             std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
         let places = [
-            Place::Unix(folder.path().join("none.sock")),
-            Place::Loopback(free.to_string()),
-            Place::Tls(free.to_string()),
+            Transport::Unix(folder.path().join("none.sock")),
+            Transport::Loopback(free.to_string()),
+            Transport::Tls(free.to_string()),
         ];
-        for place in places {
-            let address = Address { place, credentials: Credentials::default() };
+        for transport in places {
+            let address = Address { transport, credentials: Credentials::default() };
             let fault = Connection::new(address.clone()).open().await.expect_err("nobody listens");
             assert_eq!(fault.reason.exit_code(), 11);
             assert!(fault.message.contains(&address.to_string()), "{fault}");

@@ -1,6 +1,6 @@
-//! Sits before the screen while an operation runs: shows its events, and listens to signals and answers.
+//! Shows the events of an operation while it runs, and listens to signals and answers.
 //!
-//! It must not know how events come here (`follow.rs`) or what happens afterwards (`command/settle.rs`).
+//! It must not know how events come here (`follower`) or what happens afterwards (`command/settle.rs`).
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -11,15 +11,14 @@ use model::{
 };
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
-use wire::{Received, v1};
+use wire::Received;
 
+use super::follower::Step;
 use crate::{
+    api::Api,
     confirm::{self, Choice},
-    connection::{self, Connection},
-    follow::Step,
     render::Screen,
     signals::{Signal, Signals},
-    status::normalise,
 };
 
 /// How the watching ended.
@@ -71,7 +70,7 @@ pub(crate) struct Watch<'a> {
     /// Where it is shown.
     pub(crate) screen: &'a mut Screen,
     /// For a cancel.
-    pub(crate) connection: &'a Connection,
+    pub(crate) api: &'a Api,
     /// What happens.
     pub(crate) steps: mpsc::Receiver<Step>,
     /// Who interrupts.
@@ -193,28 +192,13 @@ impl State<'_, '_> {
         };
         let limit = Duration::from_secs(10);
         let asked =
-            tokio::time::timeout(limit, cancel(self.it.connection, operation, "asked at the terminal"));
+            tokio::time::timeout(limit, self.it.api.cancel_operation(operation, "asked at the terminal"));
         match asked.await {
             Ok(Ok(_)) => self.it.screen.say("asked the daemon to cancel it"),
             Ok(Err(fault)) => self.it.screen.warn(&format!("not cancelled: {fault}")),
             Err(_) => self.it.screen.warn("not cancelled: the daemon did not answer in 10 s"),
         }
     }
-}
-
-/// Asks the daemon to cancel an operation, on a channel of its own.
-///
-/// # Errors
-/// The daemon cannot be reached or refuses.
-pub(crate) async fn cancel(
-    connection: &Connection,
-    operation: Uuid,
-    reason: &str,
-) -> Result<Option<v1::Operation>, Fault> {
-    let mut client = connection::operations(connection.open().await?);
-    let request = v1::CancelOperationRequest { operation: operation.to_string(), reason: reason.to_owned() };
-    let reply = client.cancel_operation(request).await.map_err(|s| normalise(&s).fault)?;
-    Ok(reply.into_inner().operation)
 }
 
 /// The answer to an open question; never when none is open.

@@ -1,4 +1,4 @@
-//! The first bytes from the other side. An HTTP/2 server speaks as soon as it accepted a connection: whoever waits for that
+//! The server's preface: an HTTP/2 server speaks as soon as it has accepted a connection, so whoever waits for its first bytes
 //! learns what it talks to before anything is asked. It must not understand what is said.
 
 use std::{io, time::Duration};
@@ -10,9 +10,9 @@ use tokio::{
 };
 
 /// How long the first word may take; then the connection is used without it.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(1);
 /// What an HTTP/2 client says first: its preface and empty settings.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const CLIENT_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// The kinds of record with which TLS answers what is no TLS: an alert, or its handshake.
 const TLS: [u8; 2] = [0x15, 0x16];
 
@@ -20,8 +20,8 @@ const TLS: [u8; 2] = [0x15, 0x16];
 ///
 /// # Errors
 /// The connection was refused, or ended.
-pub(crate) async fn greeted(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<bool> {
-    match timeout(PATIENCE, stream.fill_buf()).await {
+pub(crate) async fn received(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<bool> {
+    match timeout(LIMIT, stream.fill_buf()).await {
         Err(_) => Ok(false),
         Ok(Ok([])) => Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(first) => first.map(|_| true),
@@ -32,8 +32,8 @@ pub(crate) async fn greeted(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Res
 pub(crate) async fn speaks_tls(host_port: &str) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(host_port).await?;
-        stream.write_all(PREFACE).await?;
+        stream.write_all(CLIENT_PREFACE).await?;
         stream.read_u8().await
     };
-    matches!(timeout(PATIENCE, ask).await, Ok(Ok(first)) if TLS.contains(&first))
+    matches!(timeout(LIMIT, ask).await, Ok(Ok(first)) if TLS.contains(&first))
 }

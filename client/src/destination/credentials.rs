@@ -12,11 +12,6 @@ use model::{
     secret::Secret,
 };
 
-/// A token as it was found, without the white space around it.
-pub(crate) fn token(text: &str) -> Secret<String> {
-    Secret::new(text.trim().to_owned())
-}
-
 /// Where credentials are.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Credentials {
@@ -78,7 +73,7 @@ fn read_token(path: &Path) -> Result<Secret<String>, Fault> {
             format!("token file {shown} has mode {:04o}: others than its owner may use it", mode & 0o7777);
         return Err(invalid(text).hint(format!("chmod 600 {shown}")));
     }
-    let found = token(&fs::read_to_string(path).map_err(cannot)?);
+    let found = Secret::new(fs::read_to_string(path).map_err(cannot)?.trim().to_owned());
     match found.expose().as_str() {
         "" => Err(invalid(format!("token file {shown} is empty"))),
         text if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(found),
@@ -94,6 +89,10 @@ pub(crate) fn invalid(message: String) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn token(text: &str) -> Secret<String> {
+        Secret::new(text.to_owned())
+    }
 
     fn file(text: &str, mode: u32) -> (tempfile::TempDir, Credentials) {
         let folder = tempfile::tempdir().expect("a folder");

@@ -7,7 +7,8 @@ use std::{fmt, net::IpAddr, path::PathBuf};
 
 use model::fault::{Fault, Reason};
 
-use crate::{credentials::Credentials, environment::Environment};
+use super::credentials::Credentials;
+use crate::environment::Environment;
 
 const SYSTEM_SOCKET: &str = "/run/resetd/resetd.sock";
 
@@ -15,14 +16,14 @@ const SYSTEM_SOCKET: &str = "/run/resetd/resetd.sock";
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Address {
     /// Where.
-    pub(crate) place: Place,
+    pub(crate) transport: Transport,
     /// What is shown there.
     pub(crate) credentials: Credentials,
 }
 
 /// The kinds of places.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Place {
+pub(crate) enum Transport {
     /// A unix socket.
     Unix(PathBuf),
     /// `HOST:PORT` with TLS.
@@ -36,11 +37,11 @@ pub(crate) enum Place {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Unix(path) => write!(f, "unix:{}", path.display()),
-            Place::Tls(host_port) => write!(f, "https://{host_port}"),
-            Place::Loopback(host_port) => f.write_str(host_port),
-            Place::Nowhere(_) => write!(f, "unix:{SYSTEM_SOCKET}"),
+        match &self.transport {
+            Transport::Unix(path) => write!(f, "unix:{}", path.display()),
+            Transport::Tls(host_port) => write!(f, "https://{host_port}"),
+            Transport::Loopback(host_port) => f.write_str(host_port),
+            Transport::Nowhere(_) => write!(f, "unix:{SYSTEM_SOCKET}"),
         }
     }
 }
@@ -52,35 +53,35 @@ impl Address {
     /// It is none, or what would be sent may not be sent there.
     pub(crate) fn parse(text: &str, credentials: Credentials) -> Result<Self, Fault> {
         credentials.check()?;
-        let place = place(text, &credentials)?;
-        if matches!(place, Place::Loopback(_)) && credentials.want_tls() {
+        let transport = transport(text, &credentials)?;
+        if matches!(transport, Transport::Loopback(_)) && credentials.want_tls() {
             return Err(in_plaintext(text));
         }
-        Ok(Self { place, credentials })
+        Ok(Self { transport, credentials })
     }
 }
 
-fn place(text: &str, credentials: &Credentials) -> Result<Place, Fault> {
+fn transport(text: &str, credentials: &Credentials) -> Result<Transport, Fault> {
     if let Some(path) = text.strip_prefix("unix:") {
         return match path {
             "" => Err(malformed(text)),
-            path => Ok(Place::Unix(path.into())),
+            path => Ok(Transport::Unix(path.into())),
         };
     }
     if let Some(rest) = text.strip_prefix("https://") {
         let host_port = rest.trim_end_matches('/');
-        return loopback(text, host_port).map(|_| Place::Tls(host_port.to_owned()));
+        return loopback(text, host_port).map(|_| Transport::Tls(host_port.to_owned()));
     }
     if let Some(rest) = text.strip_prefix("http://") {
         let host_port = rest.trim_end_matches('/');
         return match loopback(text, host_port)? {
-            true => Ok(Place::Loopback(host_port.to_owned())),
+            true => Ok(Transport::Loopback(host_port.to_owned())),
             false => Err(plaintext(text, host_port)),
         };
     }
     Ok(match loopback(text, text)? && !credentials.want_tls() {
-        true => Place::Loopback(text.to_owned()),
-        false => Place::Tls(text.to_owned()),
+        true => Transport::Loopback(text.to_owned()),
+        false => Transport::Tls(text.to_owned()),
     })
 }
 
@@ -122,14 +123,14 @@ fn in_plaintext(text: &str) -> Fault {
 }
 
 /// The socket of a daemon on this machine, when nobody said where it listens.
-pub(crate) fn default_place(environment: &Environment) -> Place {
+pub(crate) fn default_transport(environment: &Environment) -> Transport {
     let own = environment.runtime_dir.as_ref().map(|dir| dir.join("resetd.sock"));
     let places: Vec<PathBuf> = own.into_iter().chain([PathBuf::from(SYSTEM_SOCKET)]).collect();
     // A folder that may not be entered hides its socket: opening it then says what is missing.
     let there = |path: &PathBuf| path.try_exists().unwrap_or(true);
     match places.iter().find(|p| there(p)) {
-        Some(found) => Place::Unix(found.clone()),
-        None => Place::Nowhere(places),
+        Some(found) => Transport::Unix(found.clone()),
+        None => Transport::Nowhere(places),
     }
 }
 
@@ -146,14 +147,13 @@ pub(crate) fn nowhere(places: &[PathBuf]) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::credentials;
 
     fn plain(text: &str) -> Result<Address, Fault> {
         Address::parse(text, Credentials::default())
     }
 
     fn with_token() -> Credentials {
-        Credentials { token: Some(credentials::token("rsd_x")), ..Credentials::default() }
+        Credentials { token: Some(model::secret::Secret::new("rsd_x".to_owned())), ..Credentials::default() }
     }
 
     #[test]
@@ -170,11 +170,11 @@ mod tests {
             assert_eq!(plain(text).expect(text).to_string(), text);
         }
         assert_eq!(
-            plain("http://127.0.0.1:1").expect("loopback").place,
-            Place::Loopback("127.0.0.1:1".into())
+            plain("http://127.0.0.1:1").expect("loopback").transport,
+            Transport::Loopback("127.0.0.1:1".into())
         );
         for remote in ["10.0.0.1:50051", "resetd.example.org:443", "0.0.0.0:1", "localhost.example.org:1"] {
-            assert_eq!(plain(remote).expect(remote).place, Place::Tls(remote.into()));
+            assert_eq!(plain(remote).expect(remote).transport, Transport::Tls(remote.into()));
         }
     }
 
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn credentials_are_never_shown_in_plaintext() {
         let tls = Address::parse("127.0.0.1:7443", with_token()).expect("TLS");
-        assert_eq!(tls.place, Place::Tls("127.0.0.1:7443".into()));
+        assert_eq!(tls.transport, Transport::Tls("127.0.0.1:7443".into()));
         let ca = Credentials { ca: Some("ca.pem".into()), ..Credentials::default() };
         for credentials in [with_token(), ca] {
             let fault = Address::parse("http://127.0.0.1:7443", credentials).expect_err("plaintext");
@@ -222,14 +222,14 @@ mod tests {
     fn the_places_tried_are_listed() {
         let folder = tempfile::tempdir().expect("a folder");
         let environment = Environment { runtime_dir: Some(folder.path().into()), ..Environment::default() };
-        if let Place::Nowhere(places) = default_place(&environment) {
+        if let Transport::Nowhere(places) = default_transport(&environment) {
             let fault = nowhere(&places);
             let own = folder.path().join("resetd.sock").display().to_string();
             assert!(fault.message.contains(&own) && fault.message.contains(SYSTEM_SOCKET), "{fault}");
             assert_eq!(fault.reason.exit_code(), 11);
         }
         std::fs::write(folder.path().join("resetd.sock"), "").expect("written");
-        let found = default_place(&environment);
-        assert_eq!(found, Place::Unix(folder.path().join("resetd.sock")));
+        let found = default_transport(&environment);
+        assert_eq!(found, Transport::Unix(folder.path().join("resetd.sock")));
     }
 }

@@ -28,16 +28,16 @@ use crate::{client::Output, daemon::Daemon};
 
 /// A certificate with its key, as files.
 #[derive(Clone, Debug)]
-pub struct Paper {
+pub struct Certificate {
     /// The certificate.
     pub cert: PathBuf,
     /// The key.
     pub key: PathBuf,
 }
 
-/// What a certificate shall say.
+/// The names in a certificate.
 #[derive(Clone, Debug, Default)]
-pub struct Says {
+pub struct Subject {
     /// A URI among its alternative names.
     pub uri: Option<String>,
     /// A DNS name among its alternative names.
@@ -48,7 +48,7 @@ pub struct Says {
     pub expired: bool,
 }
 
-impl Says {
+impl Subject {
     /// A DNS name and nothing else.
     #[must_use]
     pub fn dns(name: &str) -> Self {
@@ -102,13 +102,13 @@ impl Authority {
 
     /// A daemon's certificate, for `localhost` and 127.0.0.1.
     #[must_use]
-    pub fn daemon(&self, file: &str) -> Paper {
+    pub fn daemon(&self, file: &str) -> Certificate {
         self.daemon_as(file, &["localhost", "127.0.0.1"], false)
     }
 
     /// A daemon's certificate for these names.
     #[must_use]
-    pub fn daemon_as(&self, file: &str, names: &[&str], expired: bool) -> Paper {
+    pub fn daemon_as(&self, file: &str, names: &[&str], expired: bool) -> Certificate {
         let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -117,7 +117,7 @@ impl Authority {
 
     /// A client's certificate.
     #[must_use]
-    pub fn client(&self, file: &str, says: &Says) -> Paper {
+    pub fn client(&self, file: &str, says: &Subject) -> Certificate {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, says.common.as_str());
         // The DNS name comes first in the list: the order does not count, the kind does.
@@ -128,24 +128,24 @@ impl Authority {
         self.sign(file, params, says.expired)
     }
 
-    fn sign(&self, file: &str, mut params: CertificateParams, expired: bool) -> Paper {
+    fn sign(&self, file: &str, mut params: CertificateParams, expired: bool) -> Certificate {
         if expired {
             (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2001, 1, 1));
         }
         let key = KeyPair::generate().expect("a key");
         let signed = params.signed_by(&key, &self.issuer).expect("a certificate");
         let at = |kind: &str| self.folder.path().join(format!("{file}.{kind}"));
-        let paper = Paper { cert: at("pem"), key: at("key") };
-        replace(&paper.cert, &signed.pem());
-        replace(&paper.key, &key.serialize_pem());
-        paper
+        let certificate = Certificate { cert: at("pem"), key: at("key") };
+        replace(&certificate.cert, &signed.pem());
+        replace(&certificate.key, &key.serialize_pem());
+        certificate
     }
 
     /// A channel with TLS, as any gRPC library would open one; `shown` is the client's certificate.
     ///
     /// # Errors
     /// The daemon cannot be reached, or one side refuses the other.
-    pub async fn channel(&self, address: &str, shown: Option<&Paper>) -> Result<Channel, String> {
+    pub async fn channel(&self, address: &str, shown: Option<&Certificate>) -> Result<Channel, String> {
         let host_port = address.trim_start_matches("https://").to_owned();
         let (ca, shown) = (self.ca(), shown.cloned());
         let connector = tower::service_fn(move |_| {
@@ -170,7 +170,7 @@ impl Default for Authority {
 pub async fn secured(
     host_port: &str,
     ca: &Path,
-    shown: Option<&Paper>,
+    shown: Option<&Certificate>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(host_port).await?;
     over(stream, ca, shown).await
@@ -183,7 +183,7 @@ pub async fn secured(
 pub async fn over(
     stream: TcpStream,
     ca: &Path,
-    shown: Option<&Paper>,
+    shown: Option<&Certificate>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     for certificate in chain(ca) {
@@ -195,9 +195,9 @@ pub async fn over(
         .with_root_certificates(roots);
     let mut config = match shown {
         None => builder.with_no_client_auth(),
-        Some(paper) => {
-            let key = PrivateKeyDer::from_pem_file(&paper.key).expect("a key");
-            builder.with_client_auth_cert(chain(&paper.cert), key).expect("a pair")
+        Some(certificate) => {
+            let key = PrivateKeyDer::from_pem_file(&certificate.key).expect("a key");
+            builder.with_client_auth_cert(chain(&certificate.cert), key).expect("a pair")
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -208,18 +208,18 @@ pub async fn over(
 impl Daemon {
     /// Words for [`Daemon::ctl_args`], over TLS: with the authority's certificate, and with the client's own.
     #[must_use]
-    pub fn with(authority: &Authority, shown: Option<&Paper>, words: &str) -> Vec<String> {
+    pub fn with(authority: &Authority, shown: Option<&Certificate>, words: &str) -> Vec<String> {
         let mut all = vec!["--ca".to_owned(), authority.ca().display().to_string()];
-        if let Some(paper) = shown {
-            all.extend(["--cert".to_owned(), paper.cert.display().to_string()]);
-            all.extend(["--key".to_owned(), paper.key.display().to_string()]);
+        if let Some(certificate) = shown {
+            all.extend(["--cert".to_owned(), certificate.cert.display().to_string()]);
+            all.extend(["--key".to_owned(), certificate.key.display().to_string()]);
         }
         all.extend(words.split_whitespace().map(str::to_owned));
         all
     }
 
     /// Runs `resetctl` over TLS.
-    pub async fn ctl_tls(&self, authority: &Authority, shown: Option<&Paper>, words: &str) -> Output {
+    pub async fn ctl_tls(&self, authority: &Authority, shown: Option<&Certificate>, words: &str) -> Output {
         let words = Self::with(authority, shown, words);
         self.ctl_args(&words.iter().map(String::as_str).collect::<Vec<_>>()).await
     }

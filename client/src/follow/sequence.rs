@@ -2,7 +2,7 @@
 
 /// What to do with an event.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Verdict {
+pub(crate) enum Arrival {
     /// It is the next one, or an ephemeral one.
     Next,
     /// It was seen before.
@@ -29,15 +29,15 @@ impl Sequence {
     }
 
     /// Judges an event by its number and remembers it.
-    pub(crate) fn accept(&mut self, sequence: u64) -> Verdict {
+    pub(crate) fn accept(&mut self, sequence: u64) -> Arrival {
         match sequence {
-            0 => Verdict::Next,
-            seen if seen <= self.last => Verdict::Repeated,
+            0 => Arrival::Next,
+            seen if seen <= self.last => Arrival::Repeated,
             next if next == self.wanted() => {
                 self.last = next;
-                Verdict::Next
+                Arrival::Next
             }
-            _ => Verdict::Gap,
+            _ => Arrival::Gap,
         }
     }
 }
@@ -49,10 +49,10 @@ mod tests {
     #[test]
     fn milestones_pass_once_in_order_and_ephemeral_events_always() {
         let mut seen = Sequence::default();
-        let verdicts: Vec<Verdict> =
+        let arrivals: Vec<Arrival> =
             [1, 0, 2, 2, 1, 4, 3, 0, 4].into_iter().map(|n| seen.accept(n)).collect();
-        use Verdict::{Gap, Next, Repeated};
-        assert_eq!(verdicts, [Next, Next, Next, Repeated, Repeated, Gap, Next, Next, Next]);
+        use Arrival::{Gap, Next, Repeated};
+        assert_eq!(arrivals, [Next, Next, Next, Repeated, Repeated, Gap, Next, Next, Next]);
         assert_eq!(seen.wanted(), 5);
     }
 
@@ -61,7 +61,7 @@ mod tests {
         for (first, wanted) in [(0, 1), (1, 1), (7, 7)] {
             assert_eq!(Sequence::starting_at(first).wanted(), wanted);
         }
-        assert_eq!(Sequence::starting_at(7).accept(6), Verdict::Repeated);
-        assert_eq!(Sequence::starting_at(7).accept(8), Verdict::Gap);
+        assert_eq!(Sequence::starting_at(7).accept(6), Arrival::Repeated);
+        assert_eq!(Sequence::starting_at(7).accept(8), Arrival::Gap);
     }
 }

@@ -16,10 +16,8 @@ use tokio_rustls::{
     },
 };
 
-use crate::{
-    credentials::{Credentials, invalid},
-    greeting::greeted,
-};
+use super::preface;
+use crate::destination::credentials::{Credentials, invalid};
 
 /// Opens TLS on a connection and waits for the daemon's first word: only then it has accepted the client's certificate.
 ///
@@ -37,7 +35,7 @@ pub(crate) async fn open(
     let failed = |error: io::Error| explained(&error, host, address, credentials);
     let stream = TlsConnector::from(config).connect(name, stream).await.map_err(failed)?;
     let mut stream = BufReader::new(stream);
-    greeted(&mut stream).await.map_err(failed)?;
+    preface::received(&mut stream).await.map_err(failed)?;
     Ok(stream)
 }
 

@@ -1,4 +1,4 @@
-//! Points in time as people say and read them: in their own zone, while everything that is stored is UTC.
+//! Points in time as people write and read them: in their own zone, while everything that is stored is UTC.
 //!
 //! Pure: what time it is and which zone holds come in as values.
 
@@ -14,11 +14,11 @@ use model::{
     fault::{Fault, Reason},
 };
 
-/// What was said.
+/// What was written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Moment {
+pub(crate) enum TimeSpec {
     /// `+10m`: so long from now.
-    Ahead(Duration),
+    In(Duration),
     /// A point in time.
     At(Timestamp),
 }
@@ -27,13 +27,13 @@ pub(crate) enum Moment {
 ///
 /// # Errors
 /// It is none of these, or a time that the zone's clocks skip.
-pub(crate) fn parse(flag: &str, text: &str, now: Timestamp, zone: &TimeZone) -> Result<Moment, Fault> {
+pub(crate) fn parse(flag: &str, text: &str, now: Timestamp, zone: &TimeZone) -> Result<TimeSpec, Fault> {
     if let Some(ahead) = text.strip_prefix('+') {
         let ahead = parse_duration(ahead).map_err(|e| wrong(flag, &e.to_string()))?;
-        return Ok(Moment::Ahead(ahead));
+        return Ok(TimeSpec::In(ahead));
     }
     if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(Moment::At(at));
+        return Ok(TimeSpec::At(at));
     }
     // A civil time: a suffix would be a zone, which a point in time has already been read with.
     let civil = !text.contains(['Z', 'z', '[']);
@@ -41,13 +41,13 @@ pub(crate) fn parse(flag: &str, text: &str, now: Timestamp, zone: &TimeZone) -> 
         let today = now.to_zoned(zone.clone()).date();
         for day in [Some(today), today.tomorrow().ok()].into_iter().flatten() {
             if let Some(at) = after(flag, day.to_datetime(time), now, zone)? {
-                return Ok(Moment::At(at));
+                return Ok(TimeSpec::At(at));
             }
         }
     }
     if let (true, Ok(at)) = (civil && text.contains('-'), text.parse::<DateTime>()) {
         let at = after(flag, at, Timestamp::MIN, zone)?;
-        return at.map(Moment::At).ok_or_else(|| wrong(flag, "is out of range"));
+        return at.map(TimeSpec::At).ok_or_else(|| wrong(flag, "is out of range"));
     }
     Err(wrong(flag, &format!("`{text}` is no time")))
 }
@@ -75,7 +75,7 @@ fn wrong(flag: &str, problem: &str) -> Fault {
 }
 
 /// Date, time and zone: `2026-03-29 14:00 CEST`, with seconds where there are some.
-pub(crate) fn shown(at: Timestamp, zone: &TimeZone) -> String {
+pub(crate) fn format_time(at: Timestamp, zone: &TimeZone) -> String {
     let local: Zoned = at.to_zoned(zone.clone());
     let format = if local.second() == 0 { "%Y-%m-%d %H:%M %Z" } else { "%Y-%m-%d %H:%M:%S %Z" };
     local.strftime(format).to_string()
@@ -86,9 +86,9 @@ pub(crate) fn range(from: Timestamp, to: Timestamp, zone: &TimeZone) -> String {
     let (a, b) = (from.to_zoned(zone.clone()), to.to_zoned(zone.clone()));
     let until = match a.date() == b.date() && a.offset() == b.offset() {
         true => b.strftime(if b.second() == 0 { "%H:%M %Z" } else { "%H:%M:%S %Z" }).to_string(),
-        false => shown(to, zone),
+        false => format_time(to, zone),
     };
-    format!("{} until {until}", shown(from, zone))
+    format!("{} until {until}", format_time(from, zone))
 }
 
 /// How far a point in time is: `in 5m`, `5m ago`, `now`.
@@ -123,7 +123,7 @@ mod tests {
 
     fn at(text: &str, now: &str) -> Timestamp {
         match parse("--start", text, ts(now), &berlin()) {
-            Ok(Moment::At(at)) => at,
+            Ok(TimeSpec::At(at)) => at,
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -145,8 +145,8 @@ mod tests {
         assert!(fault.message.contains("skip"), "{fault}");
         assert_eq!(at("02:30", "2026-10-24T22:30:00Z"), ts("2026-10-25T00:30:00Z"), "the first of two");
         assert_eq!(at("02:30", "2026-10-25T00:30:00Z"), ts("2026-10-25T01:30:00Z"), "the second of two");
-        assert_eq!(shown(ts("2026-10-25T00:30:00Z"), &berlin()), "2026-10-25 02:30 CEST");
-        assert_eq!(shown(ts("2026-10-25T01:30:00Z"), &berlin()), "2026-10-25 02:30 CET");
+        assert_eq!(format_time(ts("2026-10-25T00:30:00Z"), &berlin()), "2026-10-25 02:30 CEST");
+        assert_eq!(format_time(ts("2026-10-25T01:30:00Z"), &berlin()), "2026-10-25 02:30 CET");
         // An hour before to an hour after: the zone is said on both sides.
         let range = range(ts("2026-10-25T00:30:00Z"), ts("2026-10-25T01:30:00Z"), &berlin());
         assert_eq!(range, "2026-10-25 02:30 CEST until 2026-10-25 02:30 CET");
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(at("2026-03-29T14:00:00Z", now), ts("2026-03-29T14:00:00Z"));
         assert_eq!(at("2026-03-29T14:00:00+05:00", now), ts("2026-03-29T09:00:00Z"));
         let ahead = parse("--start", "+10m", ts(now), &berlin());
-        assert_eq!(ahead.ok(), Some(Moment::Ahead(Duration::from_secs(600))));
+        assert_eq!(ahead.ok(), Some(TimeSpec::In(Duration::from_secs(600))));
         for text in ["", "14", "25:00", "-10m", "+", "+x", "tomorrow", "14:00Z", "2026-13-01 10:00"] {
             let fault = parse("--start", text, ts(now), &berlin()).expect_err(text);
             assert!(fault.message.starts_with("--start: ") && fault.hint.is_some(), "{text}: {fault}");

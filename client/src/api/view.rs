@@ -99,7 +99,7 @@ impl TryFrom<v1::Target> for Target {
 /// # Errors
 /// The daemon broke the contract.
 pub(crate) fn operation(it: v1::Operation) -> Result<Operation, Fault> {
-    decode_operation(it).map_err(|error| broken(&error.to_string()))
+    decode_operation(it).map_err(|error| unreadable(&error.to_string()))
 }
 
 /// A window of a reply.
@@ -107,11 +107,11 @@ pub(crate) fn operation(it: v1::Operation) -> Result<Operation, Fault> {
 /// # Errors
 /// The daemon broke the contract.
 pub(crate) fn window(it: v1::Window) -> Result<Window, Fault> {
-    decode_window(it).map_err(|error| broken(&error.to_string()))
+    decode_window(it).map_err(|error| unreadable(&error.to_string()))
 }
 
-/// What the contract promises was missing.
-pub(crate) fn broken(what: &str) -> Fault {
+/// The daemon broke the contract.
+pub(crate) fn unreadable(what: &str) -> Fault {
     Fault::new(Reason::Internal, format!("the daemon sent an unreadable reply: {what}")).hint(
         "client and daemon may be of different versions: compare `resetctl --version` with `resetctl status`",
     )

@@ -1,37 +1,77 @@
-//! What a gRPC status means to the client: a refusal of the daemon, or trouble on the way.
+//! What a gRPC status means to the client: a refusal of the daemon, or a failure on the way.
 
 use model::fault::{Fault, Reason};
 use tonic::{Code, Status};
 
 /// A call that did not end well.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Trouble {
+pub(crate) struct RpcError {
     /// What happened.
     pub(crate) fault: Fault,
-    /// The daemon itself said so (its status carries our `ErrorInfo`).
-    pub(crate) from_daemon: bool,
+    /// Who says so.
+    pub(crate) origin: Origin,
     /// The same call may succeed later.
     pub(crate) retryable: bool,
 }
 
-impl Trouble {
+/// Who says that a call failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Origin {
+    /// This client: there was no channel, so that nothing was sent.
+    Connect,
+    /// Something on the way: the transport, a proxy, the server's framework.
+    Transport,
+    /// The daemon: its status carries our `ErrorInfo`.
+    Daemon,
+}
+
+impl RpcError {
     /// The way to the daemon broke.
     pub(crate) fn lost(message: impl Into<String>) -> Self {
-        Self { fault: Fault::new(Reason::ContactLost, message), from_daemon: false, retryable: true }
+        let fault = Fault::new(Reason::ContactLost, message);
+        Self { fault, origin: Origin::Transport, retryable: true }
+    }
+
+    /// No channel could be opened.
+    pub(super) fn unreachable(fault: Fault) -> Self {
+        Self { fault, origin: Origin::Connect, retryable: true }
     }
 }
 
-/// Every status that this client acts on passes here. The daemon's own statuses always carry our `ErrorInfo`; one without
-/// was made on the way: by the transport, a proxy, or the server's framework.
-pub(crate) fn normalise(status: &Status) -> Trouble {
-    if let Some(fault) = wire::decode_status(status) {
-        let retryable = matches!(
-            fault.reason,
-            Reason::ShuttingDown | Reason::ControlUnavailable | Reason::AuditUnavailable
-        );
-        return Trouble { fault, from_daemon: true, retryable };
+impl From<RpcError> for Fault {
+    fn from(error: RpcError) -> Self {
+        error.fault
     }
-    let reason = match status.code() {
+}
+
+impl From<Status> for RpcError {
+    fn from(status: Status) -> Self {
+        Self::from(&status)
+    }
+}
+
+impl From<&Status> for RpcError {
+    fn from(status: &Status) -> Self {
+        if let Some(fault) = wire::decode_status(status) {
+            let retryable = matches!(
+                fault.reason,
+                Reason::ShuttingDown | Reason::ControlUnavailable | Reason::AuditUnavailable
+            );
+            return Self { fault, origin: Origin::Daemon, retryable };
+        }
+        match reason_of(status.code()) {
+            Some(reason) => {
+                let fault = Fault::new(reason, described(status));
+                Self { fault, origin: Origin::Transport, retryable: false }
+            }
+            None => Self::lost(described(status)),
+        }
+    }
+}
+
+/// What a status that the daemon did not write means; `None`: contact was lost.
+fn reason_of(code: Code) -> Option<Reason> {
+    Some(match code {
         Code::InvalidArgument => Reason::InvalidRequest,
         Code::Unauthenticated => Reason::Unauthenticated,
         Code::PermissionDenied => Reason::PermissionDenied,
@@ -44,9 +84,8 @@ pub(crate) fn normalise(status: &Status) -> Trouble {
         | Code::Cancelled
         | Code::Aborted
         | Code::DataLoss
-        | Code::DeadlineExceeded => return Trouble::lost(described(status)),
-    };
-    Trouble { fault: Fault::new(reason, described(status)), from_daemon: false, retryable: false }
+        | Code::DeadlineExceeded => return None,
+    })
 }
 
 fn described(status: &Status) -> String {
@@ -73,11 +112,11 @@ mod tests {
     fn the_daemons_refusals_keep_their_reason_and_only_passing_ones_are_retried() {
         for reason in Reason::ALL {
             let fault = Fault::new(*reason, "what happened");
-            let trouble = normalise(&wire::encode_fault(&fault));
-            assert_eq!((trouble.fault.reason, trouble.from_daemon), (*reason, true));
+            let error = RpcError::from(&wire::encode_fault(&fault));
+            assert_eq!((error.fault.reason, error.origin), (*reason, Origin::Daemon));
             let passing =
                 ["SHUTTING_DOWN", "CONTROL_UNAVAILABLE", "AUDIT_UNAVAILABLE"].contains(&reason.name());
-            assert_eq!(trouble.retryable, passing, "{reason}");
+            assert_eq!(error.retryable, passing, "{reason}");
         }
     }
 
@@ -104,9 +143,9 @@ mod tests {
             (Code::Unauthenticated, (Reason::Unauthenticated, false)),
         ];
         for (code, expected) in table {
-            let trouble = normalise(&Status::new(code, ""));
-            assert_eq!((trouble.fault.reason, trouble.retryable), expected, "{code:?}");
-            assert!(!trouble.from_daemon && !trouble.fault.message.is_empty(), "{code:?}");
+            let error = RpcError::from(&Status::new(code, ""));
+            assert_eq!((error.fault.reason, error.retryable), expected, "{code:?}");
+            assert!(error.origin == Origin::Transport && !error.fault.message.is_empty(), "{code:?}");
         }
     }
 }
