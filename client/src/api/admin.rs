@@ -1,7 +1,7 @@
 //! Tokens and the audit record.
 
 use model::{
-    audit::{Head, Record, Verdict},
+    audit::{AuditVerdict, Head, Record},
     fault::Fault,
     secret::Secret,
     token::{Entry, New},
@@ -64,7 +64,7 @@ impl Api {
     ///
     /// # Errors
     /// The daemon cannot be reached or refuses.
-    pub(crate) async fn verify_audit(&self, expected: Option<&Head>) -> Result<Verdict, Fault> {
+    pub(crate) async fn verify_audit(&self, expected: Option<&Head>) -> Result<AuditVerdict, Fault> {
         let reply = self.connection.admin().await?.verify_audit(wire::encode_expected(expected)).await;
         Ok(wire::decode_verdict(message(reply)?))
     }
