@@ -21,5 +21,5 @@ pub(crate) use call::Api;
 pub(crate) use operations::Events;
 pub(crate) use rpc_error::{Origin, RpcError};
 pub(crate) use targets::{Targets, Update};
-pub(crate) use view::{Daemon, Target};
+pub(crate) use view::Daemon;
 pub(crate) use windows::Start;

@@ -1,6 +1,6 @@
 //! Targets: listed, watched, enrolled, unlocked.
 
-use model::{fault::Fault, lock::Holder};
+use model::{fault::Fault, lock::Holder, target::TargetStatus};
 use tonic::Streaming;
 use uuid::Uuid;
 use wire::v1;
@@ -8,7 +8,7 @@ use wire::v1;
 use super::{
     call::{Api, message, promised},
     rpc_error::RpcError,
-    view::Target,
+    view,
 };
 
 impl Api {
@@ -16,9 +16,9 @@ impl Api {
     ///
     /// # Errors
     /// The daemon cannot be reached or refuses.
-    pub(crate) async fn targets(&self) -> Result<Vec<Target>, Fault> {
+    pub(crate) async fn targets(&self) -> Result<Vec<TargetStatus>, Fault> {
         let reply = self.connection.targets().await?.list_targets(v1::ListTargetsRequest {}).await;
-        message(reply)?.targets.into_iter().map(Target::try_from).collect()
+        message(reply)?.targets.into_iter().map(view::target).collect()
     }
 
     /// Each target as it is, and again whenever it changes.
@@ -71,7 +71,7 @@ pub(crate) struct Targets(Streaming<v1::WatchTargetsResponse>);
 /// A message of such a stream.
 pub(crate) enum Update {
     /// A target, as it is now.
-    Target(Box<Target>),
+    Target(Box<TargetStatus>),
     /// Nothing but a sign of life.
     Alive,
     /// The last one.
@@ -88,7 +88,7 @@ impl Targets {
             None => Update::End,
             Some(v1::WatchTargetsResponse { target: None }) => Update::Alive,
             Some(v1::WatchTargetsResponse { target: Some(target) }) => {
-                Update::Target(Box::new(target.try_into()?))
+                Update::Target(Box::new(view::target(target)?))
             }
         })
     }

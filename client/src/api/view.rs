@@ -1,41 +1,15 @@
-//! Targets and the daemon itself as this client knows them, decoded from the contract once.
+//! Operations, targets and the daemon itself as this client knows them, decoded from the contract once.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use model::{
     fault::{Fault, Reason},
-    lock::Holder,
     operation::Operation,
+    target::TargetStatus,
     window::Window,
 };
-use wire::{decode_holder, decode_operation, decode_timestamp, decode_window, v1};
-
-/// A database that the daemon may touch.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) name: String,
-    pub(crate) database: String,
-    pub(crate) profile: String,
-    pub(crate) matrix: String,
-    pub(crate) managed_schemas: Vec<String>,
-    pub(crate) enrolled: bool,
-    pub(crate) protected: bool,
-    pub(crate) holder: Option<Holder>,
-    pub(crate) queue: Vec<Operation>,
-    pub(crate) window: Option<Window>,
-    pub(crate) next_windows: Vec<Window>,
-    pub(crate) last: Option<Operation>,
-    pub(crate) kept: Vec<Kept>,
-}
-
-/// A previous database that an undo can bring back.
-#[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    pub(crate) name: String,
-    pub(crate) operation: String,
-    pub(crate) until: Option<Timestamp>,
-}
+use wire::{decode_operation, decode_target, decode_timestamp, decode_window, v1};
 
 /// Who answers.
 #[derive(Clone, Debug)]
@@ -68,30 +42,12 @@ impl From<v1::GetServerInfoResponse> for Daemon {
     }
 }
 
-impl TryFrom<v1::Target> for Target {
-    type Error = Fault;
-
-    fn try_from(it: v1::Target) -> Result<Self, Fault> {
-        Ok(Self {
-            name: it.name,
-            database: it.database,
-            profile: it.profile,
-            matrix: it.matrix,
-            managed_schemas: it.managed_schemas,
-            enrolled: it.enrolled,
-            protected: it.protected,
-            holder: it.holder.map(decode_holder),
-            queue: it.queue.into_iter().map(operation).collect::<Result<_, _>>()?,
-            window: it.window.map(window).transpose()?,
-            next_windows: it.next_windows.into_iter().map(window).collect::<Result<_, _>>()?,
-            last: it.last_operation.map(operation).transpose()?,
-            kept: it
-                .kept
-                .into_iter()
-                .map(|k| Kept { name: k.name, operation: k.operation, until: decode_timestamp(k.kept_until) })
-                .collect(),
-        })
-    }
+/// A target of a reply.
+///
+/// # Errors
+/// The daemon broke the contract.
+pub(crate) fn target(it: v1::Target) -> Result<TargetStatus, Fault> {
+    decode_target(it).map_err(|error| unreadable(&error.to_string()))
 }
 
 /// An operation of a reply.

@@ -3,12 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use model::fault::{Fault, Reason};
+use model::{
+    fault::{Fault, Reason},
+    target::TargetStatus,
+};
 use tokio::time::Instant;
 
 use super::{print, print_json};
 use crate::{
-    api::{Api, Target, Targets, Update},
+    api::{Api, Targets, Update},
     destination::Destination,
     render::{Screen, board, json, listing},
     signals::Signals,
@@ -38,7 +41,7 @@ pub(crate) async fn once(screen: &mut Screen, to: &Destination, as_json: bool) -
     }
 }
 
-fn choose(all: &mut Vec<Target>, name: &str) -> Result<(), Fault> {
+fn choose(all: &mut Vec<TargetStatus>, name: &str) -> Result<(), Fault> {
     if name.is_empty() {
         return Ok(());
     }
@@ -73,7 +76,7 @@ struct Follower<'a> {
     screen: &'a mut Screen,
     to: &'a Destination,
     as_json: bool,
-    targets: BTreeMap<String, Target>,
+    targets: BTreeMap<String, TargetStatus>,
 }
 
 impl Follower<'_> {
@@ -133,7 +136,7 @@ impl Follower<'_> {
         self.to.target.is_empty() || self.to.target == target
     }
 
-    fn show_one(&mut self, target: Target) -> Result<(), Fault> {
+    fn show_one(&mut self, target: TargetStatus) -> Result<(), Fault> {
         let zone = self.screen.zone();
         if self.as_json {
             let line = format!("{}\n", json::target(&target));
@@ -150,7 +153,7 @@ impl Follower<'_> {
             return Ok(());
         }
         let zone = self.screen.zone();
-        let all: Vec<&Target> = self.targets.values().collect();
+        let all: Vec<&TargetStatus> = self.targets.values().collect();
         let written = self.screen.board(|width| board::lines(&all, width, &zone, Timestamp::now()), change);
         written.map_err(|e| {
             Fault::new(Reason::ReportUnwritable, format!("standard output cannot be written: {e}"))

@@ -1,6 +1,7 @@
 //! Targets at a glance, again and again: a table where the terminal shows it in place, else a line for each change. Pure.
 
 use jiff::{Timestamp, tz::TimeZone};
+use model::target::TargetStatus;
 
 use super::{
     listing::{ended, verb},
@@ -8,13 +9,10 @@ use super::{
     text::{clean, shorten},
     window::brief,
 };
-use crate::{
-    api::Target,
-    time_spec::{distance, format_time},
-};
+use crate::time_spec::{distance, format_time};
 
 /// The whole board.
-pub(crate) fn lines(all: &[&Target], width: usize, zone: &TimeZone, now: Timestamp) -> Vec<String> {
+pub(crate) fn lines(all: &[&TargetStatus], width: usize, zone: &TimeZone, now: Timestamp) -> Vec<String> {
     let columns = [
         left("TARGET", 0),
         left("NOW", 0),
@@ -26,7 +24,7 @@ pub(crate) fn lines(all: &[&Target], width: usize, zone: &TimeZone, now: Timesta
         left("NEXT", 6),
         left("LAST", 4),
     ];
-    let row = |it: &&Target| {
+    let row = |it: &&TargetStatus| {
         let holder = it.holder.as_ref();
         let window = it.window.as_ref();
         vec![
@@ -55,7 +53,7 @@ pub(crate) fn lines(all: &[&Target], width: usize, zone: &TimeZone, now: Timesta
 }
 
 /// One change, for a log.
-pub(crate) fn line(it: &Target, now: Timestamp, zone: &TimeZone) -> String {
+pub(crate) fn line(it: &TargetStatus, now: Timestamp, zone: &TimeZone) -> String {
     let mut parts = vec![match &it.holder {
         Some(holder) => holder.phrase(),
         None => super::listing::holding(it),

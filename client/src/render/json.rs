@@ -1,9 +1,9 @@
 //! Operations, targets and the daemon as JSON for scripts; the keys are public. Pure.
 
-use model::{lock::Holder, operation::Operation, window::Window};
+use model::{lock::Holder, operation::Operation, target::TargetStatus, window::Window};
 use serde_json::{Value, json};
 
-use crate::api::{Daemon, Target};
+use crate::api::Daemon;
 
 /// One operation.
 pub(crate) fn operation(it: &Operation) -> Value {
@@ -33,7 +33,7 @@ pub(crate) fn operation(it: &Operation) -> Value {
 }
 
 /// One target.
-pub(crate) fn target(it: &Target) -> Value {
+pub(crate) fn target(it: &TargetStatus) -> Value {
     json!({
         "name": it.name,
         "database": it.database,
@@ -65,7 +65,7 @@ pub(crate) fn window(it: &Window) -> Value {
 }
 
 /// The daemon and its targets.
-pub(crate) fn status(daemon: &Daemon, targets: &[Target]) -> Value {
+pub(crate) fn status(daemon: &Daemon, targets: &[TargetStatus]) -> Value {
     json!({
         "version": daemon.version,
         "instance": daemon.instance,

@@ -4,6 +4,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use model::{
     chain::set_fingerprint,
     operation::{Operation, State},
+    target::TargetStatus,
 };
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     text::clean,
     window::brief,
 };
-use crate::api::{Daemon, Target};
+use crate::api::Daemon;
 
 /// A table of operations.
 pub(crate) fn operations(all: &[Operation], width: usize) -> Vec<String> {
@@ -67,7 +68,7 @@ pub(crate) fn operation(it: &Operation) -> Vec<String> {
 }
 
 /// A table of targets.
-pub(crate) fn targets(all: &[Target], width: usize) -> Vec<String> {
+pub(crate) fn targets(all: &[TargetStatus], width: usize) -> Vec<String> {
     let columns = [
         left("TARGET", 0),
         left("DATABASE", 1),
@@ -77,7 +78,7 @@ pub(crate) fn targets(all: &[Target], width: usize) -> Vec<String> {
         left("WINDOW", 4),
         left("LAST", 5),
     ];
-    let row = |it: &Target| {
+    let row = |it: &TargetStatus| {
         vec![
             it.name.clone(),
             it.database.clone(),
@@ -95,7 +96,7 @@ pub(crate) fn targets(all: &[Target], width: usize) -> Vec<String> {
 }
 
 /// The daemon and what goes on with targets.
-pub(crate) fn status(daemon: &Daemon, targets: &[Target], zone: &TimeZone) -> Vec<String> {
+pub(crate) fn status(daemon: &Daemon, targets: &[TargetStatus], zone: &TimeZone) -> Vec<String> {
     let since = daemon.started_at.map(|at| format!(", since {}", time(Some(at)))).unwrap_or_default();
     let mut lines = vec![
         format!("daemon     resetd {}{since} (instance {})", clean(&daemon.version), clean(&daemon.instance)),
@@ -122,7 +123,7 @@ pub(crate) fn status(daemon: &Daemon, targets: &[Target], zone: &TimeZone) -> Ve
     lines
 }
 
-fn target_lines(it: &Target, zone: &TimeZone) -> Vec<String> {
+fn target_lines(it: &TargetStatus, zone: &TimeZone) -> Vec<String> {
     let mut lines =
         vec![format!("target     {} (database {}, profile {})", it.name, it.database, it.profile)];
     let flags = [(it.protected, "protected"), (!it.enrolled, "not enrolled")];
@@ -149,12 +150,8 @@ fn target_lines(it: &Target, zone: &TimeZone) -> Vec<String> {
     }
     lines.extend(it.next_windows.iter().map(|window| format!("next       {}", brief(window, zone))));
     for kept in &it.kept {
-        let until = time(kept.until);
-        lines.push(format!(
-            "kept       {} of operation {} until {until}",
-            clean(&kept.name),
-            clean(&kept.operation)
-        ));
+        let until = time(Some(kept.until));
+        lines.push(format!("kept       {} of operation {} until {until}", clean(&kept.name), kept.operation));
     }
     if let Some(last) = &it.last {
         let at = time(last.end.as_ref().map(|e| e.at));
@@ -177,7 +174,7 @@ pub(super) fn ended(it: &Operation) -> String {
     it.end.as_ref().map_or_else(|| it.state.as_str().to_owned(), |end| end.outcome.as_str().to_owned())
 }
 
-pub(super) fn holding(it: &Target) -> String {
+pub(super) fn holding(it: &TargetStatus) -> String {
     match &it.holder {
         Some(holder) => holder.verb.map_or("locked", model::operation::Verb::as_str).to_owned(),
         None if it.protected => "protected".to_owned(),

@@ -22,6 +22,7 @@ pub mod report;
 pub mod revision;
 pub mod secret;
 pub mod sql;
+pub mod target;
 #[cfg(test)]
 mod testing;
 pub mod token;

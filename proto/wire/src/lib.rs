@@ -8,6 +8,7 @@ mod fault;
 mod operation;
 mod plan;
 mod request;
+mod target;
 mod window;
 
 pub use admin::{
@@ -20,6 +21,7 @@ pub use operation::{
     decode_holder, decode_operation, decode_timestamp, encode_holder, encode_operation, timestamp,
 };
 pub use request::{DecodeError, Request, decode_request, encode_request, parse_operation_id};
+pub use target::{decode_target, encode_target};
 pub use window::{decode_reservation, decode_window, encode_window, parse_request_id, parse_window_id};
 
 /// The generated messages, clients and servers.

@@ -28,7 +28,7 @@ use crate::{
 use operation::registry::Live;
 
 pub(crate) use admin::{force_unlock::Force, windows::ReleaseRequest};
-pub(crate) use watch::query::{Enrolment, TargetView};
+pub(crate) use watch::query::Enrolment;
 
 /// How long cancelled operations and background tasks may take to end.
 const LAST_WAIT: Duration = Duration::from_secs(15);

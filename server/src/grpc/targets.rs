@@ -4,40 +4,17 @@ use std::pin::Pin;
 
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
-use wire::v1::{self, target_service_server::TargetService};
+use wire::{
+    encode_target,
+    v1::{self, target_service_server::TargetService},
+};
 
 use super::{About, Api, status};
-use crate::engine::{Enrolment, Force, TargetView};
+use crate::engine::{Enrolment, Force};
 
 /// The service.
 #[derive(Clone)]
 pub(super) struct Targets(pub(super) Api);
-
-fn encode(view: &TargetView) -> v1::Target {
-    v1::Target {
-        name: view.name.clone(),
-        database: view.database.clone(),
-        profile: view.profile.clone(),
-        matrix: view.matrix.clone(),
-        managed_schemas: view.managed_schemas.clone(),
-        enrolled: view.enrolled,
-        holder: view.holder.as_ref().map(wire::encode_holder),
-        queue: view.queue.iter().map(wire::encode_operation).collect(),
-        window: view.window.as_ref().map(wire::encode_window),
-        next_windows: view.next_windows.iter().map(wire::encode_window).collect(),
-        last_operation: view.last.as_ref().map(wire::encode_operation),
-        protected: view.protected,
-        kept: view
-            .kept
-            .iter()
-            .map(|kept| v1::KeptDatabase {
-                name: kept.name.clone(),
-                operation: kept.operation.to_string(),
-                kept_until: Some(wire::timestamp(kept.expires_at)),
-            })
-            .collect(),
-    }
-}
 
 #[tonic::async_trait]
 impl TargetService for Targets {
@@ -52,7 +29,7 @@ impl TargetService for Targets {
         let mut targets = Vec::new();
         for name in self.0.visible(&authorization) {
             let target = self.0.engine.target(&name).map_err(status)?;
-            targets.push(encode(&self.0.engine.view(target).await.map_err(status)?));
+            targets.push(encode_target(&self.0.engine.view(target).await.map_err(status)?));
         }
         targets.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Response::new(v1::ListTargetsResponse { targets }))
@@ -67,7 +44,7 @@ impl TargetService for Targets {
             .await?;
         let target = self.0.engine.target(&call.get_ref().target).map_err(status)?;
         let view = self.0.engine.view(target).await.map_err(status)?;
-        Ok(Response::new(v1::GetTargetResponse { target: Some(encode(&view)) }))
+        Ok(Response::new(v1::GetTargetResponse { target: Some(encode_target(&view)) }))
     }
 
     async fn watch_targets(
@@ -80,7 +57,7 @@ impl TargetService for Targets {
         names.sort();
         let views = self.0.engine.watch_targets(names);
         let stream = views.map(|view| match view {
-            Ok(view) => Ok(v1::WatchTargetsResponse { target: Some(encode(&view)) }),
+            Ok(view) => Ok(v1::WatchTargetsResponse { target: Some(encode_target(&view)) }),
             Err(fault) => Err(status(fault)),
         });
         Ok(Response::new(Box::pin(stream)))
@@ -95,7 +72,7 @@ impl TargetService for Targets {
         let request = call.into_inner();
         let enrolment = Enrolment { target: &request.target, confirmation: &request.database_confirmation };
         let view = self.0.engine.enroll(&enrolment, &authorization, asked).await.map_err(status)?;
-        Ok(Response::new(v1::EnrollTargetResponse { target: Some(encode(&view)) }))
+        Ok(Response::new(v1::EnrollTargetResponse { target: Some(encode_target(&view)) }))
     }
 
     async fn force_unlock_target(

@@ -5,9 +5,8 @@ use model::{
     authorization::Authorization,
     event::EventKind,
     fault::{Fault, Reason},
-    lock::Holder,
     operation::{Operation, State},
-    window::Window,
+    target::{KeptDatabase, TargetStatus},
 };
 use uuid::Uuid;
 
@@ -39,24 +38,8 @@ pub(crate) struct Page {
     pub(crate) next: Option<Uuid>,
 }
 
-/// A target with what is known of it now.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct TargetView {
-    pub(crate) name: String,
-    pub(crate) database: String,
-    pub(crate) profile: String,
-    pub(crate) matrix: String,
-    pub(crate) managed_schemas: Vec<String>,
-    pub(crate) protected: bool,
-    pub(crate) enrolled: bool,
-    pub(crate) holder: Option<Holder>,
-    pub(crate) queue: Vec<Operation>,
-    /// The active window.
-    pub(crate) window: Option<Window>,
-    /// The windows that begin next.
-    pub(crate) next_windows: Vec<Window>,
-    pub(crate) last: Option<Operation>,
-    pub(crate) kept: Vec<Kept>,
+fn shown(kept: Kept) -> KeptDatabase {
+    KeptDatabase { name: kept.name, operation: kept.operation, until: kept.expires_at }
 }
 
 /// What an enrolment is asked with.
@@ -141,12 +124,12 @@ impl Engine {
     ///
     /// # Errors
     /// The control database does not answer.
-    pub(crate) async fn view(&self, target: &Target) -> Result<TargetView, Fault> {
+    pub(crate) async fn view(&self, target: &Target) -> Result<TargetStatus, Fault> {
         let state = targets::state(&self.control, &target.name, target.database()).await?;
         let (now, windows) =
             window_guard::coming(&self.control.pool, target.database(), &target.name).await?;
         let (active, coming): (Vec<_>, Vec<_>) = windows.into_iter().partition(|w| w.is_active(now));
-        Ok(TargetView {
+        Ok(TargetStatus {
             name: target.name.clone(),
             database: target.database().to_owned(),
             profile: target.profile.name.clone(),
@@ -159,7 +142,7 @@ impl Engine {
             window: active.into_iter().next(),
             next_windows: coming.into_iter().take(NEXT).collect(),
             last: state.last,
-            kept: state.kept,
+            kept: state.kept.into_iter().map(shown).collect(),
         })
     }
 
@@ -172,7 +155,7 @@ impl Engine {
         enrolment: &Enrolment<'_>,
         authorization: &Authorization,
         asked: Decision,
-    ) -> Result<TargetView, Fault> {
+    ) -> Result<TargetStatus, Fault> {
         let target = match self.target(enrolment.target) {
             Ok(target) => target,
             Err(fault) => return Err(self.refused(asked, fault).await),

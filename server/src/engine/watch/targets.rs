@@ -4,11 +4,11 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use model::fault::Fault;
+use model::{fault::Fault, target::TargetStatus};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::engine::{Engine, TargetView};
+use crate::engine::Engine;
 
 /// How often it is looked without news: windows begin and end without any.
 const LOOK: Duration = Duration::from_secs(2);
@@ -22,7 +22,7 @@ const SITTING: Duration = Duration::from_secs(15 * 60);
 const BUFFER: usize = 16;
 
 /// The targets as they are now, again and again.
-pub(crate) type ViewStream = ReceiverStream<Result<TargetView, Fault>>;
+pub(crate) type ViewStream = ReceiverStream<Result<TargetStatus, Fault>>;
 
 impl Engine {
     /// Follows some targets until the watcher goes, the daemon ends, or it has lasted long enough.
@@ -40,9 +40,9 @@ impl Engine {
         ReceiverStream::new(receiver)
     }
 
-    async fn show(&self, names: Vec<String>, sender: &mpsc::Sender<Result<TargetView, Fault>>) {
+    async fn show(&self, names: Vec<String>, sender: &mpsc::Sender<Result<TargetStatus, Fault>>) {
         let mut news = self.wakeups.subscribe_any();
-        let mut shown: HashMap<String, TargetView> = HashMap::new();
+        let mut shown: HashMap<String, TargetStatus> = HashMap::new();
         loop {
             news.mark_unchanged();
             for name in &names {
