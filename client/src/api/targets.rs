@@ -13,27 +13,18 @@ use super::{
 
 impl Api {
     /// Every target that the caller may see.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn targets(&self) -> Result<Vec<TargetStatus>, Fault> {
         let reply = self.connection.targets().await?.list_targets(v1::ListTargetsRequest {}).await;
         message(reply)?.targets.into_iter().map(view::target).collect()
     }
 
     /// Each target as it is, and again whenever it changes.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn watch_targets(&self) -> Result<Targets, Fault> {
         let reply = self.connection.targets().await?.watch_targets(v1::WatchTargetsRequest {}).await;
         message(reply).map(Targets)
     }
 
     /// Records a target's identity; `database` is its database's name, as somebody typed it.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn enroll_target(&self, name: &str, database: String) -> Result<v1::Target, Fault> {
         let request = v1::EnrollTargetRequest {
             request_id: Uuid::new_v4().to_string(),

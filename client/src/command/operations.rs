@@ -23,9 +23,6 @@ use crate::{
 };
 
 /// `operations list`
-///
-/// # Errors
-/// The daemon cannot be reached or refuses.
 pub(crate) async fn list(
     screen: &mut Screen,
     to: &Destination,
@@ -47,9 +44,6 @@ pub(crate) async fn list(
 }
 
 /// `operations show`
-///
-/// # Errors
-/// There is no such operation, or the daemon cannot be reached.
 pub(crate) async fn show(
     screen: &mut Screen,
     to: &Destination,

@@ -12,9 +12,6 @@ use crate::{
 };
 
 /// `targets`
-///
-/// # Errors
-/// The daemon cannot be reached or refuses.
 pub(crate) async fn list(screen: &mut Screen, to: &Destination, as_json: bool) -> Result<u8, Fault> {
     let all = Api::new(to.address.clone()).targets().await?;
     if as_json {

@@ -105,7 +105,7 @@ impl Run {
             return Ok(());
         }
         let by = format!("self ({})", self.target.profile.name);
-        targets::enroll(&self.engine.control, self.target.database(), identity, &by).await
+        Ok(targets::enroll(&self.engine.control, self.target.database(), identity, &by).await?)
     }
 
     /// Creates the extensions that the chains require.

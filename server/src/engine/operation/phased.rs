@@ -73,7 +73,7 @@ impl Run {
     /// Until when a step may be committed. What is built aside nobody sees, and its steps know no window.
     async fn until(&self, url: &DatabaseUrl) -> Result<Option<CommitDeadline>, Fault> {
         match self.right_in(url) {
-            Some(window_guard) => window_guard.for_a_moment(&self.engine.control.pool).await.map(Some),
+            Some(window_guard) => Ok(window_guard.for_a_moment(&self.engine.control.pool).await.map(Some)?),
             None => Ok(None),
         }
     }

@@ -19,7 +19,7 @@ impl Run {
     ) -> Result<(), Fault> {
         let identity = plan.identity(&self.chains, observed);
         let keep = self.target.profile.keep_operations;
-        plans::keep(&mut *lock.connection().await, self.owner.operation, plan, &identity, keep).await
+        Ok(plans::keep(&mut *lock.connection().await, self.owner.operation, plan, &identity, keep).await?)
     }
 
     /// Adds to a `PLAN_CHANGED` what moved since the approved plan was shown.

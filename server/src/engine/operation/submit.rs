@@ -223,6 +223,8 @@ impl Engine {
                 QueueOutcome::Joined => return Ok(false),
                 QueueOutcome::Not(place) => place,
             };
+            let holder = lock.holder(&self.control.pool).await?;
+            // Asked after the holder was read: who holds the target by this very request recorded it before.
             if operations::by_request_id(&self.control.pool, new.request.request_id).await?.is_some() {
                 return Ok(false);
             }
@@ -231,7 +233,6 @@ impl Engine {
             {
                 return Err(refusal);
             }
-            let holder = lock.holder(&self.control.pool).await?;
             let target = &new.request.target;
             if place.next > 0 && holder.is_none() {
                 return Err(locked_by(

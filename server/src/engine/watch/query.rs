@@ -63,9 +63,6 @@ impl Engine {
     }
 
     /// Operations of some targets, newest first.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(crate) async fn operations(
         &self,
         targets: Vec<String>,
@@ -121,9 +118,6 @@ impl Engine {
     }
 
     /// What is known of a target now.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(crate) async fn view(&self, target: &Target) -> Result<TargetStatus, Fault> {
         let state = targets::state(&self.control, &target.name, target.database()).await?;
         let (now, windows) =

@@ -31,9 +31,6 @@ pub(crate) struct DatabaseRow {
 type HeadRow = (i64, String, i32, bool, Option<String>, serde_json::Value, Option<String>);
 
 /// Reads the row of a database; `None` when there is none of that name.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn row(connection: &mut PgConnection, name: &str) -> Result<Option<DatabaseRow>, Fault> {
     let head: Option<HeadRow> = sqlx::query_as(
         "SELECT d.oid::int8, pg_get_userbyid(d.datdba)::text, d.datconnlimit, d.datistemplate,
@@ -176,9 +173,6 @@ pub(crate) fn difference(before: &DatabaseRow, after: &DatabaseRow) -> Option<St
 
 /// What a database holds outside the managed schemas and loses when it is replaced; and how much that is, which is told
 /// beside it: sizes are no identities.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn lost_with_it(
     connection: &mut PgConnection,
     managed: &[&str],
@@ -225,9 +219,6 @@ pub(crate) async fn lost_with_it(
 }
 
 /// The oid of a database, by name.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn oid(pool: &PgPool, name: &str) -> Result<Option<u32>, Fault> {
     let oid: Option<i64> = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1")
         .bind(name)

@@ -102,9 +102,6 @@ WITH members AS (
 )";
 
 /// Looks at the extensions of a target that is to be changed. `reset`: schemas that are dropped.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn look(
     connection: &mut PgConnection,
     matrix: &Matrix,
@@ -172,9 +169,6 @@ fn stuck(extension: &Misplaced, why: &str, goes: bool) -> Finding {
 }
 
 /// Extensions that live in one of the schemas.
-///
-/// # Errors
-/// The session was lost.
 pub(in crate::postgres) async fn extensions_in(
     connection: &mut PgConnection,
     schemas: &[&str],
@@ -190,9 +184,6 @@ pub(in crate::postgres) async fn extensions_in(
 }
 
 /// The oids of extensions that are to be moved.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn oids(connection: &mut PgConnection, moves: &[ExtensionMove]) -> Result<Vec<i64>, Fault> {
     let names: Vec<&str> = moves.iter().map(|m| m.extension.as_str()).collect();
     sqlx::query_scalar(

@@ -53,9 +53,6 @@ pub(crate) async fn observe(connection: &mut PgConnection, look: &Look<'_>) -> R
 }
 
 /// Counts and names what is in the managed schemas, where the whole database goes and nothing is walked further.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn count_inside(
     connection: &mut PgConnection,
     observed: &mut Observation,

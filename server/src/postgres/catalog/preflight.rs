@@ -13,9 +13,6 @@ use super::database::DatabaseRow;
 use crate::postgres::sql::{error::control_fault, ident::Ident};
 
 /// What a role lacks to swap a database, and what would make the swap fail, all at once. `None`: there is no old one.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn of_swap(
     connection: &mut PgConnection,
     row: Option<&DatabaseRow>,

@@ -38,9 +38,6 @@ type GrantRow = (String, String, Option<String>, String, bool, Option<String>);
 type ExtraRow = (String, String, String, String);
 
 /// Captures the properties of those schemas that exist.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn capture(
     connection: &mut PgConnection,
     schemas: &[String],

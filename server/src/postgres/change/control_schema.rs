@@ -37,7 +37,7 @@ pub(crate) async fn open(options: &PgConnectOptions, others: &[PgConnectOptions]
     let database = options.get_database().unwrap_or_default().to_owned();
     connect::refuse_pooler(&mut connection, &format!("the control database {database}")).await?;
     migrate(&mut connection).await?;
-    Control::of(options, &mut connection).await
+    Ok(Control::of(options, &mut connection).await?)
 }
 
 /// The schema of the daemon's own tables.

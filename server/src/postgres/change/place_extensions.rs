@@ -26,9 +26,6 @@ pub(crate) async fn refuse_in(work: &mut Work, schemas: &[&str]) -> Result<(), F
 }
 
 /// Moves extensions out of managed schemas.
-///
-/// # Errors
-/// What PostgreSQL said.
 pub(crate) async fn move_out(work: &mut Work, moves: &[ExtensionMove]) -> Result<(), Fault> {
     for it in moves {
         make_schema(work, &it.to).await?;
@@ -39,9 +36,6 @@ pub(crate) async fn move_out(work: &mut Work, moves: &[ExtensionMove]) -> Result
 }
 
 /// Creates extensions that are not there, in the schema meant for them; one that can only live elsewhere, there.
-///
-/// # Errors
-/// What PostgreSQL said.
 pub(crate) async fn create(work: &mut Work, names: &[&str], schema: &str) -> Result<(), Fault> {
     if names.is_empty() {
         return Ok(());

@@ -111,7 +111,7 @@ pub(crate) async fn apply_bare(
 async fn may_still(work: &Work, window_guard: Option<&WindowGuard>) -> Result<Option<CommitDeadline>, Fault> {
     work.context.interrupt.check()?;
     let Some(window_guard) = window_guard else { return Ok(None) };
-    window_guard.for_a_moment(&work.context.control).await.map(Some)
+    Ok(window_guard.for_a_moment(&work.context.control).await.map(Some)?)
 }
 
 /// The same settings for a session outside a transaction. It waits for locks as long as the operation has patience: what
@@ -122,9 +122,6 @@ fn bare(prologue: &str) -> String {
 }
 
 /// Leaves the session as it was before the first revision.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn leave(work: &mut Work) -> Result<(), Fault> {
     let place = ReplayTarget { schema: "pg_catalog", search_path: &["pg_catalog"], owner: None };
     // Whatever is still deferred fires now, before the target is validated.

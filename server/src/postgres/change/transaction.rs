@@ -125,9 +125,6 @@ impl Work {
     }
 
     /// Makes the transaction a writing one, with an id that `pg_xact_status` knows.
-    ///
-    /// # Errors
-    /// The session was lost.
     pub(crate) async fn assign_transaction(&mut self) -> Result<(), Fault> {
         self.transaction = self.current_transaction().await?;
         Ok(())
@@ -245,9 +242,6 @@ impl Work {
     }
 
     /// Keeps what the last step did. Only sent once the step is known not to have left the transaction.
-    ///
-    /// # Errors
-    /// The session was lost.
     pub(crate) async fn keep_step(&mut self) -> Result<(), Fault> {
         let keep = self.message("RELEASE SAVEPOINT resetd_step").await;
         keep.map(|_| ()).map_err(|e| work_fault("keeping a step", &e.error))

@@ -9,7 +9,7 @@ use model::{
 use sqlx::{PgConnection, PgPool};
 
 use crate::postgres::sql::{
-    error::{control_fault, message, sqlstate},
+    error::{ControlError, message, sqlstate},
     timestamp,
 };
 
@@ -33,7 +33,10 @@ fn unavailable(error: sqlx::Error) -> Fault {
 ///
 /// # Errors
 /// `AUDIT_UNAVAILABLE`; then none is written.
-pub(crate) async fn append(pool: &PgPool, decisions: &[(Decision, u64)]) -> Result<Vec<Chained>, Fault> {
+pub(crate) async fn append(
+    pool: &PgPool,
+    decisions: &[(Decision, u64)],
+) -> Result<Vec<Chained>, ControlError> {
     // Dropped half-way, it is rolled back: nothing stays open on a shared session.
     let mut within = pool.begin().await.map_err(unavailable)?;
     let records = append_within(&mut within, decisions).await?;
@@ -44,7 +47,7 @@ pub(crate) async fn append(pool: &PgPool, decisions: &[(Decision, u64)]) -> Resu
 async fn append_within(
     connection: &mut PgConnection,
     decisions: &[(Decision, u64)],
-) -> Result<Vec<Chained>, Fault> {
+) -> Result<Vec<Chained>, ControlError> {
     // Nobody waits for the record longer than this.
     sqlx::raw_sql("SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '8s'")
         .execute(&mut *connection)
@@ -94,10 +97,11 @@ fn no_head() -> Fault {
 }
 
 /// Records, newest first.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn list(pool: &PgPool, before: Option<u64>, most: i64) -> Result<Vec<Chained>, Fault> {
+pub(crate) async fn list(
+    pool: &PgPool,
+    before: Option<u64>,
+    most: i64,
+) -> Result<Vec<Chained>, ControlError> {
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "SELECT sequence, ",
         timestamp::micros!("at"),
@@ -106,18 +110,13 @@ pub(crate) async fn list(pool: &PgPool, before: Option<u64>, most: i64) -> Resul
     .bind(before.map(|b| i64::try_from(b).unwrap_or(i64::MAX)))
     .bind(most)
     .fetch_all(pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(rows.into_iter().map(chained).collect())
 }
 
 /// Reads the whole record as it is at one moment and verifies it. `expected` is an end that somebody remembers.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<AuditVerdict, Fault> {
-    let mut within =
-        pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(control_fault)?;
+pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<AuditVerdict, ControlError> {
+    let mut within = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let mut verifier = Verifier::new(expected);
     // Whatever its number: a record that was put before the first one is found as well.
     let mut after: Option<i64> = None;
@@ -130,8 +129,7 @@ pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<Audi
         .bind(after)
         .bind(PAGE)
         .fetch_all(&mut *within)
-        .await
-        .map_err(control_fault)?;
+        .await?;
         let Some(last) = page.last() else { break };
         after = Some(last.0);
         // Hashing is work: others get their turn.
@@ -141,11 +139,9 @@ pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<Audi
             break;
         }
     }
-    let anchor: Option<(i64, String)> = sqlx::query_as("SELECT sequence, hash FROM resetd.audit_head")
-        .fetch_optional(&mut *within)
-        .await
-        .map_err(control_fault)?;
-    within.rollback().await.map_err(control_fault)?;
+    let anchor: Option<(i64, String)> =
+        sqlx::query_as("SELECT sequence, hash FROM resetd.audit_head").fetch_optional(&mut *within).await?;
+    within.rollback().await?;
     let anchor = anchor.map(|(sequence, hash)| Head { sequence: sequence.unsigned_abs(), hash });
     Ok(verifier.finish(anchor.as_ref()))
 }

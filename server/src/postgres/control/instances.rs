@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{fault::Fault, lock::LockKey};
+use model::lock::LockKey;
 use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::pool::Control;
 use crate::postgres::{
     session::{advisory::pg_locks_row, connect},
-    sql::error::{control_fault, message},
+    sql::error::{ControlError, message},
 };
 
 /// How often the presence is checked, and how long a lost one pauses before it is renewed.
@@ -27,16 +27,12 @@ pub(crate) struct Presence {
 
 impl Presence {
     /// Takes the instance's lock and records it.
-    ///
-    /// # Errors
-    /// The control database does not answer.
-    pub(crate) async fn enter(control: &Control, instance: Uuid) -> Result<Self, Fault> {
+    pub(crate) async fn enter(control: &Control, instance: Uuid) -> Result<Self, ControlError> {
         let mut connection = connect::open(&control.session_options("resetd instance")).await?;
         sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)")
             .bind(LockKey::instance(instance).0)
             .execute(&mut connection)
-            .await
-            .map_err(control_fault)?;
+            .await?;
         sqlx::query(
             "INSERT INTO resetd.instance (id, version, host, pid)
              VALUES ($1, $2, coalesce(inet_client_addr()::text, 'local'), $3) ON CONFLICT (id) DO NOTHING",
@@ -45,8 +41,7 @@ impl Presence {
         .bind(crate::VERSION)
         .bind(i32::try_from(std::process::id()).unwrap_or_default())
         .execute(&mut connection)
-        .await
-        .map_err(control_fault)?;
+        .await?;
         Ok(Self { connection, instance })
     }
 
@@ -75,12 +70,9 @@ impl Presence {
 }
 
 /// Whether some session holds a key: a daemon's own, or that of one of its operations.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn lives(control: &Control, key: LockKey) -> Result<bool, Fault> {
+pub(crate) async fn lives(control: &Control, key: LockKey) -> Result<bool, ControlError> {
     let (high, low) = key.halves();
-    sqlx::query_scalar(concat!(
+    Ok(sqlx::query_scalar(concat!(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE ",
         pg_locks_row!("l", "$1", "$2", "$3"),
         " AND l.granted)"
@@ -89,6 +81,5 @@ pub(crate) async fn lives(control: &Control, key: LockKey) -> Result<bool, Fault
     .bind(high)
     .bind(low)
     .fetch_one(&control.pool)
-    .await
-    .map_err(control_fault)
+    .await?)
 }

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::fault::Fault;
 use sqlx::{
     PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::postgres::sql::{error::control_fault, timestamp};
+use crate::postgres::sql::{error::ControlError, timestamp};
 
 /// The control database, open.
 #[derive(Clone)]
@@ -26,14 +25,11 @@ pub(crate) struct Control {
 
 impl Control {
     /// The control database that a session is connected to, and a pool of such sessions.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(in crate::postgres) async fn of(
         options: PgConnectOptions,
         connection: &mut PgConnection,
-    ) -> Result<Self, Fault> {
-        let identity = identity(connection).await.map_err(control_fault)?;
+    ) -> Result<Self, ControlError> {
+        let identity = identity(connection).await?;
         let pool = PgPoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(10))
@@ -48,11 +44,10 @@ impl Control {
     }
 
     /// One of the daemon's shared sessions.
-    ///
-    /// # Errors
-    /// The control database does not answer.
-    pub(crate) async fn connection(&self) -> Result<impl std::ops::DerefMut<Target = PgConnection>, Fault> {
-        self.pool.acquire().await.map_err(control_fault)
+    pub(crate) async fn connection(
+        &self,
+    ) -> Result<impl std::ops::DerefMut<Target = PgConnection>, ControlError> {
+        self.pool.acquire().await.map_err(ControlError::from)
     }
 
     /// Options of a session in another database of the cluster, as the daemon's control role.
@@ -66,14 +61,10 @@ impl Control {
     }
 
     /// The control database's clock.
-    ///
-    /// # Errors
-    /// It does not answer.
-    pub(crate) async fn now(&self) -> Result<Timestamp, Fault> {
+    pub(crate) async fn now(&self) -> Result<Timestamp, ControlError> {
         let micros: i64 = sqlx::query_scalar(concat!("SELECT ", timestamp::micros!("clock_timestamp()")))
             .fetch_one(&self.pool)
-            .await
-            .map_err(control_fault)?;
+            .await?;
         Ok(timestamp::from_micros(micros))
     }
 }

@@ -7,7 +7,7 @@ use model::fault::{Fault, Reason};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::postgres::sql::{error::control_fault, timestamp};
+use crate::postgres::sql::{error::ControlError, timestamp};
 
 /// A database that is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,21 +40,14 @@ macro_rules! returnable {
 }
 
 /// The database that an undo would bring back now: the one that an operation swapped away, or the newest.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn next(
     pool: &PgPool,
     database: &str,
     operation: Option<Uuid>,
-) -> Result<Option<Kept>, Fault> {
+) -> Result<Option<Kept>, ControlError> {
     let sql = format!("{SELECT} {}", returnable!());
-    let row: Option<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(database)
-        .bind(operation)
-        .fetch_optional(pool)
-        .await
-        .map_err(control_fault)?;
+    let row: Option<KeptRow> =
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).bind(operation).fetch_optional(pool).await?;
     Ok(row.map(decode))
 }
 
@@ -69,9 +62,6 @@ fn decode((oid, name, operation, kept_at, expires_at): KeptRow) -> Kept {
 }
 
 /// Enters a database that is being swapped away, inside the swap's transaction.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn enter(
     connection: &mut PgConnection,
     oid: u32,
@@ -79,7 +69,7 @@ pub(crate) async fn enter(
     database: &str,
     operation: Uuid,
     keep: Duration,
-) -> Result<Timestamp, Fault> {
+) -> Result<Timestamp, ControlError> {
     let expires_at: i64 = sqlx::query_scalar(concat!(
         "INSERT INTO resetd.kept_database (oid, name, database, operation, expires_at)
          VALUES ($1::oid, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
@@ -93,8 +83,7 @@ pub(crate) async fn enter(
     .bind(operation)
     .bind(keep.as_secs_f64())
     .fetch_one(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(timestamp::from_micros(expires_at))
 }
 
@@ -108,7 +97,7 @@ pub(crate) async fn claim(
     database: &str,
     operation: Option<Uuid>,
     by: Uuid,
-) -> Result<Kept, Fault> {
+) -> Result<Kept, ControlError> {
     let row: Option<KeptRow> = sqlx::query_as(concat!(
         "UPDATE resetd.kept_database k SET state = 'undoing', used_by = $3,
                 name = (SELECT d.datname FROM pg_database d WHERE d.oid = k.oid)
@@ -125,70 +114,60 @@ pub(crate) async fn claim(
     .bind(operation)
     .bind(by)
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
-    row.map(decode).ok_or_else(|| {
+    .await?;
+    Ok(row.map(decode).ok_or_else(|| {
         let which = operation.map(|id| format!(" of operation {id}")).unwrap_or_default();
         Fault::new(Reason::NothingToUndo, format!("no previous database{which} of {database} is kept"))
             .hint("`keep_previous` in the profile says how long one is kept; `resetctl targets` shows what there is")
             .with("database", database)
-    })
+    })?)
 }
 
 /// Gives back what an operation claimed and did not bring back, inside the transaction that writes its end: an operation
 /// that has ended holds no claim.
-///
-/// # Errors
-/// The control database does not answer.
-pub(in crate::postgres) async fn give_back(connection: &mut PgConnection, by: Uuid) -> Result<(), Fault> {
+pub(in crate::postgres) async fn give_back(
+    connection: &mut PgConnection,
+    by: Uuid,
+) -> Result<(), ControlError> {
     sqlx::query("UPDATE resetd.kept_database SET state = 'kept', used_by = NULL WHERE used_by = $1")
         .bind(by)
         .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(control_fault)
+        .await?;
+    Ok(())
 }
 
 /// Takes a database that came back out of the ledger, inside the swap's transaction.
 ///
 /// # Errors
 /// It is not claimed by this operation any more.
-pub(crate) async fn take_out(connection: &mut PgConnection, oid: u32, by: Uuid) -> Result<(), Fault> {
+pub(crate) async fn take_out(connection: &mut PgConnection, oid: u32, by: Uuid) -> Result<(), ControlError> {
     let taken = sqlx::query("DELETE FROM resetd.kept_database WHERE oid = $1::oid AND used_by = $2")
         .bind(i64::from(oid))
         .bind(by)
         .execute(connection)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     match taken.rows_affected() {
         1 => Ok(()),
-        _ => Err(Fault::new(Reason::NothingToUndo, "the kept database is not this operation's any more")),
+        _ => {
+            Err(Fault::new(Reason::NothingToUndo, "the kept database is not this operation's any more")
+                .into())
+        }
     }
 }
 
 /// The databases that are kept for a database, newest first.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, Fault> {
+pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, ControlError> {
     let sql = format!("{SELECT} WHERE database = $1 AND state <> 'dropping' ORDER BY kept_at DESC");
-    let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(database)
-        .fetch_all(pool)
-        .await
-        .map_err(control_fault)?;
+    let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).fetch_all(pool).await?;
     Ok(rows.into_iter().map(decode).collect())
 }
 
 /// Marks one expired database for dropping and gives its present name; also one whose dropping was interrupted; none that
 /// was tried just now.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn next_expired(
     connection: &mut PgConnection,
     tried: &[u32],
-) -> Result<Option<(u32, Option<String>)>, Fault> {
+) -> Result<Option<(u32, Option<String>)>, ControlError> {
     let row: Option<(i64, Option<String>)> = sqlx::query_as(
         "UPDATE resetd.kept_database k SET state = 'dropping' WHERE k.oid = (
             SELECT oid FROM resetd.kept_database
@@ -198,34 +177,25 @@ pub(crate) async fn next_expired(
     )
     .bind(tried.iter().map(|oid| i64::from(*oid)).collect::<Vec<_>>())
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(row.map(|(oid, name)| (u32::try_from(oid).unwrap_or_default(), name)))
 }
 
 /// How long until the next one has had its time; `None` when none is kept.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn next_in(pool: &PgPool) -> Result<Option<Duration>, Fault> {
+pub(crate) async fn next_in(pool: &PgPool) -> Result<Option<Duration>, ControlError> {
     let seconds: Option<f64> = sqlx::query_scalar(
         "SELECT extract(epoch FROM min(expires_at) - clock_timestamp())::float8 FROM resetd.kept_database WHERE state = 'kept'",
     )
     .fetch_one(pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()))
 }
 
 /// Forgets a database that is gone.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn forget(connection: &mut PgConnection, oid: u32) -> Result<(), Fault> {
+pub(crate) async fn forget(connection: &mut PgConnection, oid: u32) -> Result<(), ControlError> {
     sqlx::query("DELETE FROM resetd.kept_database WHERE oid = $1::oid AND state = 'dropping'")
         .bind(i64::from(oid))
         .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(control_fault)
+        .await?;
+    Ok(())
 }

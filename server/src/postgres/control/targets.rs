@@ -16,7 +16,7 @@ use super::{
 use crate::postgres::{
     session::{advisory::pg_locks_row, connect},
     sql::{
-        error::{control_fault, work_fault},
+        error::{ControlError, work_fault},
         timestamp,
     },
 };
@@ -29,10 +29,7 @@ pub(crate) struct Identity {
 }
 
 /// The identity of the database that a session is connected to.
-///
-/// # Errors
-/// The session was lost.
-pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, Fault> {
+pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, ControlError> {
     let (system_identifier, oid): (String, i64) = sqlx::query_as(
         "SELECT s.system_identifier::pg_catalog.text, d.oid::pg_catalog.int8
            FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
@@ -56,10 +53,7 @@ pub(crate) enum Enrolment {
 }
 
 /// What is on record about the database that has this name now.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn enrolment(control: &Control, database: &str) -> Result<Enrolment, Fault> {
+pub(crate) async fn enrolment(control: &Control, database: &str) -> Result<Enrolment, ControlError> {
     let same: Option<bool> = sqlx::query_scalar(
         "SELECT d.oid IS NULL OR d.oid = t.database_oid
            FROM resetd.target t LEFT JOIN pg_catalog.pg_database d ON d.datname = t.database
@@ -68,8 +62,7 @@ pub(crate) async fn enrolment(control: &Control, database: &str) -> Result<Enrol
     .bind(database)
     .bind(&control.system_identifier)
     .fetch_optional(&control.pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(match same {
         None => Enrolment::Never,
         Some(true) => Enrolment::This,
@@ -79,29 +72,26 @@ pub(crate) async fn enrolment(control: &Control, database: &str) -> Result<Enrol
 
 /// Says that a name belongs to another database from now on: part of the swap's transaction, so that an identity goes on
 /// through swaps and through nothing else.
-///
-/// # Errors
-/// The session was lost.
-pub(crate) async fn hand_on(connection: &mut PgConnection, database: &str, oid: u32) -> Result<(), Fault> {
+pub(crate) async fn hand_on(
+    connection: &mut PgConnection,
+    database: &str,
+    oid: u32,
+) -> Result<(), ControlError> {
     sqlx::query("UPDATE resetd.target SET database_oid = $2::oid WHERE database = $1")
         .bind(database)
         .bind(i64::from(oid))
         .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(control_fault)
+        .await?;
+    Ok(())
 }
 
 /// Records the identity of a database; one that is on record already stays as it is.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn enroll(
     control: &Control,
     database: &str,
     identity: &Identity,
     by: &str,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     sqlx::query(
         "INSERT INTO resetd.target (database, system_identifier, database_oid, enrolled_by) VALUES ($1, $2, $3::oid, $4)
          ON CONFLICT (database) DO UPDATE SET system_identifier = excluded.system_identifier,
@@ -113,9 +103,8 @@ pub(crate) async fn enroll(
     .bind(i64::from(identity.database_oid))
     .bind(by)
     .execute(&control.pool)
-    .await
-    .map(|_| ())
-    .map_err(control_fault)
+    .await?;
+    Ok(())
 }
 
 /// Connects to a database and records its identity.
@@ -127,7 +116,7 @@ pub(crate) async fn enroll_now(
     target: &PgConnectOptions,
     database: &str,
     by: &str,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     let mut connection = connect::open(&connect::options(target, "resetd enrolment", &[])).await?;
     let identity = same_cluster(control, &mut connection).await?;
     enroll(control, database, &identity, by).await
@@ -140,7 +129,7 @@ pub(crate) async fn enroll_now(
 pub(crate) async fn same_cluster(
     control: &Control,
     connection: &mut PgConnection,
-) -> Result<Identity, Fault> {
+) -> Result<Identity, ControlError> {
     let identity = identity(connection).await?;
     if identity.system_identifier == control.system_identifier {
         return Ok(identity);
@@ -151,7 +140,8 @@ pub(crate) async fn same_cluster(
     )
     .hint("one daemon serves one cluster: start another daemon beside that one")
     .with("expected", &control.system_identifier)
-    .with("found", &identity.system_identifier))
+    .with("found", &identity.system_identifier)
+    .into())
 }
 
 /// How many operations are looked through.
@@ -167,10 +157,11 @@ pub(crate) struct TargetState {
 }
 
 /// Looks up what is known of a target now.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Result<TargetState, Fault> {
+pub(crate) async fn state(
+    control: &Control,
+    target: &str,
+    database: &str,
+) -> Result<TargetState, ControlError> {
     let recent = Filter { targets: vec![target.to_owned()], before: None, active_only: false, most: RECENT };
     let recent = operations::list(&control.pool, &recent).await?;
     Ok(TargetState {
@@ -185,10 +176,11 @@ pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Re
 type HolderRow = (i32, String, Option<Uuid>, Option<String>, Option<String>, Option<i64>);
 
 /// Who holds the lock of a key, as far as it can be told.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn holder(pool: &PgPool, database_oid: u32, key: LockKey) -> Result<Option<Holder>, Fault> {
+pub(crate) async fn holder(
+    pool: &PgPool,
+    database_oid: u32,
+    key: LockKey,
+) -> Result<Option<Holder>, ControlError> {
     let (high, low) = key.halves();
     let row: Option<HolderRow> = sqlx::query_as(concat!(
         "SELECT l.pid, coalesce(a.application_name, ''), o.id, o.verb, o.principal, ",
@@ -203,8 +195,7 @@ pub(crate) async fn holder(pool: &PgPool, database_oid: u32, key: LockKey) -> Re
     .bind(high)
     .bind(low)
     .fetch_optional(pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(row.map(|(pid, application_name, operation, verb, principal, since)| Holder {
         operation,
         verb: verb.and_then(|v| v.parse().ok()),

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::postgres::{
     control::{pool::Control, targets::holder},
     session::{advisory::is_held, connect, interrupt::Interrupt},
-    sql::error::{control_fault, message},
+    sql::error::{ControlError, message},
 };
 
 /// How often the lock connection is asked whether it lives.
@@ -82,7 +82,7 @@ impl LockSession {
     ///
     /// # Errors
     /// The control database cannot be reached, or a pooler is in between.
-    pub(crate) async fn open(control: &Control, request: &LockRequest) -> Result<Self, Fault> {
+    pub(crate) async fn open(control: &Control, request: &LockRequest) -> Result<Self, ControlError> {
         let mut connection = connect::open(&control.session_options(&request.application_name)).await?;
         let pid = connect::refuse_pooler(&mut connection, "the control database").await?;
         Ok(Self {
@@ -99,10 +99,10 @@ impl LockSession {
 
     /// Takes the lock if it is free, or about to be: a holder whose operation has ended is given a moment. Nobody's place in the queue
     /// is asked for: this is for who takes up what was left.
-    ///
-    /// # Errors
-    /// The control database does not answer.
-    pub(crate) async fn attempt(control: &Control, request: &LockRequest) -> Result<LeaseAttempt, Fault> {
+    pub(crate) async fn attempt(
+        control: &Control,
+        request: &LockRequest,
+    ) -> Result<LeaseAttempt, ControlError> {
         let session = Self::open(control, request).await?;
         let mut patience = ReleaseDeadline::default();
         loop {
@@ -117,28 +117,21 @@ impl LockSession {
         }
     }
 
-    async fn try_lock(&self) -> Result<bool, Fault> {
+    async fn try_lock(&self) -> Result<bool, ControlError> {
         let mut connection = self.connection.lock().await;
         self.try_lock_on(&mut connection).await
     }
 
     /// Takes both keys on the lock's own connection, if the target's is free.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(in crate::postgres) async fn try_lock_on(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, ControlError> {
         let sql = match self.shared {
             true => "SELECT pg_catalog.pg_try_advisory_lock_shared($1)",
             false => "SELECT pg_catalog.pg_try_advisory_lock($1)",
         };
-        let granted: bool = sqlx::query_scalar(sql)
-            .bind(self.key.0)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(control_fault)?;
+        let granted: bool = sqlx::query_scalar(sql).bind(self.key.0).fetch_one(&mut *connection).await?;
         if granted {
             self.lock_operation(connection).await?;
         }
@@ -148,20 +141,16 @@ impl LockSession {
     pub(in crate::postgres) async fn lock_operation(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ControlError> {
         sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)")
             .bind(self.operation_key.0)
             .execute(connection)
-            .await
-            .map(|_| ())
-            .map_err(control_fault)
+            .await?;
+        Ok(())
     }
 
     /// Who holds the target's lock.
-    ///
-    /// # Errors
-    /// The control database does not answer.
-    pub(crate) async fn holder(&self, pool: &PgPool) -> Result<Option<Holder>, Fault> {
+    pub(crate) async fn holder(&self, pool: &PgPool) -> Result<Option<Holder>, ControlError> {
         holder(pool, self.database_oid, self.key).await
     }
 

@@ -25,7 +25,7 @@ use crate::postgres::{
         window_guard::{WindowGuard, lock_queue},
     },
     session::{advisory::pg_locks_row, failpoint, interrupt::Interrupt},
-    sql::error::control_fault,
+    sql::error::ControlError,
 };
 
 /// How often who is next looks without news, and how often the others do.
@@ -88,20 +88,20 @@ pub(crate) async fn take(
     lock: &LockSession,
     ticket: &Ticket,
     entry: Entry<'_>,
-) -> Result<QueueOutcome, Fault> {
+) -> Result<QueueOutcome, ControlError> {
     let mut connection = lock.connection().await;
     // Most looks end here, without the queue lock.
     let place = look(&mut connection, lock, ticket).await?;
     if !place.is_next() || place.held {
         return Ok(QueueOutcome::Not(place));
     }
-    let mut within = connection.begin().await.map_err(control_fault)?;
+    let mut within = connection.begin().await?;
     let taken = take_within(&mut within, lock, ticket, entry).await?;
     match taken {
         // Given back at once: the queue lock is another's, and a rollback that waits for the next statement would keep it.
-        QueueOutcome::Not(_) | QueueOutcome::Joined => within.rollback().await.map_err(control_fault)?,
+        QueueOutcome::Not(_) | QueueOutcome::Joined => within.rollback().await?,
         QueueOutcome::Granted => {
-            within.commit().await.map_err(control_fault)?;
+            within.commit().await?;
             failpoint::point(ticket.operation, "recorded").await;
         }
     }
@@ -113,7 +113,7 @@ async fn take_within(
     lock: &LockSession,
     ticket: &Ticket,
     entry: Entry<'_>,
-) -> Result<QueueOutcome, Fault> {
+) -> Result<QueueOutcome, ControlError> {
     lock_queue(within, &ticket.database).await?;
     let place = look(within, lock, ticket).await?;
     if !place.is_next() || !lock.try_lock_on(within).await? {
@@ -154,7 +154,7 @@ async fn look(
     connection: &mut PgConnection,
     lock: &LockSession,
     ticket: &Ticket,
-) -> Result<QueuePosition, Fault> {
+) -> Result<QueuePosition, ControlError> {
     let (high, low) = lock.key.halves();
     let (before, next, held): (i64, i64, bool) = sqlx::query_as(concat!(
         "SELECT count(*), count(*) FILTER (WHERE ($3 IS FALSE OR NOT o.reads_only) AND ",
@@ -176,8 +176,7 @@ async fn look(
     .bind(high)
     .bind(low)
     .fetch_one(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let verdict = match &ticket.window_guard {
         Some(window_guard) => window_guard.standing(&mut *connection).await?.verdict,
         None => Verdict::Free(None),
@@ -209,21 +208,21 @@ impl Waiter<'_> {
     ///
     /// # Errors
     /// `WAIT_EXPIRED`, `WINDOW_REQUIRED`, `LOCK_LOST`, the interrupt's reason, or the control database does not answer.
-    pub(crate) async fn wait(mut self) -> Result<(), Fault> {
+    pub(crate) async fn wait(mut self) -> Result<(), ControlError> {
         let interrupt = self.interrupt.clone();
         tokio::select! {
             biased;
-            why = interrupt.raised() => Err(why),
+            why = interrupt.raised() => Err(why.into()),
             waited = self.queue() => match waited {
-                Err(fault) if fault.reason == Reason::ControlUnavailable => {
-                    Err(self.lock.lost().await.unwrap_or(fault))
+                Err(fault) if fault.is_unavailable() => {
+                    Err(self.lock.lost().await.unwrap_or(fault.into()).into())
                 }
                 waited => waited,
             },
         }
     }
 
-    async fn queue(&mut self) -> Result<(), Fault> {
+    async fn queue(&mut self) -> Result<(), ControlError> {
         self.enter().await?;
         let (began, mut watched) = (Instant::now(), Instant::now());
         let mut told: Option<(Queued, Instant)> = None;
@@ -235,18 +234,18 @@ impl Waiter<'_> {
             if let (false, Some(window_guard)) = (place.verdict.passes(), &self.ticket.window_guard)
                 && let Some(refusal) = window_guard.refusal(&place.verdict)
             {
-                return Err(refusal);
+                return Err(refusal.into());
             }
             if let Wait::AtMost(limit) = self.wait
                 && began.elapsed() >= limit
             {
-                return Err(self.expired(&place).await);
+                return Err(self.expired(&place).await.into());
             }
             if (self.watched)() {
                 watched = Instant::now();
             }
             if self.bound.is_some_and(|bound| watched.elapsed() >= bound) {
-                return Err(self.unwatched());
+                return Err(self.unwatched().into());
             }
             self.tell_place(&place, &mut told).await;
             self.pause(&place, began).await;
@@ -254,7 +253,7 @@ impl Waiter<'_> {
     }
 
     /// Whoever holds the operation's own key lives.
-    async fn enter(&self) -> Result<(), Fault> {
+    async fn enter(&self) -> Result<(), ControlError> {
         let mut connection = self.lock.connection().await;
         self.lock.lock_operation(&mut connection).await?;
         sqlx::query("UPDATE resetd.operation SET waiter_pid = $3 WHERE id = $1 AND instance = $2")
@@ -262,9 +261,8 @@ impl Waiter<'_> {
             .bind(self.owner.instance)
             .bind(self.lock.pid)
             .execute(&mut *connection)
-            .await
-            .map(|_| ())
-            .map_err(control_fault)
+            .await?;
+        Ok(())
     }
 
     async fn pause(&mut self, place: &QueuePosition, began: Instant) {

@@ -47,9 +47,6 @@ pub(crate) async fn create_aside(
 }
 
 /// Puts what belongs to the row of `from` onto the database `onto`.
-///
-/// # Errors
-/// What PostgreSQL said.
 pub(crate) async fn carry_over(
     connection: &mut PgConnection,
     from: &DatabaseRow,
@@ -86,9 +83,6 @@ pub(crate) async fn carry_over(
 }
 
 /// Opens a new database that replaces none: a plain `CREATE DATABASE` lets everybody connect.
-///
-/// # Errors
-/// What PostgreSQL said.
 pub(crate) async fn open_to_all(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
     run(
         connection,
@@ -99,9 +93,6 @@ pub(crate) async fn open_to_all(connection: &mut PgConnection, name: &str) -> Re
 }
 
 /// Drops a database of a generated name, sessions and all. One that is gone already is no fault.
-///
-/// # Errors
-/// What PostgreSQL said.
 pub(crate) async fn drop_generated(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
     const DOING: &str = "dropping a generated database";
     let template: Option<bool> =

@@ -200,7 +200,8 @@ async fn take_away(
     renamed?;
     let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", Ident(swap.kept_name));
     databases::run(connection, "closing the old database", &close).await?;
-    retained::enter(connection, old.oid, swap.kept_name, swap.database, swap.owner.operation, swap.keep).await
+    Ok(retained::enter(connection, old.oid, swap.kept_name, swap.database, swap.owner.operation, swap.keep)
+        .await?)
 }
 
 async fn bring_in(connection: &mut PgConnection, swap: &Swap<'_>) -> Result<(), Fault> {

@@ -24,9 +24,6 @@ pub(crate) struct Preserved {
 type ExtensionRow = (String, String, String, bool, bool);
 
 /// Takes down those of the named extensions that the database has, and what would keep them from coming back.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn observe(
     connection: &mut PgConnection,
     names: &[String],
@@ -83,9 +80,6 @@ fn obstacle((name, version, schema, available, allowed): &ExtensionRow, managed:
 }
 
 /// Creates them in the new database.
-///
-/// # Errors
-/// What PostgreSQL said.
 pub(crate) async fn create(work: &mut Work, preserved: &Preserved) -> Result<(), Fault> {
     for schema in &preserved.schemas {
         reset::create(work, schema.schema(), Some(schema)).await?;

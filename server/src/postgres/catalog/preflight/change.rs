@@ -23,9 +23,6 @@ pub(super) fn may_act(version: i32) -> &'static str {
 }
 
 /// What is found about a change.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn findings(
     connection: &mut PgConnection,
     look: &Look<'_>,
@@ -51,9 +48,6 @@ pub(crate) async fn findings(
 }
 
 /// The server's `server_version_num`.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn version(connection: &mut PgConnection) -> Result<i32, Fault> {
     sqlx::query_scalar("SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4")
         .fetch_one(connection)
