@@ -297,6 +297,11 @@ impl Daemon {
         Running::start(self.folder.path(), &self.address, words).finish().await
     }
 
+    /// Runs `resetctl` in the daemon's folder, which is its home, with these variables and no other of its own.
+    pub async fn ctl_with(&self, env: &[(&str, &str)], words: &[&str]) -> Output {
+        Running::start_with(self.folder.path(), env, words).finish().await
+    }
+
     /// Starts `resetctl` at another of the daemon's addresses: another principal.
     #[must_use]
     pub fn ctl_at(&self, address: usize, words: &[&str]) -> Running {

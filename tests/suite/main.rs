@@ -6,6 +6,7 @@ mod audit;
 mod audit_tamper;
 mod chains;
 mod cli;
+mod client_destination;
 mod contact;
 mod crash;
 mod crash_race;
