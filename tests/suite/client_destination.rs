@@ -68,7 +68,13 @@ async fn a_named_context_s_daemon_is_called_whatever_the_environment_says() {
 #[tokio::test]
 async fn a_named_context_s_token_is_sent_whatever_the_environment_says() {
     let target = TestTarget::empty().await;
-    let daemon = Setup::of(&target).listen("unix:socket").start().await;
+    let role = |principal: &str, role: &str| {
+        format!("[[role]]\nprincipal = \"{principal}\"\ntargets = [\"*\"]\nrole = \"{role}\"\n")
+    };
+    let own = format!("unix:{}", nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name);
+    let viewers = ["context", "variable", "named"].map(|name| role(&format!("token:{name}"), "viewer"));
+    let roles = format!("{}{}", role(&own, "admin"), viewers.concat());
+    let daemon = Setup::of(&target).listen("unix:socket").with(&roles).start().await;
     let mut files = Vec::new();
     for name in ["context", "variable", "named"] {
         let file = daemon.folder().join(name).display().to_string();

@@ -94,6 +94,7 @@ pub(crate) async fn watch(
         signals: &mut signals,
         detach: false,
         execute: None,
+        announce: None,
     };
     let (ending, mut seen) = watch.run().await;
     seen.operation = Some(id);
