@@ -299,7 +299,13 @@ impl Daemon {
 
     /// Runs `resetctl` in the daemon's folder, which is its home, with these variables and no other of its own.
     pub async fn ctl_with(&self, env: &[(&str, &str)], words: &[&str]) -> Output {
-        Running::start_with(self.folder.path(), env, words).finish().await
+        self.ctl_spawn_with(env, words).finish().await
+    }
+
+    /// Starts `resetctl` in the daemon's folder, which is its home, with these variables and no other of its own.
+    #[must_use]
+    pub fn ctl_spawn_with(&self, env: &[(&str, &str)], words: &[&str]) -> Running {
+        Running::start_with(self.folder.path(), env, words)
     }
 
     /// Starts `resetctl` at another of the daemon's addresses: another principal.

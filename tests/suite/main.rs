@@ -7,6 +7,7 @@ mod audit_tamper;
 mod chains;
 mod cli;
 mod client_destination;
+mod client_outcome;
 mod contact;
 mod crash;
 mod crash_race;

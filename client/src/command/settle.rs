@@ -106,12 +106,11 @@ fn lost(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: Fault) -> u8 {
     let fault = match seen.operation {
         Some(operation) => fault
             .hint(format!(
-                "the operation goes on without this client; re-attach with: {}",
+                "the operation does not depend on this client; watch on with: {}",
                 invocation::watch(case.to, operation)
             ))
             .with("operation", operation),
-        None => fault
-            .hint("whether the request arrived is not known: `resetctl operations list` shows it if it did"),
+        None => fault.hint("`resetctl operations list` shows the operation if the request arrived"),
     };
     screen.fault(&case.title(), &fault);
     stand_in(screen, case, seen, &fault);

@@ -28,9 +28,9 @@ pub(crate) enum Ending {
     Finished(Box<Received>),
     /// It was accepted, and nobody wanted more.
     Accepted(Uuid),
-    /// The call was refused, or there was never contact.
+    /// The call was refused, or there was never contact: nothing was started.
     Failed(Fault),
-    /// Contact was lost for good.
+    /// Contact was lost for good: what became of the operation is not known.
     Lost(Fault),
     /// By a signal; the operation goes on.
     Detached(Signal),

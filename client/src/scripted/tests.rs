@@ -89,6 +89,81 @@ async fn contact_lost_for_good_is_exit_10_with_the_command_that_re_attaches() {
     assert_eq!(report.error_detail.expect("a detail").reason, "CONTACT_LOST");
 }
 
+/// What nobody may say of an operation whose end was not seen.
+#[track_caller]
+fn claims_nothing(end: &End, cause: &str) {
+    assert_eq!(end.code, 10, "{}", end.err);
+    assert!(end.err.contains(cause), "the reason {cause}: {}", end.err);
+    let report = end.stand_in();
+    assert_eq!((report.outcome, report.details.reset.is_some()), (None, false));
+    assert_eq!(report.error_detail.as_ref().expect("a detail").reason, "CONTACT_LOST");
+    let text = String::from_utf8(end.report.clone().expect("a report")).expect("text");
+    for claim in
+        ["nothing was changed", "nothing changed", "rolled back", "goes on", "succeeded", "was refused"]
+    {
+        assert!(!end.err.contains(claim) && !text.contains(claim), "{claim}: {}\n{text}", end.err);
+    }
+}
+
+/// A refusal to show an operation any longer, whatever its reason, says nothing about the operation.
+#[tokio::test]
+async fn once_an_operation_is_known_only_its_end_ends_it() {
+    let refused = |reason: Reason| Act::Fault(Fault::new(reason, "no more").hint("nothing was changed"));
+    let refusals = [
+        Reason::PermissionDenied,
+        Reason::Unauthenticated,
+        Reason::OperationNotFound,
+        Reason::LimitExceeded,
+        Reason::InvalidRequest,
+        Reason::NotImplemented,
+        Reason::Internal,
+        Reason::TargetNotFound,
+    ];
+    for reason in refusals {
+        for streams in [
+            vec![vec![accepted(), milestone(2)], vec![refused(reason)]],
+            vec![vec![accepted(), refused(reason)]],
+        ] {
+            let end = run(streams, CONFIRMED, None).await;
+            claims_nothing(&end, reason.name());
+            assert!(end.err.contains(&format!("operations watch {OPERATION}")), "{}", end.err);
+            assert_eq!(end.stand_in().operation, Some(OPERATION));
+        }
+    }
+    let foreign = [
+        tonic::Code::PermissionDenied,
+        tonic::Code::Unauthenticated,
+        tonic::Code::OutOfRange,
+        tonic::Code::ResourceExhausted,
+        tonic::Code::Unimplemented,
+        tonic::Code::InvalidArgument,
+        tonic::Code::NotFound,
+    ];
+    for code in foreign {
+        let end = run(vec![vec![accepted(), Act::Foreign(code)]], CONFIRMED, None).await;
+        claims_nothing(&end, "by somebody on the way");
+        assert!(end.err.contains(&format!("operations watch {OPERATION}")), "{}", end.err);
+    }
+    let end = run(vec![vec![accepted(), Act::Unreadable]], CONFIRMED, None).await;
+    claims_nothing(&end, "unreadable");
+}
+
+/// The first request may have arrived: the refusal of the second says nothing about the first.
+#[tokio::test]
+async fn a_refusal_of_a_request_that_was_sent_again_is_no_end() {
+    for reason in [Reason::PermissionDenied, Reason::Unauthenticated, Reason::TargetLocked, Reason::Internal]
+    {
+        let refusal = Act::Fault(Fault::new(reason, "no"));
+        let end = run(vec![vec![Act::Break], vec![refusal]], CONFIRMED, None).await;
+        claims_nothing(&end, reason.name());
+        assert!(end.err.contains("operations list"), "{}", end.err);
+    }
+    // A stream that begins was accepted; one that is refused by somebody on the way, in a way that means nothing, maybe.
+    for streams in [vec![vec![Act::Unreadable]], vec![vec![Act::Foreign(tonic::Code::FailedPrecondition)]]] {
+        claims_nothing(&run(streams, CONFIRMED, None).await, "");
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_without_an_operation_keeps_its_exit_code_and_a_report() {
     for reason in
