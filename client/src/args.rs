@@ -149,7 +149,7 @@ pub struct ResetArgs {
     #[arg(long)]
     pub allow_production_db_name: bool,
     /// Execute exactly the plan with this digest (from --dry-run), outside objects included, or nothing.
-    #[arg(long, value_name = "DIGEST")]
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
     pub plan_digest: Option<String>,
     /// Schemas migrated at the same time (scope database); 0 lets the daemon decide.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -177,7 +177,7 @@ pub struct UndoArgs {
     #[arg(long)]
     pub allow_production_db_name: bool,
     /// Execute exactly the plan with this digest (from --dry-run), or nothing.
-    #[arg(long, value_name = "DIGEST")]
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
     pub plan_digest: Option<String>,
     /// Terminate sessions in the way.
     #[arg(long)]
@@ -332,6 +332,16 @@ pub enum ReportVerb {
         #[arg(long, value_name = "PATH")]
         report_path: Option<PathBuf>,
     },
+}
+
+/// A plan's digest: one that is none is told here, not as a plan that has changed.
+fn digest(text: &str) -> Result<String, String> {
+    match model::is_sha256(text) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("a digest is `sha256:` and 64 lower-case hex digits, as `--dry-run` prints it".to_owned())
+        }
+    }
 }
 
 impl ResetArgs {

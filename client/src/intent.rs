@@ -181,15 +181,14 @@ fn wait(said: Option<Option<Duration>>) -> Wait {
 
 /// A fingerprint stays one; anything else is a folder of chains.
 fn expected_fingerprint(text: &str) -> Result<String, Fault> {
-    match text.strip_prefix("sha256:") {
-        Some(hex) if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => {
-            Ok(text.to_owned())
-        }
-        Some(_) => {
-            Err(usage(format!("--expect-chains: `{text}` is not a fingerprint (sha256: and 64 hex digits)")))
-        }
-        None => Ok(chains::assemble(Path::new(text))?.fingerprint()),
+    if model::is_sha256(text) {
+        return Ok(text.to_owned());
     }
+    if text.starts_with("sha256:") {
+        let form = "sha256: and 64 lower-case hex digits";
+        return Err(usage(format!("--expect-chains: `{text}` is not a fingerprint ({form})")));
+    }
+    Ok(chains::assemble(Path::new(text))?.fingerprint())
 }
 
 fn labels(said: &[String]) -> Result<BTreeMap<String, String>, Fault> {

@@ -13,7 +13,7 @@ use model::{
     event::{EventKind, Finished},
     fault::Fault,
     finding::Severity,
-    plan::Plan,
+    plan::{Plan, Refusal},
 };
 use serde_json::Value;
 use wire::Received;
@@ -210,14 +210,14 @@ impl Screen {
         }
     }
 
-    /// The last event.
-    pub(crate) fn finished(&mut self, event: &Received, title: &str) {
+    /// The last event; with what would refuse the real run, where it was a dry run.
+    pub(crate) fn finished(&mut self, event: &Received, title: &str, refusal: Option<&Refusal>) {
         self.rest();
         let (width, paint) = (self.width(), self.paint());
         let lines = match &event.kind {
             _ if self.mode == Mode::Json => return self.json(&event::json(event)),
             Some(EventKind::Finished(end)) if self.silenced(end) => return,
-            Some(EventKind::Finished(end)) => outcome::finished(end, title, width, paint),
+            Some(EventKind::Finished(end)) => outcome::finished(end, title, refusal, width, paint),
             _ => text::wrap("", &event.text, width),
         };
         self.lines(lines);

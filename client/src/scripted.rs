@@ -143,6 +143,7 @@ pub(crate) fn accepted() -> Act {
             chains: Default::default(),
             client_chains: false,
             phased: false,
+            report_required: false,
         }),
     )
 }

@@ -108,3 +108,6 @@ pub use snapshot::{Relation, State};
 pub use sql::Session;
 pub use target::{Make, TestTarget};
 pub use wait::{eventually, soon};
+
+/// A digest of the right form that is no plan's and no chains'.
+pub const OTHER_DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use harness::{Daemon, Gate, Output, Running, Setup, TestTarget, request};
+use harness::{Daemon, Gate, OTHER_DIGEST, Output, Running, Setup, TestTarget, request};
 use model::{fault::Reason, operation::Verb};
 use tokio::{
     io::copy_bidirectional,
@@ -155,8 +155,7 @@ async fn a_digest_that_is_none_is_a_usage_error_before_anything_is_locked() {
     }
     assert_eq!(target.control_rows("SELECT count(*) FROM resetd.operation").await[0][0], "0");
     // A digest of the right form that is of another plan is what it was.
-    let digest = format!("sha256:{hex}");
-    let words = [&RUN[..], &["--plan-digest", &digest]].concat();
+    let words = [&RUN[..], &["--plan-digest", OTHER_DIGEST]].concat();
     daemon.ctl_args(&words).await.refused("PLAN_CHANGED").expect(4);
 }
 
@@ -195,8 +194,7 @@ async fn the_report_of_a_failure_says_how_long_it_took() {
     gate.open().await;
     holder.finish().await.expect(0);
     // Refused by its plan, after the lock: what was waited is known.
-    let digest = format!("sha256:{}", "ab".repeat(32));
-    let out = daemon.ctl_args(&[&RUN[..], &["--plan-digest", &digest]].concat()).await;
+    let out = daemon.ctl_args(&[&RUN[..], &["--plan-digest", OTHER_DIGEST]].concat()).await;
     out.refused("PLAN_CHANGED").expect(4);
     assert!(millis(&out, "waited_ms") >= 0 && millis(&out, "total_ms") >= millis(&out, "waited_ms"), "{out}");
 }

@@ -71,6 +71,7 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Oper
         sink: &sink,
         verb: operate.request.verb,
         target: operate.request.target.clone(),
+        dry_run: operate.request.dry_run,
         request: Some(&operate.request),
     };
     Ok(settle(command.screen, case, ending, &seen).await)

@@ -104,6 +104,7 @@ pub(crate) async fn watch(
         sink: &sink,
         verb: operation.verb,
         target: operation.target.clone(),
+        dry_run: operation.dry_run,
         request: None,
     };
     Ok(settle(screen, case, ending, &seen).await)

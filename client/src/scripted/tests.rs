@@ -46,6 +46,9 @@ async fn run(streams: Vec<Vec<Act>>, words: &str, typed: Option<&str>) -> End {
     End { code, out: out.text(), err: err.text(), report: std::fs::read(path).ok(), asked: script.asked() }
 }
 
+/// The digest of the plan that is shown.
+const SHOWN: &str = "sha256:5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+
 const CONFIRMED: &str = "run --confirm-destructive-reset RESET --progress plain";
 
 #[tokio::test]
@@ -194,7 +197,7 @@ async fn detached_prints_the_operation_and_nothing_else() {
 
 fn plan(refusal: Option<Reason>) -> Plan {
     Plan {
-        digest: "sha256:shown".into(),
+        digest: SHOWN.into(),
         target: "staging".into(),
         database: "butlers".into(),
         database_oid: 1,
@@ -224,7 +227,7 @@ async fn at_a_terminal_the_plan_is_shown_and_exactly_it_is_executed() {
         end.err
     );
     let words: Vec<Vec<&str>> = end.asked.iter().map(|a| a.split(' ').skip(2).collect()).collect();
-    assert_eq!(words, [vec!["dry=true", "", ""], vec!["dry=false", "RESET", "sha256:shown"]]);
+    assert_eq!(words, [vec!["dry=true", "", ""], vec!["dry=false", "RESET", SHOWN]]);
     let ids: Vec<&str> = end.asked.iter().filter_map(|a| a.split(' ').nth(1)).collect();
     assert_ne!(ids[0], ids[1], "two requests");
 }
@@ -251,7 +254,7 @@ async fn what_a_confirmation_would_not_let_through_is_not_asked_about() {
 #[tokio::test]
 async fn a_digest_that_was_sent_along_lets_what_it_shows_be_confirmed() {
     let streams = vec![preview(Some(Reason::BlastRadius)), vec![accepted(), finished(2, None)]];
-    let end = run(streams, "run --plan-digest sha256:shown", Some("RESET\n")).await;
+    let end = run(streams, &format!("run --plan-digest {SHOWN}"), Some("RESET\n")).await;
     assert_eq!(end.code, 0, "{}", end.err);
     assert!(end.err.contains("Type RESET to run staging: "), "{}", end.err);
 }
@@ -260,8 +263,10 @@ async fn a_digest_that_was_sent_along_lets_what_it_shows_be_confirmed() {
 async fn the_command_of_a_dry_run_is_the_one_that_was_asked_without_the_dry() {
     let end =
         run(vec![preview(None)], "run --dry-run --managed-schema general --label a=b --wait=90s", None).await;
-    let words = "--target staging run --scope managed-schemas --managed-schema general --label a=b --wait=1m30s \
-                 --plan-digest sha256:shown --confirm-destructive-reset RESET\n";
-    assert!(end.err.contains(words), "{}", end.err);
+    let words = format!(
+        "--target staging run --scope managed-schemas --managed-schema general --label a=b --wait=1m30s \
+         --plan-digest {SHOWN} --confirm-destructive-reset RESET\n"
+    );
+    assert!(end.err.contains(&words), "{}", end.err);
     assert_eq!((end.code, end.report.as_deref()), (0, Some(REPORT)));
 }

@@ -180,8 +180,8 @@ impl Head {
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let (sequence, hash) = text.trim().split_once(':')?;
-        let is_hash = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        Some(Self { sequence: sequence.parse().ok().filter(|_| is_hash)?, hash: hash.to_owned() })
+        let sequence = sequence.parse().ok().filter(|_| crate::is_hex_sha256(hash))?;
+        Some(Self { sequence, hash: hash.to_owned() })
     }
 }
 

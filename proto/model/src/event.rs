@@ -139,6 +139,9 @@ pub struct Accepted {
     /// Revision by revision: what was applied stays, whatever comes after it.
     #[serde(default)]
     pub phased: bool,
+    /// The target's profile wants its report kept: a client that cannot write it does not end with exit code 0.
+    #[serde(default)]
+    pub report_required: bool,
 }
 
 /// It waits for the lock.

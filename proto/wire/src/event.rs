@@ -189,6 +189,7 @@ fn encode_accepted(it: &Accepted) -> v1::Accepted {
         chains: it.chains.clone().into_iter().collect(),
         client_chains: it.client_chains,
         phased: it.phased,
+        report_required: it.report_required,
     }
 }
 
@@ -207,6 +208,7 @@ fn decode_accepted(it: v1::Accepted) -> Option<Accepted> {
         chains: it.chains.into_iter().collect(),
         client_chains: it.client_chains,
         phased: it.phased,
+        report_required: it.report_required,
     })
 }
 

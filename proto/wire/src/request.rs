@@ -168,7 +168,7 @@ fn plain(verb: Verb, options: Option<v1::OperationOptions>) -> Result<operation:
         labels: options.labels.into_iter().collect(),
         wait,
         timeout,
-        expect_chains: some(options.expect_chains),
+        expect_chains: sha256("options.expect_chains", options.expect_chains)?,
         client_chains: options
             .client_chains
             .into_iter()
@@ -202,11 +202,22 @@ fn destructive(
         dry_run: it.dry_run,
         confirmation: some(it.confirmation),
         allow_production_db_name: it.allow_production_db_name,
-        plan_digest: some(it.plan_digest),
+        plan_digest: sha256("destructive.plan_digest", it.plan_digest)?,
         terminate_sessions: it.terminate_sessions,
         jobs: it.jobs,
         ..plain
     })
+}
+
+/// A digest or fingerprint; none where the text is empty.
+fn sha256(field: &'static str, text: String) -> Result<Option<String>, DecodeError> {
+    match some(text) {
+        Some(text) if !model::is_sha256(&text) => Err(DecodeError::wrong(
+            field,
+            format!("`{}` is not `sha256:` and 64 lower-case hex digits", short(&text)),
+        )),
+        text => Ok(text),
+    }
 }
 
 pub(crate) fn duration(field: &'static str, it: prost_types::Duration) -> Result<Duration, DecodeError> {

@@ -91,6 +91,7 @@ fn samples() -> Vec<(EventKind, &'static str)> {
         chains: BTreeMap::new(),
         client_chains: false,
         phased: false,
+        report_required: false,
     };
     let reset = SchemaReset {
         schema: "general".to_owned(),

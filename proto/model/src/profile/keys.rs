@@ -106,7 +106,7 @@ pub const KEYS: &[Key] = &[
     key!(
         report,
         Kind::Word(ReportRule::WORDS),
-        "what a client without a writable report path does",
+        "what a client does whose report cannot be written at the end",
         ["warn", "error", "error"],
         str::parse,
         ReportRule::to_string

@@ -170,6 +170,7 @@ pub(crate) fn accepted() -> Accepted {
         chains: map("core", "sha256:def"),
         client_chains: true,
         phased: true,
+        report_required: true,
     }
 }
 

@@ -79,6 +79,7 @@ mod tests {
             chains: Default::default(),
             client_chains: false,
             phased,
+            report_required: false,
         });
         let kinds = [accepted].into_iter().chain(kinds).zip(1..);
         kinds

@@ -13,7 +13,7 @@ use model::{
     lock::{Holder, application_name},
     operation::{Request, Verb, Wait},
     plan::count,
-    profile::Scope,
+    profile::{ReportRule, Scope},
     window::Rules,
 };
 use uuid::Uuid;
@@ -338,6 +338,7 @@ impl Engine {
             chains: fingerprints,
             client_chains: !request.client_chains.is_empty(),
             phased: request.allow_phased,
+            report_required: target.profile.report == ReportRule::Error,
         })
     }
 }
