@@ -13,6 +13,7 @@ mod engine;
 mod grpc;
 pub mod host;
 mod ledger;
+pub mod log;
 mod notify;
 mod postgres;
 

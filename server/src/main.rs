@@ -8,12 +8,13 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use model::duration::parse_duration;
+use model::{duration::parse_duration, text::visible_lines};
 use resetd::{
     check,
     config::{Config, Problem, ServeOptions, process_env},
     daemon::{Daemon, DaemonError},
     host::{self, TokenWork},
+    log::Lines,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -149,7 +150,7 @@ async fn main() -> ExitCode {
         .unwrap_or_else(|| tracing_subscriber::EnvFilter::new("resetd=info,warn,sqlx::postgres::notice=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| Lines(io::stderr()))
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
@@ -210,7 +211,7 @@ async fn checked(options: ServeOptions) -> ExitCode {
         Err(problems) => return refused(&problems),
     };
     let (text, good) = check::run(&config).await;
-    let printed = io::stdout().write_all(text.as_bytes());
+    let printed = io::stdout().write_all(visible_lines(&text).as_bytes());
     if good && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -223,7 +224,7 @@ async fn token_work(token: Token) -> ExitCode {
     };
     match host::token(&config, &work).await {
         Ok((shown, said)) => {
-            let printed = io::stdout().write_all(shown.expose().as_bytes());
+            let printed = io::stdout().write_all(visible_lines(shown.expose()).as_bytes());
             match printed {
                 Ok(()) if said.is_empty() => ExitCode::SUCCESS,
                 Ok(()) => say(ExitCode::SUCCESS, &said),
@@ -260,6 +261,6 @@ fn failed(error: &DaemonError) -> ExitCode {
 
 fn say(code: ExitCode, text: &str) -> ExitCode {
     // Where standard error is closed there is nobody to tell.
-    let _nobody = writeln!(io::stderr(), "{text}");
+    let _nobody = writeln!(io::stderr(), "{}", visible_lines(text));
     code
 }

@@ -30,6 +30,7 @@ mod plan_world;
 mod pooler;
 mod reset;
 mod runbook;
+mod safe_text;
 mod secrets;
 mod security;
 mod security_enrol;

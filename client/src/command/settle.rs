@@ -172,7 +172,7 @@ fn stand_in(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: &Fault) {
 }
 
 fn keep(screen: &mut Screen, sink: &ReportSink, name: &str, bytes: &[u8]) -> Result<(), String> {
-    let written = sink.write(name, bytes, |bytes| screen.data(bytes)).map_err(|e| e.to_string())?;
+    let written = sink.write(name, bytes, |bytes| screen.report(bytes)).map_err(|e| e.to_string())?;
     if let Some(path) = written {
         screen.say(&format!("report: {}", path.display()));
     }

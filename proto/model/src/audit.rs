@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{authorization::Principal, fault::Reason, token};
+use crate::{authorization::Principal, fault::Reason, text, token};
 
 mod repeats;
 mod verify;
@@ -117,7 +117,7 @@ impl Record {
     #[must_use]
     pub fn body(&self) -> String {
         // A struct of texts, numbers and times always has a JSON text.
-        serde_json::to_string(self).unwrap_or_default()
+        text::json(&serde_json::to_string(self).unwrap_or_default()).into_owned()
     }
 }
 

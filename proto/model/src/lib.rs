@@ -25,6 +25,7 @@ pub mod sql;
 pub mod target;
 #[cfg(test)]
 mod testing;
+pub mod text;
 pub mod token;
 pub mod validation;
 pub mod window;

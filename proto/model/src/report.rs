@@ -14,6 +14,7 @@ use crate::{
     operation::{Outcome, Verb},
     plan::{Plan, PlannedSchema},
     profile::Scope,
+    text,
     validation::Validation,
 };
 
@@ -125,12 +126,11 @@ impl Report {
         self
     }
 
-    /// The report's text: pretty JSON and a newline. These bytes are stored, sent and hashed.
+    /// The report's text: pretty JSON, with nothing hidden in its strings, and a newline. These bytes are stored, sent and hashed.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_else(|_| Value::Null.to_string());
-        text.push('\n');
-        text
+        let text = serde_json::to_string_pretty(self).unwrap_or_else(|_| Value::Null.to_string());
+        format!("{}\n", text::json(&text))
     }
 
     fn fail(&mut self, fault: &Fault) {
