@@ -106,7 +106,8 @@ rows() {
 # A copy of the shipped chains with one more revision.
 #   chains NAME SQL
 chains() {
-    cp -R migrations "$work/$1"
+    mkdir "$work/$1"
+    cp -R migrations/. "$work/$1"
     printf -- '-- revision: core_002\n-- revises: core_001\n-- summary: made by the demo\n%s\n' "$2" >"$work/$1/core/core_002.sql"
 }
 

@@ -22,6 +22,7 @@ mod guards;
 mod migrate;
 mod newer;
 mod operations;
+mod pages;
 mod phased;
 mod plan;
 mod plan_preflight;
