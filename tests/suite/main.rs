@@ -37,7 +37,6 @@ mod security;
 mod security_enrol;
 mod security_limits;
 mod security_listen;
-mod security_readme;
 mod security_table;
 mod status_watch;
 mod stream;

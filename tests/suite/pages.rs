@@ -141,7 +141,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
-/// Everything that was said while a page was followed.
+/// Everything that was said while a page was followed, the daemons' logs last.
 async fn follow(name: &str) -> String {
     let clone = Clone::new();
     let blocks = blocks(&page(name));
@@ -151,12 +151,34 @@ async fn follow(name: &str) -> String {
     assert!(good, "{said}");
     let left: Vec<_> = fs::read_dir(clone.path("tmp")).expect("a folder").flatten().map(|e| e.path()).collect();
     assert_eq!(left, Vec::<PathBuf>::new(), "left behind by {name}");
-    said
+    let logs = fs::read_dir(clone.path("logs")).expect("a folder").flatten();
+    logs.map(|log| fs::read_to_string(log.path()).expect("text")).fold(said, |all, log| all + &log)
 }
 
 #[tokio::test]
 async fn the_readme_runs_from_the_top() {
     follow("README.md").await;
+}
+
+#[tokio::test]
+async fn the_tutorial_runs_from_the_top() {
+    let said = follow("docs/tutorial.md").await;
+    for code in [1, 7, 8, 9] {
+        assert_eq!(said.matches(&format!("\nexit code {code}\n")).count(), 1, "exit code {code}\n{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_about_pipelines_runs_from_the_top() {
+    let said = follow("docs/pipelines.md").await;
+    assert!(said.contains("\nreset and valid\n"), "{said}");
+}
+
+#[tokio::test]
+async fn the_page_about_remote_clients_runs_from_the_top() {
+    let said = follow("docs/remote.md").await;
+    assert!(said.contains("token:deploy"), "the operation ran as the token's owner\n{said}");
+    assert!(!said.contains("rsd_"), "the token is never shown\n{said}");
 }
 
 #[test]
