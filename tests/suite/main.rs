@@ -17,6 +17,7 @@ mod database_room;
 mod database_sessions;
 mod database_undo;
 mod faults;
+mod first_hour;
 mod forced;
 mod guards;
 mod migrate;
