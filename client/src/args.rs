@@ -196,6 +196,9 @@ pub struct MigrateArgs {
     /// Go revision by revision where one transaction cannot hold them; a failure then keeps what came before it.
     #[arg(long)]
     pub allow_phased: bool,
+    /// Execute exactly the plan with this digest (from --dry-run), or nothing.
+    #[arg(long, value_name = "DIGEST")]
+    pub plan_digest: Option<String>,
     /// Common to the four verbs.
     #[command(flatten)]
     pub common: OperationArgs,

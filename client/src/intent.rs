@@ -131,7 +131,12 @@ impl Operate {
     /// The words contradict each other, or a chain folder cannot be read.
     pub(crate) fn migrate(args: &MigrateArgs, target: &str) -> Result<Self, Fault> {
         let plain = Self::plain(Verb::Migrate, &args.common, target)?;
-        let request = Request { dry_run: args.dry_run, allow_phased: args.allow_phased, ..plain.request };
+        let request = Request {
+            dry_run: args.dry_run,
+            allow_phased: args.allow_phased,
+            plan_digest: args.plan_digest.clone(),
+            ..plain.request
+        };
         Ok(Self { request, ..plain })
     }
 

@@ -1,7 +1,7 @@
 //! Command lines to be copied: how to re-attach, how to fetch a report, how to execute a plan.
 
 use model::{
-    operation::{Request, Wait},
+    operation::{Request, Verb, Wait},
     plan::Plan,
     text::is_hidden,
 };
@@ -43,8 +43,10 @@ pub(crate) fn execute(destination: &Destination, operate: &Operate, plan: &Plan)
     words.extend(request.expect_chains.iter().map(|f| format!("--expect-chains {f}")));
     words.extend(request.labels.iter().map(|(k, v)| format!("--label {}", quoted(&format!("{k}={v}")))));
     words.extend(limits(request));
-    if request.verb.is_destructive() {
+    if request.verb != Verb::Validate {
         words.push(format!("--plan-digest {}", plan.digest));
+    }
+    if request.verb.is_destructive() {
         words.push("--confirm-destructive-reset RESET".to_owned());
     }
     let mut first = begin(destination);

@@ -84,6 +84,7 @@ pub fn encode_request(request: &operation::Request) -> Request {
             options,
             dry_run: request.dry_run,
             allow_phased: request.allow_phased,
+            plan_digest: request.plan_digest.clone().unwrap_or_default(),
         }),
         Verb::Undo => Request::Undo(v1::UndoRequest {
             options,
@@ -104,7 +105,12 @@ pub fn decode_request(request: Request) -> Result<operation::Request, DecodeErro
         Request::Validate(it) => plain(Verb::Validate, it.options),
         Request::Migrate(it) => {
             let plain = plain(Verb::Migrate, it.options)?;
-            Ok(operation::Request { dry_run: it.dry_run, allow_phased: it.allow_phased, ..plain })
+            Ok(operation::Request {
+                dry_run: it.dry_run,
+                allow_phased: it.allow_phased,
+                plan_digest: some(it.plan_digest),
+                ..plain
+            })
         }
         Request::Undo(it) => {
             let undo = destructive(Verb::Undo, it.options, it.destructive)?;

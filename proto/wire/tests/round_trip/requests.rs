@@ -53,7 +53,9 @@ fn full(verb: Verb) -> Request {
             jobs: 3,
             ..plain
         },
-        Verb::Migrate => Request { dry_run: true, allow_phased: true, ..plain },
+        Verb::Migrate => {
+            Request { dry_run: true, allow_phased: true, plan_digest: Some(text("sha256:def")), ..plain }
+        }
         Verb::Validate => plain,
         Verb::Undo => Request {
             confirmation: Some(text("RESET")),
