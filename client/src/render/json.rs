@@ -78,6 +78,7 @@ pub(crate) fn status(daemon: &Daemon, targets: &[TargetStatus]) -> Value {
             "head": c.head,
             "revisions": c.revisions,
             "fault": (!c.fault.is_empty()).then_some(&c.fault),
+            "replayed": c.replayed,
         })).collect::<Vec<_>>(),
         "targets": targets.iter().map(target).collect::<Vec<_>>(),
     })

@@ -170,6 +170,11 @@ impl Engine {
         self.view(target).await
     }
 
+    /// Whether the matrix of a target has this chain.
+    pub(crate) fn replays(&self, chain: &str) -> bool {
+        self.targets.iter().any(|target| target.matrix.chains.iter().any(|it| it.name == chain))
+    }
+
     /// The chains on this daemon's disk now.
     pub(crate) async fn shelf(&self) -> Shelf {
         chains::shelf(self.migrations.clone()).await
