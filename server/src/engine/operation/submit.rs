@@ -355,14 +355,15 @@ fn as_enrolled(target: &Target, enrolment: Enrolment) -> Result<(), Fault> {
         Enrolment::This => return Ok(()),
         Enrolment::Never => (
             format!("target {name} (database {database}) was never enrolled in this cluster"),
-            format!("an admin enrolls it once: resetctl target enroll {name}"),
+            format!("an admin enrolls it once: resetctl target enroll {name} --confirm-database {database}"),
         ),
         Enrolment::Another => (
             format!(
                 "database {database} is not the one that was enrolled as target {name}: it was replaced, and not by a swap"
             ),
             format!(
-                "make sure that it is the one you mean; an admin then enrolls it: resetctl target enroll {name}"
+                "make sure that it is the one you mean; an admin then enrolls it: resetctl target enroll {name} \
+                 --confirm-database {database}"
             ),
         ),
     };

@@ -124,7 +124,10 @@ pub(super) async fn target_id(within: &mut PgConnection, ask: &Ask<'_>) -> Resul
             Reason::TargetNotEnrolled,
             format!("target {target} (database {}) was never enrolled in this cluster", ask.database),
         )
-        .hint(format!("an admin enrolls it once: resetctl target enroll {target}"))
+        .hint(format!(
+            "an admin enrolls it once: resetctl target enroll {target} --confirm-database {}",
+            ask.database
+        ))
         .with("target", target)
     })?)
 }
