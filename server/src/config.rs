@@ -196,6 +196,8 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
     let embedded = options.embedded.clone().map(|dir| Embedded { dir });
     let (control, place) = control::parse(root, first, env, embedded.is_some(), problems);
     cross::check(&targets, &control, place, problems);
+    let names: Vec<&str> = targets.iter().map(|target| target.value.name.as_str()).collect();
+    let roles = role::parse_all(root, &names, problems);
     let mut guarded_files = credentials::files(root, problems);
     guarded_files.extend(tls.iter().map(|tls| tls.key_file.clone()));
     Config {
@@ -211,7 +213,7 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         shutdown_grace: root.duration("shutdown_grace", problems).unwrap_or(DEFAULT_GRACE),
         control,
         targets: targets.into_iter().map(|target| target.value).collect(),
-        roles: role::parse_all(root, problems),
+        roles,
         guarded_files,
         tls,
         audit: audit::parse(root, problems),
