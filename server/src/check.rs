@@ -5,7 +5,7 @@ mod guarded;
 use crate::{
     chains,
     config::{Config, Target},
-    grpc::Certificates,
+    grpc::{self, Certificates},
     postgres::catalog::check,
 };
 
@@ -24,6 +24,8 @@ pub async fn run(config: &Config) -> (String, bool) {
             problems.push(told(&fault));
         }
     }
+    problems
+        .extend(grpc::unreachable_sockets(config).into_iter().map(|(text, hint)| format!("{text} — {hint}")));
     if let Some(Err(error)) = config.tls.as_ref().map(Certificates::load) {
         problems.push(format!("[tls]: {}", error.told()));
     }

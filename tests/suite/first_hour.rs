@@ -62,11 +62,14 @@ async fn status_tells_chains_that_are_replayed_from_those_that_are_not() {
     let shown = daemon.ctl("status").await.expect(0).stdout.clone();
     let line = |name: &str| shown.lines().find(|line| line.contains(name)).expect(name).to_owned();
     assert!(line(" memory_vector:").contains("not replayed"), "{shown}");
-    assert!(!line(" core:").contains("not replayed") && !line(" memory:").contains("not replayed"), "{shown}");
+    assert!(
+        !line(" core:").contains("not replayed") && !line(" memory:").contains("not replayed"),
+        "{shown}"
+    );
     let json: serde_json::Value =
         serde_json::from_str(&daemon.ctl("status --json").await.expect(0).stdout).expect("JSON");
     let replayed = |name: &str| {
-        let chains = json["daemon"]["chains"].as_array().expect("a list");
+        let chains = json["chains"].as_array().expect("a list");
         chains.iter().find(|chain| chain["name"] == name).expect("there")["replayed"].as_bool()
     };
     assert_eq!((replayed("core"), replayed("memory_vector")), (Some(true), Some(false)));
@@ -95,7 +98,10 @@ async fn a_folder_that_keeps_the_socket_group_out_is_wrong() {
         let mut command = Command::new(binary("resetd"));
         command.args([verb, "--config"]).arg(&config).env("URL", target.url()).kill_on_drop(true);
         let out = soon(verb, command.output()).await.unwrap();
-        (out.status.success(), String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap())
+        (
+            out.status.success(),
+            String::from_utf8(out.stdout).unwrap() + &String::from_utf8(out.stderr).unwrap(),
+        )
     };
     let advised = format!("chgrp {group} {0} && chmod g+x {0}", run.display());
     for verb in ["check", "serve"] {

@@ -34,7 +34,8 @@ impl Block {
 
 /// The shell blocks of a page: fenced ones named `sh`, and indented ones.
 fn blocks(page: &str) -> Vec<Block> {
-    let (mut found, mut open, mut fence): (Vec<Block>, Option<Block>, Option<bool>) = (Vec::new(), None, None);
+    let (mut found, mut open, mut fence): (Vec<Block>, Option<Block>, Option<bool>) =
+        (Vec::new(), None, None);
     for (line, text) in (1..).zip(page.lines()) {
         let code = match (text.strip_prefix("```"), fence) {
             (Some(name), None) => {
@@ -101,10 +102,14 @@ impl Clone {
         }
         for program in ["resetd", "resetctl"] {
             for profile in ["debug", "release"] {
-                symlink(binary(program), it.path(&format!("clone/target/{profile}/{program}"))).expect("a link");
+                symlink(binary(program), it.path(&format!("clone/target/{profile}/{program}")))
+                    .expect("a link");
             }
         }
-        let cargo = format!("#!/bin/sh\n[ \"$1\" != --version ] || echo 'cargo {}'\n", env!("CARGO_PKG_RUST_VERSION"));
+        let cargo = format!(
+            "#!/bin/sh\n[ \"$1\" != --version ] || echo 'cargo {}'\n",
+            env!("CARGO_PKG_RUST_VERSION")
+        );
         fs::write(it.path("bin/cargo"), cargo).expect("a file");
         fs::set_permissions(it.path("bin/cargo"), fs::Permissions::from_mode(0o755)).expect("its owner");
         it
@@ -116,15 +121,23 @@ impl Clone {
 
     /// Runs a script as a login shell of nobody in particular would; what it said, and whether it went well.
     async fn run(&self, script: &str) -> (String, bool) {
-        let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.path("bin").display());
+        let path = format!(
+            "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            self.path("bin").display()
+        );
         let file = self.path("script");
         // The daemons end with the script, however it ends.
-        fs::write(&file, format!("trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n{script}")).expect("a file");
+        fs::write(&file, format!("trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n{script}"))
+            .expect("a file");
         let mut command = Command::new("bash");
         command.arg(&file).current_dir(self.path("clone")).env_clear().env("PATH", path);
         command.env("HOME", self.path("home")).env("TMPDIR", self.path("tmp")).env("LOGS", self.path("logs"));
         let said = fs::File::create(self.path("said")).expect("a file");
-        command.stdin(Stdio::null()).stdout(said.try_clone().expect("a file")).stderr(said).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(said.try_clone().expect("a file"))
+            .stderr(said)
+            .kill_on_drop(true);
         let status = time::timeout(PATIENCE, command.status()).await;
         let said = fs::read_to_string(self.path("said")).expect("text");
         let status = status.unwrap_or_else(|_| panic!("the page does not end\n{said}")).expect("bash");
@@ -149,7 +162,8 @@ async fn follow(name: &str) -> String {
     let script = script(name, &blocks).replace("7443", &free_port().to_string());
     let (said, good) = clone.run(&script).await;
     assert!(good, "{said}");
-    let left: Vec<_> = fs::read_dir(clone.path("tmp")).expect("a folder").flatten().map(|e| e.path()).collect();
+    let left: Vec<_> =
+        fs::read_dir(clone.path("tmp")).expect("a folder").flatten().map(|e| e.path()).collect();
     assert_eq!(left, Vec::<PathBuf>::new(), "left behind by {name}");
     let logs = fs::read_dir(clone.path("logs")).expect("a folder").flatten();
     logs.map(|log| fs::read_to_string(log.path()).expect("text")).fold(said, |all, log| all + &log)
