@@ -30,7 +30,7 @@ install: ## build for release and install resetd and resetctl into PREFIX/bin (d
 test: ## run every test on a private PostgreSQL below TMPDIR; leaves nothing behind
 	@scripts/setup.sh --tests --quiet
 	$(CARGO) build --workspace --bins --locked
-	$(CARGO) test --workspace --locked
+	@CARGO="$(CARGO)" scripts/test.sh --workspace --locked
 
 bench: ## measure run and validate against `psql -1 -f` in the cluster of BENCH_URL (release build)
 	$(CARGO) build -p resetd -p resetctl --bins --release --locked
@@ -39,7 +39,7 @@ bench: ## measure run and validate against `psql -1 -f` in the cluster of BENCH_
 crash-matrix: ## every fault at every event of every operation, and a thousand races (about 15 minutes)
 	@scripts/setup.sh --tests --quiet
 	$(CARGO) build --workspace --bins --locked
-	$(CARGO) test -p resetd-tests --test suite --locked -- --ignored --nocapture --test-threads=1 crash
+	@CARGO="$(CARGO)" scripts/test.sh -p resetd-tests --test suite --locked -- --ignored --nocapture --test-threads=1 crash
 
 demo: ## show what resetd promises, on a private PostgreSQL; leaves nothing running
 	@scripts/setup.sh --quiet

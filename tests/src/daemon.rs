@@ -35,6 +35,7 @@ pub struct Setup {
     insecure_loopback: bool,
     profile: Option<String>,
     migrations: Option<PathBuf>,
+    targets: Vec<TestTarget>,
 }
 
 impl Setup {
@@ -50,13 +51,15 @@ impl Setup {
             insecure_loopback: true,
             profile: None,
             migrations: None,
+            targets: Vec::new(),
         };
         it.env("BUTLERS_DATABASE_URL", &target.url()).and(target)
     }
 
     /// One more target.
     #[must_use]
-    pub fn and(self, target: &TestTarget) -> Self {
+    pub fn and(mut self, target: &TestTarget) -> Self {
+        self.targets.push(target.clone());
         let variable = format!("URL_OF_{}", target.name.to_uppercase());
         let section = format!("\n[target.{}]\ndatabase_url_env = \"{variable}\"\n", target.name);
         self.env(&variable, &target.url()).with(&section)
@@ -194,6 +197,7 @@ impl Setup {
             folder: self.folder,
             _chains: chains,
             body: Body::Within(Box::new(daemon)),
+            _targets: self.targets,
         }
     }
 
@@ -229,9 +233,14 @@ impl Setup {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("resetd can be run");
         let body = Body::Apart(Box::new(tokio::sync::Mutex::new(child)));
-        let folder = self.folder;
-        let mut daemon =
-            Daemon { address: String::new(), addresses: Vec::new(), folder, _chains: chains, body };
+        let mut daemon = Daemon {
+            address: String::new(),
+            addresses: Vec::new(),
+            folder: self.folder,
+            _chains: chains,
+            body,
+            _targets: self.targets,
+        };
         daemon.addresses = daemon.port().await;
         daemon.address = named(&daemon.addresses[0], self.insecure_loopback);
         daemon
@@ -257,6 +266,8 @@ pub struct Daemon {
     folder: TempDir,
     _chains: Migrations,
     body: Body,
+    /// After the body: their databases are dropped with the last owner.
+    _targets: Vec<TestTarget>,
 }
 
 impl Daemon {

@@ -80,6 +80,7 @@
 
 mod api;
 mod certificates;
+mod cleanup;
 mod client;
 pub mod crash;
 mod daemon;

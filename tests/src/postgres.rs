@@ -23,7 +23,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("wal_level", "logical"),
     ("shared_buffers", "64MB"),
     ("autovacuum", "off"),
-    ("wal_level", "logical"),
+    ("min_wal_size", "32MB"),
+    ("max_wal_size", "128MB"),
     ("jit", "off"),
 ];
 

@@ -1,8 +1,12 @@
 //! Databases of one test each.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use crate::{
+    cleanup::Cleanup,
     eventually,
     postgres::{MIGRATED, Postgres},
     sql::{self, Session},
@@ -46,6 +50,8 @@ pub struct TestTarget {
     /// The server.
     pub postgres: Postgres,
     password: String,
+    /// On the shared server; a server of one's own goes as a whole.
+    _cleanup: Option<Arc<Cleanup>>,
 }
 
 impl TestTarget {
@@ -61,7 +67,15 @@ impl TestTarget {
 
     /// A database as wished, on the shared server.
     pub async fn make(make: Make<'_>) -> Self {
-        Self::make_on(Postgres::shared().await, make).await
+        let postgres = Postgres::shared().await;
+        let it = Self::make_on(postgres, make).await;
+        let cleanup = Cleanup {
+            server: postgres.url("postgres"),
+            control_url: postgres.url(&it.control),
+            database: it.database.clone(),
+            control: it.control.clone(),
+        };
+        Self { _cleanup: Some(Arc::new(cleanup)), ..it }
     }
 
     /// A database as wished.
@@ -76,6 +90,7 @@ impl TestTarget {
             password: postgres.password.clone(),
             postgres: postgres.clone(),
             database,
+            _cleanup: None,
         };
         sql::run(&postgres.url("postgres"), &format!("CREATE DATABASE {} TEMPLATE {template}", it.database))
             .await;
