@@ -197,7 +197,7 @@ pub struct MigrateArgs {
     #[arg(long)]
     pub allow_phased: bool,
     /// Execute exactly the plan with this digest (from --dry-run), or nothing.
-    #[arg(long, value_name = "DIGEST")]
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
     pub plan_digest: Option<String>,
     /// Common to the four verbs.
     #[command(flatten)]
