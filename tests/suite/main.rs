@@ -39,6 +39,7 @@ mod security_listen;
 mod security_readme;
 mod security_table;
 mod status_watch;
+mod stranger;
 mod stream;
 mod takeover;
 mod tidy;
