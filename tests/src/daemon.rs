@@ -41,11 +41,15 @@ impl Setup {
     /// A daemon for a target, with the target's own control database, on a loopback port, on a copy of the shipped chains.
     #[must_use]
     pub fn of(target: &TestTarget) -> Self {
-        let text = format!("[control]\ndatabase = \"{}\"\n", target.control);
+        let control = target.control_url();
+        let text = match &control {
+            Some(_) => "[control]\ndatabase_url_env = \"CONTROL_URL\"\n".to_owned(),
+            None => format!("[control]\ndatabase = \"{}\"\n", target.control),
+        };
         let it = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             text: Some(text),
-            env: BTreeMap::new(),
+            env: control.map(|url| ("CONTROL_URL".to_owned(), url)).into_iter().collect(),
             listen: vec!["127.0.0.1:0".to_owned()],
             insecure_loopback: true,
             profile: None,

@@ -36,7 +36,7 @@ pub(crate) async fn reached(target: &TestTarget) {
 }
 
 /// Everything about the database's row, as `pg_dump --create` shows it and as the catalog has it.
-async fn schema_properties(target: &TestTarget) -> (Vec<String>, Vec<Vec<String>>) {
+pub(crate) async fn schema_properties(target: &TestTarget) -> (Vec<String>, Vec<Vec<String>>) {
     let dump = target.dump().await;
     let mut lines: Vec<String> =
         dump.lines().filter(|line| line.contains(" DATABASE ")).map(str::to_owned).collect();
