@@ -13,11 +13,15 @@ use crate::{
 pub async fn run(config: &Config) -> (String, bool) {
     let mut text = config.effective();
     let mut problems: Vec<String> = Vec::new();
+    let mut warnings = guarded::warnings(config);
     if config.embedded.is_none() {
         for target in &config.targets {
             problems.extend(check_target(target).await);
         }
-        problems.extend(check_control(config).await);
+        match check_control(config).await {
+            Ok(openings) => warnings.extend(openings),
+            Err(problem) => problems.push(problem),
+        }
     }
     for target in &config.targets {
         if let Err(fault) = chains::from_disk(config.migrations.clone(), &target.matrix).await {
@@ -29,7 +33,7 @@ pub async fn run(config: &Config) -> (String, bool) {
     }
     problems.dedup();
     text.push_str("\n# checks\n");
-    for warning in guarded::warnings(config) {
+    for warning in warnings {
         text.push_str(&format!("# warning: {warning}\n"));
     }
     for problem in &problems {
@@ -51,14 +55,11 @@ async fn check_target(target: &Target) -> Vec<String> {
     }
 }
 
-async fn check_control(config: &Config) -> Vec<String> {
-    let Some(url) = &config.control.url else { return Vec::new() };
-    let others: Vec<_> =
-        config.targets.iter().filter_map(|t| t.source.url().map(|u| u.connect_options())).collect();
-    match check::control(&url.connect_options(), &others).await {
-        Ok(()) => Vec::new(),
-        Err(fault) => vec![format!("control database: {}", told(&fault))],
-    }
+/// What lets others into the control database; or why it cannot be had.
+async fn check_control(config: &Config) -> Result<Vec<String>, String> {
+    let Some(url) = &config.control.url else { return Ok(Vec::new()) };
+    let looked = check::control(&url.connect_options(), &config.databases()).await;
+    looked.map_err(|fault| format!("control database: {}", told(&fault)))
 }
 
 fn told(fault: &model::fault::Fault) -> String {

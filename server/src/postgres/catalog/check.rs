@@ -3,6 +3,7 @@
 use model::fault::{Fault, Reason};
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 
+use super::openings::openings;
 use crate::postgres::{
     session::connect,
     sql::{
@@ -63,23 +64,23 @@ async fn missing_rights(
     Ok(wrong)
 }
 
-/// Whether the control database is there, or could be made by the role from one of the others.
+/// Whether the control database is there, or could be made by its role from one of the others; and what lets others in.
 ///
 /// # Errors
 /// It is missing and the role may not make it: with the exact statement.
-pub(crate) async fn control(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<(), Fault> {
+pub(crate) async fn control(options: &PgConnectOptions, others: &[&str]) -> Result<Vec<String>, Fault> {
     let options = connect::options(options, "resetd check", &[]);
     let missing = match connect::open(&options).await {
         Ok(mut connection) => {
             connect::refuse_pooler(&mut connection, "the control database").await?;
-            return Ok(());
+            return Ok(openings(&mut connection).await?);
         }
         Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => fault,
         Err(fault) => return Err(fault),
     };
     let database = options.get_database().unwrap_or_default();
     for other in others {
-        let Ok(mut connection) = connect::open(&connect::options(other, "resetd check", &[])).await else {
+        let Ok(mut connection) = connect::open(&options.clone().database(other)).await else {
             continue;
         };
         let (role, may): (String, bool) = sqlx::query_as(
@@ -89,7 +90,7 @@ pub(crate) async fn control(options: &PgConnectOptions, others: &[PgConnectOptio
         .await
         .map_err(control_fault)?;
         if may {
-            return Ok(());
+            return Ok(Vec::new());
         }
         return Err(Fault::new(
             Reason::ControlUnavailable,

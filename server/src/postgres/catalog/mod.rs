@@ -7,6 +7,7 @@ pub(crate) mod database;
 pub(crate) mod dependencies;
 pub(crate) mod extensions;
 pub(crate) mod observe;
+pub(in crate::postgres) mod openings;
 pub(crate) mod preflight;
 pub(crate) mod references;
 pub(crate) mod schema_properties;

@@ -21,11 +21,11 @@ use crate::postgres::{
 
 /// Opens the control database, creates it where it is missing and the role may, and migrates it.
 ///
-/// `others` are databases of the same cluster from which it can be created.
+/// `others` are databases of the same cluster from which it can be created, as its own role.
 ///
 /// # Errors
 /// What is missing, with the statement that mends it.
-pub(crate) async fn open(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<Control, Fault> {
+pub(crate) async fn open(options: &PgConnectOptions, others: &[&str]) -> Result<Control, Fault> {
     let options = connect::options(options, "resetd control", &[("lock_timeout", "0")]);
     let mut connection = match connect::open(&options).await {
         Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => {
@@ -63,11 +63,11 @@ fn chain() -> Result<Chain, Fault> {
 }
 
 /// Creates the control database from another one of the cluster.
-async fn create(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<(), Fault> {
+async fn create(options: &PgConnectOptions, others: &[&str]) -> Result<(), Fault> {
     let database = options.get_database().unwrap_or_default();
     let mut last = None;
     for other in others {
-        match create_database(other, database).await {
+        match create_database(&options.clone().database(other), database).await {
             Err(fault) if fault.reason == Reason::TargetUnreachable => last = Some(fault),
             created => return created,
         }
@@ -101,6 +101,27 @@ pub(crate) async fn create_database(from: &PgConnectOptions, database: &str) -> 
     }
 }
 
+/// Takes from everybody what a new database and its `public` schema give to everybody, as far as the role may.
+///
+/// # Errors
+/// What PostgreSQL said.
+async fn close(connection: &mut PgConnection) -> Result<(), Fault> {
+    let statements: Vec<String> = sqlx::query_scalar(
+        "SELECT pg_catalog.format('REVOKE ALL ON DATABASE %I FROM PUBLIC', d.datname) FROM pg_catalog.pg_database d
+          WHERE d.datname = pg_catalog.current_database() AND pg_catalog.pg_has_role(d.datdba, 'USAGE')
+         UNION ALL
+         SELECT pg_catalog.format('REVOKE ALL ON SCHEMA %I FROM PUBLIC', n.nspname) FROM pg_catalog.pg_namespace n
+          WHERE n.nspname = 'public' AND pg_catalog.pg_has_role(n.nspowner, 'USAGE')",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(control_fault)?;
+    for statement in statements {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await.map_err(control_fault)?;
+    }
+    Ok(())
+}
+
 /// Brings the control schema to its head. Daemons that start at once take turns.
 async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
     let chain = chain()?;
@@ -115,6 +136,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
         .await
         .map_err(control_fault)?;
     if !there {
+        close(connection).await?;
         run(connection, "CREATE SCHEMA resetd").await?;
     }
     let history = history(connection).await?;
