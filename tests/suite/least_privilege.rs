@@ -5,7 +5,7 @@ use harness::{Gate, Make, Migrations, Session, Setup, TestTarget, eventually, re
 use model::{lock::LockKey, operation::Verb};
 
 use crate::{
-    database::{self, schema_properties, generated, oid},
+    database::{self, generated, oid, schema_properties},
     forced::end,
     migrate::RUN,
     operations::{asleep, lock_is_free, nobody_left, sleeping},

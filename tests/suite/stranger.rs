@@ -184,7 +184,7 @@ async fn a_stranger_in_the_queue_keeps_nobody_from_being_told() {
     two.own(&["target", "enroll", name, "--confirm-database", database]).await.expect(0);
     let before = target.state().await;
     let (role, url) = opened(&target).await;
-    let session = holding(&url, LockKey::turn(&target.database)).await;
+    let session = holding(&url, LockKey::queue(&target.database)).await;
     let out = two.daemon.ctl(RUN).await;
     out.refused("TARGET_LOCKED");
     names(&out.stderr, &role, &session);
@@ -240,7 +240,7 @@ impl AtTheCommit {
         let mut stream = two.guest.begin(&asked).await.unwrap();
         let id = stream.until("LOCK_ACQUIRED").await.operation;
         gate.reached().await;
-        let session = holding(&url, LockKey::turn(&target.database)).await;
+        let session = holding(&url, LockKey::queue(&target.database)).await;
         gate.open().await;
         // What comes behind the gate is the turn.
         let waits = "SELECT count(*) FROM pg_stat_activity a JOIN resetd.operation o ON a.pid = o.lock_pid
@@ -288,7 +288,7 @@ async fn a_commit_that_a_stranger_keeps_can_be_cancelled() {
 #[tokio::test]
 async fn a_commit_that_a_stranger_keeps_is_given_up_with_their_name() {
     for whole in [false, true] {
-        let it = AtTheCommit::new(whole, None, "[profile.local]\nlock_patience = \"2s\"\n").await;
+        let it = AtTheCommit::new(whole, None, "[profile.local]\nlock_wait_limit = \"2s\"\n").await;
         it.ends_with("BLOCKED").await;
     }
 }

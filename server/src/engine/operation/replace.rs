@@ -256,6 +256,7 @@ impl Run {
             own: &lock.application_name,
             lock_pid: lock.pid,
             window_guard: &self.window_guard,
+            bound: self.commit_bound(),
         };
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
         let pool = &self.engine.control.pool;

@@ -8,7 +8,9 @@ use crate::postgres::sql::{error::ControlError, ident::Ident};
 ///
 /// # Errors
 /// The control database does not answer.
-pub(in crate::postgres) async fn openings(connection: &mut PgConnection) -> Result<Vec<String>, ControlError> {
+pub(in crate::postgres) async fn openings(
+    connection: &mut PgConnection,
+) -> Result<Vec<String>, ControlError> {
     // Nobody who cannot connect makes anything of a right on a schema.
     let rows: Vec<(String, String, Option<String>, String)> = sqlx::query_as(
         "WITH here AS (SELECT d.* FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()),

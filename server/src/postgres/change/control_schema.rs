@@ -1,18 +1,23 @@
 //! Opening the control database: created where it is missing and the role may, and brought to its head by the engine
 //! that migrates targets as well.
 
+use std::time::Duration;
+
 use model::{
     chain::Chain,
     fault::{Fault, Reason},
     history::History,
-    lock::LockKey,
+    lock::{Holder, LockKey},
 };
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
 
 use super::replay::{self, ReplayTarget};
 use crate::postgres::{
-    control::pool::Control,
-    session::connect,
+    control::{
+        keys::{self, Bound},
+        pool::Control,
+    },
+    session::{advisory, connect},
     sql::{
         error::{control_fault, message, sqlstate},
         ident::Ident,
@@ -39,6 +44,9 @@ pub(crate) async fn open(options: &PgConnectOptions, others: &[&str]) -> Result<
     migrate(&mut connection).await?;
     Ok(Control::of(options, &mut connection).await?)
 }
+
+/// How long another daemon may take to migrate the control schema.
+const OTHERS_LIMIT: Duration = Duration::from_secs(15);
 
 /// The schema of the daemon's own tables.
 const SCHEMA: &str = "resetd";
@@ -126,11 +134,7 @@ async fn close(connection: &mut PgConnection) -> Result<(), Fault> {
 async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
     let chain = chain()?;
     run(connection, "BEGIN").await?;
-    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
-        .bind(LockKey::control_schema().0)
-        .execute(&mut *connection)
-        .await
-        .map_err(control_fault)?;
+    take_its_key(connection).await?;
     let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regnamespace('resetd') IS NOT NULL")
         .fetch_one(&mut *connection)
         .await
@@ -155,6 +159,25 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
     }
     run(connection, "COMMIT").await?;
     run(connection, "RESET ROLE").await
+}
+
+/// Daemons that migrate at once take turns.
+async fn take_its_key(connection: &mut PgConnection) -> Result<(), Fault> {
+    let (key, until) = (LockKey::control_schema(), keys::Until::Transaction);
+    if keys::take(connection, key, until, Bound { limit: OTHERS_LIMIT, interrupt: None }).await? {
+        return Ok(());
+    }
+    let holders = advisory::holders(connection, key).await.map_err(control_fault)?;
+    let named: Vec<String> = holders.iter().map(Holder::phrase).collect();
+    let seconds = OTHERS_LIMIT.as_secs();
+    Err(Fault::new(
+        Reason::ControlUnavailable,
+        format!(
+            "the control schema cannot be migrated: its key was held for {seconds} s by {}",
+            named.join(", ")
+        ),
+    )
+    .hint("another daemon migrates it, or that session is a stranger's: end it"))
 }
 
 async fn history(connection: &mut PgConnection) -> Result<History, Fault> {
