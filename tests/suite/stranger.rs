@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use harness::{EventStream, Gate, Session, Setup, TestTarget, eventually, request};
+use harness::{EventStream, Gate, Migrations, Session, Setup, TestTarget, eventually, request};
 use model::{
     event::EventKind,
     lock::LockKey,
@@ -94,7 +94,9 @@ async fn an_open_control_database_is_told_with_what_closes_it() {
         open.map(str::to_owned).collect()
     };
     assert!(!warned(&log).is_empty(), "{log}");
-    let (text, good) = resetd::check::run(&Setup::of(&target).load().unwrap()).await;
+    let chains = Migrations::shipped();
+    let checked = || Setup::of(&target).migrations(&chains).load().unwrap();
+    let (text, good) = resetd::check::run(&checked()).await;
     assert!(good, "a warning is no error\n{text}");
     let lines = warned(&text);
     for word in ["PUBLIC", &role] {
@@ -105,7 +107,7 @@ async fn an_open_control_database_is_told_with_what_closes_it() {
         let statement = &line[line.find("REVOKE").unwrap()..];
         target.control_sql(statement).await;
     }
-    let (text, _) = resetd::check::run(&Setup::of(&target).load().unwrap()).await;
+    let (text, _) = resetd::check::run(&checked()).await;
     assert_eq!(warned(&text), [""; 0], "{text}");
     daemon.ctl(RUN).await.expect(0);
     daemon.stop().await;
@@ -320,7 +322,7 @@ async fn a_daemon_that_may_not_start_says_who_is_in_its_way() {
     Setup::of(&target).start().await.stop().await;
     let (role, url) = opened(&target).await;
     let session = holding(&url, LockKey::control_schema()).await;
-    let config = Setup::of(&target).migrations(&harness::Migrations::shipped()).load().unwrap();
+    let config = Setup::of(&target).migrations(&Migrations::shipped()).load().unwrap();
     let Err(error) = harness::soon("the daemon's end", resetd::daemon::Daemon::start(config)).await else {
         panic!("it started")
     };

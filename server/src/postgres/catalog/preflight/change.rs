@@ -10,10 +10,10 @@ use crate::postgres::{
 };
 
 /// From here on `pg_has_role` tells whether a role may be assumed.
-pub(super) const SET_OPTION: i32 = 160_000;
+pub(in crate::postgres) const SET_OPTION: i32 = 160_000;
 
 /// What `pg_has_role` is asked for to learn whether a role may be assumed.
-pub(super) fn assume(version: i32) -> &'static str {
+pub(in crate::postgres) fn assume(version: i32) -> &'static str {
     if version >= SET_OPTION { "SET" } else { "MEMBER" }
 }
 
