@@ -19,6 +19,7 @@ mod database_undo;
 mod faults;
 mod forced;
 mod guards;
+mod hostile;
 mod least_privilege;
 mod migrate;
 mod newer;
