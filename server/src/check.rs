@@ -4,9 +4,12 @@ mod guarded;
 
 use crate::{
     chains,
-    config::{Config, Target},
+    config::{Config, DatabaseUrl, Target},
     grpc::Certificates,
-    postgres::catalog::check,
+    postgres::catalog::{
+        check,
+        check_roles::{Checked, Served},
+    },
 };
 
 /// Checks every connection and chain; the text for a person, and whether all is good.
@@ -15,13 +18,15 @@ pub async fn run(config: &Config) -> (String, bool) {
     let mut problems: Vec<String> = Vec::new();
     let mut warnings = guarded::warnings(config);
     if config.embedded.is_none() {
+        let control_role = config.control.url.as_ref().map_or("", DatabaseUrl::user);
         for target in &config.targets {
-            problems.extend(check_target(target).await);
+            let checked = check_target(target, control_role).await;
+            problems.extend(checked.wrong);
+            warnings.extend(checked.warnings);
         }
-        match check_control(config).await {
-            Ok(openings) => warnings.extend(openings),
-            Err(problem) => problems.push(problem),
-        }
+        let checked = check_control(config).await;
+        problems.extend(checked.wrong);
+        warnings.extend(checked.warnings);
     }
     for target in &config.targets {
         if let Err(fault) = chains::from_disk(config.migrations.clone(), &target.matrix).await {
@@ -32,6 +37,7 @@ pub async fn run(config: &Config) -> (String, bool) {
         problems.push(format!("[tls]: {}", error.told()));
     }
     problems.dedup();
+    warnings.dedup();
     text.push_str("\n# checks\n");
     for warning in warnings {
         text.push_str(&format!("# warning: {warning}\n"));
@@ -45,21 +51,30 @@ pub async fn run(config: &Config) -> (String, bool) {
     (text, problems.is_empty())
 }
 
-async fn check_target(target: &Target) -> Vec<String> {
-    let Some(url) = target.source.url() else { return Vec::new() };
+async fn check_target(target: &Target, control_role: &str) -> Checked {
+    let Some(url) = target.source.url() else { return Checked::default() };
     let schemas: Vec<String> = target.matrix.managed_schemas().into_iter().map(str::to_owned).collect();
     let prefix = format!("target {}: ", target.name);
-    match check::target(&url.connect_options(), &schemas).await {
-        Ok(findings) => findings.into_iter().map(|f| format!("{prefix}{f}")).collect(),
-        Err(fault) => vec![format!("{prefix}{}", told(&fault))],
+    let prefixed = |found: Vec<String>| found.into_iter().map(|found| format!("{prefix}{found}")).collect();
+    match check::target(&url.connect_options(), &schemas, control_role).await {
+        Ok(it) => Checked { wrong: prefixed(it.wrong), warnings: prefixed(it.warnings) },
+        Err(fault) => Checked { wrong: prefixed(vec![told(&fault)]), ..Checked::default() },
     }
 }
 
-/// What lets others into the control database; or why it cannot be had.
-async fn check_control(config: &Config) -> Result<Vec<String>, String> {
-    let Some(url) = &config.control.url else { return Ok(Vec::new()) };
-    let looked = check::control(&url.connect_options(), &config.databases()).await;
-    looked.map_err(|fault| format!("control database: {}", told(&fault)))
+async fn check_control(config: &Config) -> Checked {
+    let Some(url) = &config.control.url else { return Checked::default() };
+    let served = config.targets.iter().filter_map(|target| {
+        let at = target.source.url()?;
+        let (database, role) = (at.database(), at.user());
+        Some(Served { name: &target.name, database, role, profile: &target.profile })
+    });
+    let served: Vec<Served<'_>> = served.collect();
+    let looked = check::control(&url.connect_options(), &config.databases(), &served).await;
+    looked.unwrap_or_else(|fault| Checked {
+        wrong: vec![format!("control database: {}", told(&fault))],
+        ..Checked::default()
+    })
 }
 
 fn told(fault: &model::fault::Fault) -> String {

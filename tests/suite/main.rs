@@ -40,6 +40,7 @@ mod security_limits;
 mod security_listen;
 mod security_readme;
 mod security_table;
+mod setup;
 mod status_watch;
 mod stranger;
 mod stream;

@@ -3,7 +3,10 @@
 use model::fault::{Fault, Reason};
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 
-use super::openings::openings;
+use super::{
+    check_roles::{self, Checked, Served},
+    openings::openings,
+};
 use crate::postgres::{
     session::connect,
     sql::{
@@ -12,11 +15,15 @@ use crate::postgres::{
     },
 };
 
-/// What the role lacks in a target, each with the statement that mends it.
+/// What the role lacks in a target, each with the statement that mends it; and what it has too much.
 ///
 /// # Errors
 /// The target cannot be reached, or a pooler is in between.
-pub(crate) async fn target(options: &PgConnectOptions, schemas: &[String]) -> Result<Vec<String>, Fault> {
+pub(crate) async fn target(
+    options: &PgConnectOptions,
+    schemas: &[String],
+    control_role: &str,
+) -> Result<Checked, Fault> {
     let options = connect::options(options, "resetd check", &[]);
     let mut connection = connect::open(&options).await?;
     let database = options.get_database().unwrap_or_default();
@@ -29,7 +36,8 @@ pub(crate) async fn target(options: &PgConnectOptions, schemas: &[String]) -> Re
     if version < 140_000 {
         wrong.push("PostgreSQL is older than 14 — upgrade it".to_owned());
     }
-    Ok(wrong)
+    let warnings = check_roles::target(&mut connection, control_role).await?;
+    Ok(Checked { wrong, warnings })
 }
 
 async fn missing_rights(
@@ -64,16 +72,23 @@ async fn missing_rights(
     Ok(wrong)
 }
 
-/// Whether the control database is there, or could be made by its role from one of the others; and what lets others in.
+/// Whether the control database is there, or could be made by its role from one of the others; what lets others in, and what
+/// the role lacks for its targets.
 ///
 /// # Errors
 /// It is missing and the role may not make it: with the exact statement.
-pub(crate) async fn control(options: &PgConnectOptions, others: &[&str]) -> Result<Vec<String>, Fault> {
+pub(crate) async fn control(
+    options: &PgConnectOptions,
+    others: &[&str],
+    served: &[Served<'_>],
+) -> Result<Checked, Fault> {
     let options = connect::options(options, "resetd check", &[]);
     let missing = match connect::open(&options).await {
         Ok(mut connection) => {
             connect::refuse_pooler(&mut connection, "the control database").await?;
-            return Ok(openings(&mut connection).await?);
+            let mut checked = check_roles::control(&mut connection, served).await?;
+            checked.warnings.extend(openings(&mut connection).await?);
+            return Ok(checked);
         }
         Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => fault,
         Err(fault) => return Err(fault),
@@ -90,7 +105,7 @@ pub(crate) async fn control(options: &PgConnectOptions, others: &[&str]) -> Resu
         .await
         .map_err(control_fault)?;
         if may {
-            return Ok(Vec::new());
+            return check_roles::control(&mut connection, served).await;
         }
         return Err(Fault::new(
             Reason::ControlUnavailable,

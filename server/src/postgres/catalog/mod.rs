@@ -3,6 +3,7 @@
 //! It must not know operations, the lease or the transaction that changes a target.
 
 pub(crate) mod check;
+pub(crate) mod check_roles;
 pub(crate) mod database;
 pub(crate) mod dependencies;
 pub(crate) mod extensions;

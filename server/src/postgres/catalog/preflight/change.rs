@@ -18,7 +18,7 @@ pub(in crate::postgres) fn assume(version: i32) -> &'static str {
 }
 
 /// What a `GRANT role TO member` ends with, so that the member may act as the role: an older membership may lack it.
-pub(super) fn may_act(version: i32) -> &'static str {
+pub(in crate::postgres) fn may_act(version: i32) -> &'static str {
     if version >= SET_OPTION { " WITH INHERIT TRUE, SET TRUE" } else { "" }
 }
 
