@@ -35,6 +35,7 @@ pub struct Setup {
     insecure_loopback: bool,
     profile: Option<String>,
     migrations: Option<PathBuf>,
+    targets: Vec<TestTarget>,
 }
 
 impl Setup {
@@ -54,13 +55,15 @@ impl Setup {
             insecure_loopback: true,
             profile: None,
             migrations: None,
+            targets: Vec::new(),
         };
         it.env("BUTLERS_DATABASE_URL", &target.url()).and(target)
     }
 
     /// One more target.
     #[must_use]
-    pub fn and(self, target: &TestTarget) -> Self {
+    pub fn and(mut self, target: &TestTarget) -> Self {
+        self.targets.push(target.clone());
         let variable = format!("URL_OF_{}", target.name.to_uppercase());
         let section = format!("\n[target.{}]\ndatabase_url_env = \"{variable}\"\n", target.name);
         self.env(&variable, &target.url()).with(&section)
@@ -166,6 +169,14 @@ impl Setup {
         }
     }
 
+    /// The first target's control role serves the others as well.
+    async fn serve_all(&self) {
+        let Some((first, others)) = self.targets.split_first() else { return };
+        for other in others.iter().filter(|other| other.role != first.role) {
+            first.serve_as_well(other).await;
+        }
+    }
+
     /// The copy of the shipped chains that is used when no others were named.
     fn own_chains(&self) -> Migrations {
         let chains = Migrations::shipped();
@@ -185,6 +196,7 @@ impl Setup {
     /// # Panics
     /// It does not start.
     pub async fn start(mut self) -> Daemon {
+        self.serve_all().await;
         let chains = self.own_chains();
         self.migrations.get_or_insert_with(|| chains.path().to_owned());
         let config = self.load().unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
@@ -206,6 +218,7 @@ impl Setup {
     /// # Panics
     /// It was not built, or does not start.
     pub async fn spawn(self) -> Daemon {
+        self.serve_all().await;
         let chains = self.own_chains();
         let mut command = process::command(process::binary("resetd"));
         let options = self.options();

@@ -108,7 +108,7 @@ pub use postgres::{Newer, Postgres};
 pub use process::binary;
 pub use snapshot::{Relation, State};
 pub use sql::Session;
-pub use target::{Make, Roles, TestTarget};
+pub use target::{Because, Make, Roles, TestTarget};
 pub use wait::{eventually, soon};
 
 /// A digest of the right form that is no plan's and no chains'.

@@ -15,14 +15,23 @@ const PASSWORD: &str = "restricted-secret";
 /// The password of the roles of control databases.
 const CONTROL_PASSWORD: &str = "control-secret";
 
+/// Why a test needs a superuser: what it is about is no plain role's to have. All reasons there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Because {
+    /// It is about superusers: what they mean is shown or told.
+    ItIsAboutSuperusers,
+    /// It is about a daemon with one role and no configuration.
+    ItHasNoConfiguration,
+}
+
 /// As which roles the daemons of a target work.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Roles {
     /// What `RESETD_TEST_ROLE` says: `superuser`, which is the default, or `least`.
     #[default]
     OfTheSuite,
-    /// PostgreSQL's own superuser does everything.
-    Superuser,
+    /// PostgreSQL's own superuser does everything, in whatever mode the suite runs, for this reason.
+    Superuser(Because),
     /// The recommended ones, without a right too many: one owns the control database and may create databases, the other
     /// one owns the target.
     Least,
@@ -32,7 +41,7 @@ impl Roles {
     #[expect(clippy::disallowed_methods, reason = "whoever runs the suite says it")]
     fn are_least(self) -> bool {
         match self {
-            Self::Superuser => false,
+            Self::Superuser(_) => false,
             Self::Least => true,
             Self::OfTheSuite => match std::env::var("RESETD_TEST_ROLE").as_deref() {
                 Err(_) | Ok("" | "superuser") => false,
@@ -69,10 +78,10 @@ impl Make<'_> {
         Self { roles: Roles::Least, ..Self::migrated() }
     }
 
-    /// The same for a superuser, in whatever mode the suite runs.
+    /// The same for a superuser, in whatever mode the suite runs, and why.
     #[must_use]
-    pub fn superuser() -> Self {
-        Self { roles: Roles::Superuser, ..Self::migrated() }
+    pub fn superuser(because: Because) -> Self {
+        Self { roles: Roles::Superuser(because), ..Self::migrated() }
     }
 }
 
@@ -158,6 +167,21 @@ impl TestTarget {
     #[must_use]
     pub fn tcp_url(&self) -> String {
         self.postgres.tcp_url_of(&self.role, &self.password, &self.database)
+    }
+
+    /// Lets the daemon's roles act as others that a test makes, as an admin would; a superuser may anyway.
+    pub async fn let_act_as(&self, roles: &[&str]) {
+        if let Some(control) = &self.control_role {
+            let roles = roles.join(", ");
+            self.sql(&format!("GRANT {roles} TO {}, {control}", self.role)).await;
+        }
+    }
+
+    /// This target's control role serves another target.
+    pub(crate) async fn serve_as_well(&self, other: &Self) {
+        if let (Some(control), Some(_)) = (&self.control_role, &other.control_role) {
+            self.sql(&format!("GRANT {} TO {control}", other.role)).await;
+        }
     }
 
     /// The superuser's URL of this database.

@@ -1,7 +1,7 @@
 //! A resetter with `--chains` whose chains attack the daemon, its control database and the server. The target's role is the
 //! boundary: what each attack comes to stands in the table of docs/security.md, row by row.
 
-use harness::{Make, Migrations, Roles, Setup, TestTarget};
+use harness::{Because, Make, Migrations, Setup, TestTarget};
 
 use crate::migrate::RUN;
 
@@ -177,7 +177,7 @@ async fn a_hostile_chain_reaches_its_own_target_and_nothing_else() {
 /// The same means more where the daemon's role is a superuser: what the boundary is worth.
 #[tokio::test]
 async fn the_same_chain_as_a_superuser_owns_the_server() {
-    let target = TestTarget::make(Make { roles: Roles::Superuser, ..Make::migrated() }).await;
+    let target = TestTarget::make(Make::superuser(Because::ItIsAboutSuperusers)).await;
     let daemon = Setup::of(&target).start().await;
     let harmless = ["pg_read_file", "COPY … PROGRAM", "pg_authid", "pg_ls_dir"];
     let attacks: Vec<&Attack> = ATTACKS.iter().filter(|a| harmless.contains(&a.name)).collect();

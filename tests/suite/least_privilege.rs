@@ -254,5 +254,17 @@ async fn whoever_holds_the_key_in_the_target_is_ended_or_named() {
         }
         lock_is_free(&target).await;
     }
+    // Who only looks ends nobody, and says whom they wait for.
+    daemon.stop().await;
+    let daemon = Setup::of(&target).with("[profile.local]\nlock_wait_limit = \"1s\"\n").start().await;
+    let mut session = Session::open(&target.postgres.url_of(&format!("guest_{d}"), "x", d)).await;
+    session.sql(&key).await;
+    let out = daemon.ctl("validate").await;
+    out.refused("BLOCKED");
+    for word in [&session.pid.to_string(), &format!("guest_{d}"), "harness"] {
+        assert!(out.stderr.contains(word), "{word}\n{out}");
+    }
+    session.close().await;
+    daemon.ctl("validate").await.expect(0);
     daemon.stop().await;
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Stdio};
 
-use harness::{Daemon, Make, Migrations, Setup, TestTarget, binary, soon};
+use harness::{Because, Daemon, Make, Migrations, Setup, TestTarget, binary, soon};
 
 use crate::{database, migrate::RUN};
 
@@ -16,7 +16,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let target = TestTarget::make(Make::superuser()).await;
+        let target = TestTarget::make(Make::superuser(Because::ItIsAboutSuperusers)).await;
         let (role, control_role) = (format!("it's_{}", target.name), format!("Control_{}", target.name));
         Self { target, control_role, role, chains: Migrations::shipped() }
     }
@@ -201,7 +201,7 @@ async fn check_prints_the_grants_that_are_missing() {
 #[tokio::test]
 async fn check_says_what_a_superuser_and_a_single_role_mean_for_chains() {
     let (superuser, single) = (
-        TestTarget::make(Make::superuser()).await,
+        TestTarget::make(Make::superuser(Because::ItIsAboutSuperusers)).await,
         TestTarget::make(Make { restricted: true, ..Make::migrated() }).await,
     );
     for (target, words) in [

@@ -208,8 +208,10 @@ async fn a_stranger_in_the_queue_keeps_nobody_from_being_told() {
     let out = two.daemon.ctl("migrate --wait").await;
     out.refused("TARGET_LOCKED");
     names(&out.stderr, &role, &crowd);
+    let mut janitor = holding(&url, LockKey::janitor()).await;
     let words = ["target", "unlock", &target.name, "--reason", "nobody knows them"];
     two.own(&words).await.expect(0);
+    assert!(janitor.try_sql("SELECT 1").await.is_err(), "it is put out as well");
     two.daemon.ctl("migrate --wait").await.expect(0);
     two.daemon.ctl(RUN).await.expect(0);
     two.daemon.stop().await;

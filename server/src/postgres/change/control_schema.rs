@@ -167,7 +167,7 @@ async fn take_its_key(connection: &mut PgConnection) -> Result<(), Fault> {
     if keys::take(connection, key, until, Bound { limit: OTHERS_LIMIT, interrupt: None }).await? {
         return Ok(());
     }
-    let holders = advisory::holders(connection, key).await.map_err(control_fault)?;
+    let holders = advisory::holders(connection, None, key).await.map_err(control_fault)?;
     let named: Vec<String> = holders.iter().map(Holder::phrase).collect();
     let seconds = OTHERS_LIMIT.as_secs();
     Err(Fault::new(

@@ -24,8 +24,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The control database does not answer.
 pub(crate) async fn find(control: &Control, database: &str) -> Result<Vec<Holder>, Fault> {
     // Every daemon has the keys of the queue for moments.
-    let keys =
-        [(LockKey::target(database), false), (LockKey::queue(database), true), (LockKey::waiters(), true)];
+    let keys = [
+        (LockKey::target(database), false),
+        (LockKey::queue(database), true),
+        (LockKey::waiters(), true),
+        (LockKey::janitor(), true),
+    ];
     let (high, low): (Vec<i64>, Vec<i64>) = keys.iter().map(|(key, _)| key.halves()).unzip();
     let rows: Vec<(i32, String, String)> = sqlx::query_as(concat!(
         "SELECT DISTINCT coalesce(l.pid, 0), coalesce(a.usename::pg_catalog.text, ''), coalesce(a.application_name, '')

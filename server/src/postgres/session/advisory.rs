@@ -75,9 +75,10 @@ pub(in crate::postgres) async fn is_held(
     .await
 }
 
-/// Which other sessions hold a key of the database that this one is connected to.
+/// Which other sessions hold a key of a database; `None`: of the one that this session is connected to.
 pub(in crate::postgres) async fn holders(
     executor: impl PgExecutor<'_>,
+    database: Option<&str>,
     key: LockKey,
 ) -> sqlx::Result<Vec<Holder>> {
     let (high, low) = key.halves();
@@ -85,15 +86,21 @@ pub(in crate::postgres) async fn holders(
     let rows: Vec<(i32, String, String)> = sqlx::query_as(concat!(
         "SELECT coalesce(l.pid, 0), coalesce(a.usename::pg_catalog.text, ''), coalesce(a.application_name, '')
            FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE ",
-        pg_locks_row!("l", this_database!(), "$1", "$2"),
+        pg_locks_row!(
+            "l",
+            "(SELECT d.oid::pg_catalog.int8 FROM pg_catalog.pg_database d
+               WHERE d.datname = coalesce($1::pg_catalog.name, pg_catalog.current_database()))",
+            "$2",
+            "$3"
+        ),
         " AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() ORDER BY 1"
     ))
+    .bind(database)
     .bind(high)
     .bind(low)
     .fetch_all(executor)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(pid, user, application_name)| Holder::backend(pid, user, application_name))
-        .collect())
+    let named =
+        |(pid, user, application_name): (i32, String, String)| Holder::backend(pid, user, application_name);
+    Ok(rows.into_iter().map(named).collect())
 }
