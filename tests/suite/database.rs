@@ -36,16 +36,17 @@ pub(crate) async fn reached(target: &TestTarget) {
 }
 
 /// Everything about the database's row, as `pg_dump --create` shows it and as the catalog has it.
-async fn schema_properties(target: &TestTarget) -> (Vec<String>, Vec<Vec<String>>) {
+pub(crate) async fn schema_properties(target: &TestTarget) -> (Vec<String>, Vec<Vec<String>>) {
     let dump = target.dump().await;
     let mut lines: Vec<String> =
         dump.lines().filter(|line| line.contains(" DATABASE ")).map(str::to_owned).collect();
     lines.sort();
     let rows = "
         SELECT 'row', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype,
-               concat_ws(' ', datlocprovider, daticulocale, datistemplate, datconnlimit, datallowconn,
+               concat_ws(' ', to_jsonb(d) ->> 'datlocprovider', to_jsonb(d) ->> 'daticulocale', to_jsonb(d) ->> 'datlocale',
+                   datistemplate, datconnlimit, datallowconn,
                    (SELECT spcname FROM pg_tablespace t WHERE t.oid = dattablespace), shobj_description(oid, 'pg_database'))
-          FROM pg_database WHERE datname = current_database()
+          FROM pg_database d WHERE datname = current_database()
         UNION ALL
         SELECT 'right', pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
                a.privilege_type, a.is_grantable::text, ''

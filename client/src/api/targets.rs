@@ -35,20 +35,20 @@ impl Api {
         promised(message(reply)?.target, "target")
     }
 
-    /// Breaks the lock of an operation, and says who held it.
+    /// Breaks the lock of an operation, or without one of whoever is none, and says who held it.
     ///
     /// # Errors
     /// The daemon cannot be reached or refuses: another operation holds the target, or none does.
     pub(crate) async fn force_unlock_target(
         &self,
         name: &str,
-        operation: Uuid,
+        operation: Option<Uuid>,
         reason: &str,
     ) -> Result<Holder, Fault> {
         let request = v1::ForceUnlockTargetRequest {
             request_id: Uuid::new_v4().to_string(),
             target: name.to_owned(),
-            operation: operation.to_string(),
+            operation: operation.map(|id| id.to_string()).unwrap_or_default(),
             reason: reason.to_owned(),
         };
         let reply = self.connection.targets().await?.force_unlock_target(request).await;

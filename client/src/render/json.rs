@@ -91,6 +91,7 @@ fn holder(it: &Holder) -> Value {
         "principal": it.principal,
         "since": it.since,
         "pid": it.pid,
+        "user": it.user,
         "application_name": it.application_name,
     })
 }

@@ -48,6 +48,7 @@ fn holder() -> Holder {
         principal: Some("unix:bob".to_owned()),
         since: Some(Timestamp::UNIX_EPOCH),
         pid: 7,
+        user: "resetd".to_owned(),
         application_name: "resetd".to_owned(),
     }
 }

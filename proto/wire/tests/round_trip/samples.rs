@@ -151,6 +151,7 @@ pub(crate) fn holder() -> Holder {
         principal: Some(text("cert:deploy")),
         since: Some(at(1)),
         pid: 4_711,
+        user: text("resetd"),
         application_name: text("resetd staging op=9"),
     }
 }

@@ -283,8 +283,9 @@ impl Run {
         let _rest = self.backends.rest();
         let mut connection = lock.connection().await;
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
-        let right = &self.window_guard;
-        let until = journal::prepare_commit(&mut connection, self.owner, &transaction, right, &make).await?;
+        let (right, bound) = (&self.window_guard, self.commit_bound());
+        let until =
+            journal::prepare_commit(&mut connection, self.owner, &transaction, right, bound, &make).await?;
         Ok((transaction, until))
     }
 

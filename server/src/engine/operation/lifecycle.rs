@@ -20,6 +20,7 @@ use crate::{
         control::{
             cancel::{self, Asked},
             journal::{self, Owner},
+            keys::Bound,
             window_guard::WindowGuard,
         },
         lock::{
@@ -158,6 +159,7 @@ impl Run {
         let why = self.live.interrupt.raised().await;
         tokio::time::sleep(GIVE_UP).await;
         tracing::warn!(operation = %self.owner.operation, %why, "its work does not end; it is left to recovery");
+        self.engine.live.left(self.owner.operation, why.clone());
         Fault { reason: Reason::OutcomeUnknown, ..why }
     }
 
@@ -178,6 +180,11 @@ impl Run {
         let event = journal::append(&mut connection, self.owner, kind).await?;
         self.live.stored(event.sequence);
         Ok(())
+    }
+
+    /// How long a commit may wait for what it needs in the control database.
+    pub(in crate::engine) fn commit_bound(&self) -> Bound<'_> {
+        Bound { limit: self.target.profile.lock_wait_limit, interrupt: Some(&self.live.interrupt) }
     }
 
     pub(in crate::engine) fn work_context(&self) -> WorkContext {

@@ -130,7 +130,9 @@ impl Run {
         row: Option<&DatabaseRow>,
         observed: &mut Observation,
     ) -> Result<(), Fault> {
-        observed.findings.extend(preflight::of_swap(&mut *lock.connection().await, row).await?);
+        observed
+            .findings
+            .extend(preflight::of_swap(&mut *lock.connection().await, row, self.target.url.user()).await?);
         observed.keep_previous_seconds = self.target.profile.keep_previous.as_secs();
         let Some(row) = row else { return Ok(()) };
         let rule = self.session_rule();
@@ -183,7 +185,7 @@ impl Run {
         let oid = {
             let mut connection = lock.connection().await;
             operations::set_build_database(&mut connection, self.owner, name).await?;
-            databases::create_aside(&mut connection, name, row).await?
+            databases::create_aside(&mut connection, name, row, self.target.url.user()).await?
         };
         let mut summary = vec!["database replaced".to_owned()];
         let url = self.target.url.with_database(name);
@@ -256,6 +258,7 @@ impl Run {
             own: &lock.application_name,
             lock_pid: lock.pid,
             window_guard: &self.window_guard,
+            bound: self.commit_bound(),
         };
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
         let pool = &self.engine.control.pool;

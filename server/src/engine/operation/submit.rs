@@ -25,6 +25,7 @@ use crate::{
     postgres::{
         control::{
             journal::Owner,
+            keys::{self, Bound},
             operations::{self, NewOperation},
             targets::{self, Enrolment},
             window_guard::WindowGuard,
@@ -215,10 +216,13 @@ impl Engine {
         accepted: EventKind,
     ) -> Result<bool, Fault> {
         let mut patience = ReleaseDeadline::default();
+        // Who waits for nothing is told soon, and sooner where their own limit is shorter.
+        let limit = new.request.timeout.map_or(keys::MOMENT, |limit| limit.min(keys::MOMENT));
+        let bound = Bound { limit, interrupt: None };
         loop {
             let events =
                 vec![accepted.clone(), EventKind::LockAcquired { shared: ticket.shared, pid: lock.pid }];
-            let place = match queue::take(lock, ticket, Entry::New(new, events)).await? {
+            let place = match queue::take(lock, ticket, Entry::New(new, events), bound).await? {
                 QueueOutcome::Granted => return Ok(true),
                 QueueOutcome::Joined => return Ok(false),
                 QueueOutcome::Not(place) => place,
@@ -234,6 +238,9 @@ impl Engine {
                 return Err(refusal);
             }
             let target = &new.request.target;
+            if let Some(holder) = &place.queue_held_by {
+                return Err(holder.refusal(&format!("the queue of target {target}")).with("target", target));
+            }
             if place.next > 0 && holder.is_none() {
                 return Err(locked_by(
                     target,
@@ -377,16 +384,8 @@ fn locked_by(target: &str, who: &str) -> Fault {
 }
 
 fn locked_by_holder(target: &str, holder: Option<Holder>) -> Fault {
-    let Some(holder) = holder else { return locked_by(target, "another session") };
-    let mut fault = locked_by(target, &holder.phrase()).with("holder_pid", holder.pid);
-    if let Some(id) = holder.operation {
-        fault = fault.with("holder_operation", id);
+    match holder {
+        None => locked_by(target, "another session"),
+        Some(holder) => holder.refusal(&format!("target {target}")).with("target", target),
     }
-    if let Some(principal) = holder.principal {
-        fault = fault.with("holder", principal);
-    }
-    if let Some(since) = holder.since {
-        fault = fault.with("since", since);
-    }
-    fault
 }

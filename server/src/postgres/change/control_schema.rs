@@ -1,18 +1,23 @@
 //! Opening the control database: created where it is missing and the role may, and brought to its head by the engine
 //! that migrates targets as well.
 
+use std::time::Duration;
+
 use model::{
     chain::Chain,
     fault::{Fault, Reason},
     history::History,
-    lock::LockKey,
+    lock::{Holder, LockKey},
 };
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
 
 use super::replay::{self, ReplayTarget};
 use crate::postgres::{
-    control::pool::Control,
-    session::connect,
+    control::{
+        keys::{self, Bound},
+        pool::Control,
+    },
+    session::{advisory, connect},
     sql::{
         error::{control_fault, message, sqlstate},
         ident::Ident,
@@ -21,11 +26,11 @@ use crate::postgres::{
 
 /// Opens the control database, creates it where it is missing and the role may, and migrates it.
 ///
-/// `others` are databases of the same cluster from which it can be created.
+/// `others` are databases of the same cluster from which it can be created, as its own role.
 ///
 /// # Errors
 /// What is missing, with the statement that mends it.
-pub(crate) async fn open(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<Control, Fault> {
+pub(crate) async fn open(options: &PgConnectOptions, others: &[&str]) -> Result<Control, Fault> {
     let options = connect::options(options, "resetd control", &[("lock_timeout", "0")]);
     let mut connection = match connect::open(&options).await {
         Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => {
@@ -39,6 +44,9 @@ pub(crate) async fn open(options: &PgConnectOptions, others: &[PgConnectOptions]
     migrate(&mut connection).await?;
     Ok(Control::of(options, &mut connection).await?)
 }
+
+/// How long another daemon may take to migrate the control schema.
+const OTHERS_LIMIT: Duration = Duration::from_secs(15);
 
 /// The schema of the daemon's own tables.
 const SCHEMA: &str = "resetd";
@@ -63,11 +71,11 @@ fn chain() -> Result<Chain, Fault> {
 }
 
 /// Creates the control database from another one of the cluster.
-async fn create(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<(), Fault> {
+async fn create(options: &PgConnectOptions, others: &[&str]) -> Result<(), Fault> {
     let database = options.get_database().unwrap_or_default();
     let mut last = None;
     for other in others {
-        match create_database(other, database).await {
+        match create_database(&options.clone().database(other), database).await {
             Err(fault) if fault.reason == Reason::TargetUnreachable => last = Some(fault),
             created => return created,
         }
@@ -101,20 +109,38 @@ pub(crate) async fn create_database(from: &PgConnectOptions, database: &str) -> 
     }
 }
 
+/// Takes from everybody what a new database and its `public` schema give to everybody, as far as the role may.
+///
+/// # Errors
+/// What PostgreSQL said.
+async fn close(connection: &mut PgConnection) -> Result<(), Fault> {
+    let statements: Vec<String> = sqlx::query_scalar(
+        "SELECT pg_catalog.format('REVOKE ALL ON DATABASE %I FROM PUBLIC', d.datname) FROM pg_catalog.pg_database d
+          WHERE d.datname = pg_catalog.current_database() AND pg_catalog.pg_has_role(d.datdba, 'USAGE')
+         UNION ALL
+         SELECT pg_catalog.format('REVOKE ALL ON SCHEMA %I FROM PUBLIC', n.nspname) FROM pg_catalog.pg_namespace n
+          WHERE n.nspname = 'public' AND pg_catalog.pg_has_role(n.nspowner, 'USAGE')",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(control_fault)?;
+    for statement in statements {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await.map_err(control_fault)?;
+    }
+    Ok(())
+}
+
 /// Brings the control schema to its head. Daemons that start at once take turns.
 async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
     let chain = chain()?;
     run(connection, "BEGIN").await?;
-    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
-        .bind(LockKey::control_schema().0)
-        .execute(&mut *connection)
-        .await
-        .map_err(control_fault)?;
+    take_its_key(connection).await?;
     let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regnamespace('resetd') IS NOT NULL")
         .fetch_one(&mut *connection)
         .await
         .map_err(control_fault)?;
     if !there {
+        close(connection).await?;
         run(connection, "CREATE SCHEMA resetd").await?;
     }
     let history = history(connection).await?;
@@ -133,6 +159,25 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
     }
     run(connection, "COMMIT").await?;
     run(connection, "RESET ROLE").await
+}
+
+/// Daemons that migrate at once take turns.
+async fn take_its_key(connection: &mut PgConnection) -> Result<(), Fault> {
+    let (key, until) = (LockKey::control_schema(), keys::Until::Transaction);
+    if keys::take(connection, key, until, Bound { limit: OTHERS_LIMIT, interrupt: None }).await? {
+        return Ok(());
+    }
+    let holders = advisory::holders(connection, None, key).await.map_err(control_fault)?;
+    let named: Vec<String> = holders.iter().map(Holder::phrase).collect();
+    let seconds = OTHERS_LIMIT.as_secs();
+    Err(Fault::new(
+        Reason::ControlUnavailable,
+        format!(
+            "the control schema cannot be migrated: its key was held for {seconds} s by {}",
+            named.join(", ")
+        ),
+    )
+    .hint("another daemon migrates it, or that session is a stranger's: end it"))
 }
 
 async fn history(connection: &mut PgConnection) -> Result<History, Fault> {

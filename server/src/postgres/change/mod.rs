@@ -11,3 +11,4 @@ pub(crate) mod replay;
 pub(crate) mod reset;
 pub(crate) mod restore_properties;
 pub(crate) mod transaction;
+pub(crate) mod two_roles;

@@ -54,7 +54,7 @@ impl Race {
     pub async fn open(target: &DatabaseUrl, control: &str) -> Result<Self, Fault> {
         let options = target.connect_options();
         let control = target.with_database(control).connect_options();
-        let control = control_schema::open(&control, std::slice::from_ref(&options)).await?;
+        let control = control_schema::open(&control, &[target.database()]).await?;
         let it = Self { control, target: options, database: target.database().to_owned() };
         let mut connection = it.look().await?;
         sqlx::raw_sql("CREATE TABLE public.counter AS SELECT 0 AS n")

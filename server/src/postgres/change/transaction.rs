@@ -11,6 +11,7 @@ use std::{
 use model::{
     event::EventKind,
     fault::{Fault, Reason},
+    lock::Holder,
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio_stream::StreamExt as _;
@@ -20,7 +21,7 @@ use crate::postgres::{
     control::commit_deadline::CommitDeadline,
     lock::lease::{LockSession, lock_is_gone},
     session::{
-        advisory::{holds_both, pg_locks_row},
+        advisory::{self, holds_both, pg_locks_row},
         backend, connect, failpoint,
         interrupt::Interrupt,
         liveness::{Backends, Liveness, lost_error},
@@ -105,7 +106,12 @@ impl Work {
         let begin = if lock.shared { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
         tokio::select! {
             biased;
-            taken = take_key(&mut connection, lock, begin) => taken?,
+            taken = take_key(&mut connection, lock, begin) => match taken {
+                Err(fault) if fault.reason == Reason::Blocked => {
+                    return Err(with_holders(fault, &context.control, &database, lock).await);
+                }
+                taken => taken?,
+            },
             () = contact.lost().cancelled() => return Err(work_fault("opening the work session", &lost_error())),
         }
         Ok(Self {
@@ -358,6 +364,19 @@ async fn take_key(
         return Ok(());
     }
     Err(lock_is_gone())
+}
+
+/// Names who holds the target's key in the target, and kept the work session from beginning.
+async fn with_holders(fault: Fault, control: &PgPool, database: &str, lock: &LockSession) -> Fault {
+    let holders = advisory::holders(control, Some(database), lock.key).await.unwrap_or_default();
+    let named: Vec<String> = holders.iter().map(Holder::phrase).collect();
+    match named.is_empty() {
+        true => fault,
+        false => Fault {
+            message: format!("{}; the target's key is held by {}", fault.message, named.join(", ")),
+            ..fault
+        },
+    }
 }
 
 /// Whether the lock session of the operation holds the target's lock and the operation's: asked in the target, since

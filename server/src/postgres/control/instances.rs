@@ -7,7 +7,10 @@ use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::pool::Control;
+use super::{
+    keys::{self, Bound},
+    pool::Control,
+};
 use crate::postgres::{
     session::{advisory::pg_locks_row, connect},
     sql::error::{ControlError, message},
@@ -29,10 +32,11 @@ impl Presence {
     /// Takes the instance's lock and records it.
     pub(crate) async fn enter(control: &Control, instance: Uuid) -> Result<Self, ControlError> {
         let mut connection = connect::open(&control.session_options("resetd instance")).await?;
-        sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)")
-            .bind(LockKey::instance(instance).0)
-            .execute(&mut connection)
-            .await?;
+        // A session of before may not have noticed yet that its connection is gone.
+        let (key, until) = (LockKey::instance(instance), keys::Until::Session);
+        if let Some(holder) = keys::take_or_name(&mut connection, key, until, Bound::MOMENT).await? {
+            return Err(holder.refusal("the daemon's own key").into());
+        }
         sqlx::query(
             "INSERT INTO resetd.instance (id, version, host, pid)
              VALUES ($1, $2, coalesce(inet_client_addr()::text, 'local'), $3) ON CONFLICT (id) DO NOTHING",

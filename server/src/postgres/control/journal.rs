@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use super::{
     commit_deadline::CommitDeadline,
+    keys::{self, Bound},
     retained,
-    window_guard::{WindowGuard, lock_queue},
+    window_guard::WindowGuard,
 };
 use crate::postgres::{
     session::failpoint,
@@ -134,12 +135,13 @@ pub(crate) async fn prepare_commit(
     owner: Owner,
     transaction: &str,
     window_guard: &WindowGuard,
+    bound: Bound<'_>,
     make: MakeEnding<'_>,
 ) -> Result<Option<CommitDeadline>, ControlError> {
     let mut within = connection.begin().await?;
-    // From here to the end of the commit, nobody makes a window that it would be in.
-    lock_queue(&mut within, &window_guard.database).await?;
     let prepared = async {
+        // From here to the end of the commit, nobody makes a window that it would be in.
+        lock_queue_to_commit(&mut within, &window_guard.database, bound).await?;
         let until = window_guard.until(&mut within).await?;
         prepare_commit_within(&mut within, owner, transaction, make).await?;
         Ok(until)
@@ -157,6 +159,21 @@ pub(crate) async fn prepare_commit(
             Err(fault)
         }
     }
+}
+
+/// Takes the queue lock for a commit.
+///
+/// # Errors
+/// `BLOCKED`: somebody keeps it; the interrupt's reason; the control database does not answer.
+pub(in crate::postgres) async fn lock_queue_to_commit(
+    within: &mut PgConnection,
+    database: &str,
+    bound: Bound<'_>,
+) -> Result<(), Fault> {
+    let Some(holder) = keys::lock_queue(within, database, bound).await? else { return Ok(()) };
+    let fault = holder.refusal(&format!("the key under which changes of database {database} are committed"));
+    Err(Fault { reason: Reason::Blocked, ..fault }
+        .hint("everything was rolled back; end that session, or let an admin do it: resetctl target unlock"))
 }
 
 async fn prepare_commit_within(

@@ -8,7 +8,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::postgres::sql::{error::ControlError, timestamp};
+use crate::postgres::{
+    catalog::openings::openings,
+    sql::{error::ControlError, timestamp},
+};
 
 /// The control database, open.
 #[derive(Clone)]
@@ -21,6 +24,8 @@ pub(crate) struct Control {
     pub(crate) system_identifier: String,
     /// For example `15.18`.
     pub(crate) postgres_version: String,
+    /// What let others in when it was opened, each with the statement that closes it.
+    pub(crate) openings: Vec<String>,
 }
 
 impl Control {
@@ -29,6 +34,7 @@ impl Control {
         options: PgConnectOptions,
         connection: &mut PgConnection,
     ) -> Result<Self, ControlError> {
+        let openings = openings(connection).await?;
         let identity = identity(connection).await?;
         let pool = PgPoolOptions::new()
             .max_connections(8)
@@ -40,6 +46,7 @@ impl Control {
             database_oid: identity.0,
             system_identifier: identity.1,
             postgres_version: identity.2,
+            openings,
         })
     }
 

@@ -8,6 +8,7 @@ use model::{
 };
 use sqlx::PgConnection;
 
+use super::keys::{self, Bound};
 use crate::postgres::sql::error::ControlError;
 
 /// The most of one principal, and the most for one target, where the cluster has connections enough.
@@ -24,10 +25,13 @@ pub(in crate::postgres) async fn check_room(
     database: &str,
 ) -> Result<(), ControlError> {
     // One after the other: two that come at once see each other.
-    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
-        .bind(LockKey::waiters().0)
-        .execute(&mut *connection)
-        .await?;
+    let (key, until) = (LockKey::waiters(), keys::Until::Transaction);
+    if let Some(holder) = keys::take_or_name(connection, key, until, Bound::MOMENT).await? {
+        return Err(holder
+            .refusal("the key under which waiting operations are counted")
+            .with("target", target)
+            .into());
+    }
     let (theirs, here, all, connections): (i64, i64, i64, i64) = sqlx::query_as(
         "SELECT count(*) FILTER (WHERE principal = $1), count(*) FILTER (WHERE database = $2), count(*),
                 pg_catalog.current_setting('max_connections')::pg_catalog.int8

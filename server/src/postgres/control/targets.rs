@@ -5,20 +5,17 @@ use model::{
     lock::{Holder, LockKey},
     operation::Operation,
 };
-use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
-use uuid::Uuid;
+use sqlx::{PgConnection, postgres::PgConnectOptions};
 
 use super::{
+    keys,
     operations::{self, Filter},
     pool::Control,
     retained::{self, Kept},
 };
 use crate::postgres::{
-    session::{advisory::pg_locks_row, connect},
-    sql::{
-        error::{ControlError, work_fault},
-        timestamp,
-    },
+    session::connect,
+    sql::error::{ControlError, work_fault},
 };
 
 /// A database's identity.
@@ -166,42 +163,9 @@ pub(crate) async fn state(
     let recent = operations::list(&control.pool, &recent).await?;
     Ok(TargetState {
         enrolled: enrolment(control, database).await? == Enrolment::This,
-        holder: holder(&control.pool, control.database_oid, LockKey::target(database)).await?,
+        holder: keys::holder(&control.pool, LockKey::target(database)).await?,
         queue: operations::waiting(&control.pool, database, RECENT).await?,
         kept: retained::of(&control.pool, database).await?,
         last: recent.into_iter().find(|o| o.end.is_some()),
     })
-}
-
-type HolderRow = (i32, String, Option<Uuid>, Option<String>, Option<String>, Option<i64>);
-
-/// Who holds the lock of a key, as far as it can be told.
-pub(crate) async fn holder(
-    pool: &PgPool,
-    database_oid: u32,
-    key: LockKey,
-) -> Result<Option<Holder>, ControlError> {
-    let (high, low) = key.halves();
-    let row: Option<HolderRow> = sqlx::query_as(concat!(
-        "SELECT l.pid, coalesce(a.application_name, ''), o.id, o.verb, o.principal, ",
-        timestamp::micros!("o.started_at"),
-        " FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-          LEFT JOIN resetd.operation o ON o.lock_pid = l.pid AND o.state IN ('running', 'committing')
-         WHERE ",
-        pg_locks_row!("l", "$1", "$2", "$3"),
-        " AND l.granted ORDER BY l.mode, o.id DESC LIMIT 1"
-    ))
-    .bind(i64::from(database_oid))
-    .bind(high)
-    .bind(low)
-    .fetch_optional(pool)
-    .await?;
-    Ok(row.map(|(pid, application_name, operation, verb, principal, since)| Holder {
-        operation,
-        verb: verb.and_then(|v| v.parse().ok()),
-        principal,
-        since: since.map(timestamp::from_micros),
-        pid,
-        application_name,
-    }))
 }

@@ -6,7 +6,6 @@
 use jiff::Timestamp;
 use model::{
     fault::{Fault, Reason},
-    lock::LockKey,
     operation::Verb,
     window::{self, Change, Edge, NOTICE, Rules, Verdict, Window},
 };
@@ -105,15 +104,6 @@ pub(crate) fn rolled_back(refusal: Option<Fault>) -> Fault {
         refusal.unwrap_or_else(|| Fault::new(Reason::Internal, "the target may not be changed any more"));
     let Fault { message, .. } = &fault;
     Fault { message: format!("{message}; what was not committed yet was rolled back"), ..fault }
-}
-
-/// Takes the queue lock of a database until the transaction ends: whoever decides who may change it does so alone.
-pub(crate) async fn lock_queue(within: &mut PgConnection, database: &str) -> Result<(), ControlError> {
-    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
-        .bind(LockKey::queue(database).0)
-        .execute(within)
-        .await?;
-    Ok(())
 }
 
 /// The clock, and a database's windows that are not past, by start.

@@ -13,7 +13,10 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::postgres::{
-    control::{pool::Control, targets::holder},
+    control::{
+        keys::{self, Bound},
+        pool::Control,
+    },
     session::{advisory::is_held, connect, interrupt::Interrupt},
     sql::error::{ControlError, message},
 };
@@ -142,16 +145,16 @@ impl LockSession {
         &self,
         connection: &mut PgConnection,
     ) -> Result<(), ControlError> {
-        sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)")
-            .bind(self.operation_key.0)
-            .execute(connection)
-            .await?;
-        Ok(())
+        let (key, until) = (self.operation_key, keys::Until::Session);
+        match keys::take_or_name(connection, key, until, Bound::MOMENT).await? {
+            None => Ok(()),
+            Some(holder) => Err(holder.refusal("the operation's own key").into()),
+        }
     }
 
     /// Who holds the target's lock.
     pub(crate) async fn holder(&self, pool: &PgPool) -> Result<Option<Holder>, ControlError> {
-        holder(pool, self.database_oid, self.key).await
+        keys::holder(pool, self.key).await
     }
 
     /// Watches the connection from now on: its loss raises the interrupt.

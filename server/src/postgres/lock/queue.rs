@@ -8,6 +8,7 @@ use std::time::Duration;
 use model::{
     event::{EventKind, Queued},
     fault::{Fault, Reason},
+    lock::Holder,
     operation::Wait,
     window::Verdict,
 };
@@ -19,10 +20,10 @@ use super::lease::LockSession;
 use crate::postgres::{
     control::{
         journal::{self, Owner},
+        keys::{self, Bound},
         operations::{self, NewOperation},
         pool::Control,
-        targets::holder,
-        window_guard::{WindowGuard, lock_queue},
+        window_guard::WindowGuard,
     },
     session::{advisory::pg_locks_row, failpoint, interrupt::Interrupt},
     sql::error::ControlError,
@@ -70,6 +71,8 @@ pub(crate) struct QueuePosition {
     pub(crate) next: u32,
     /// The lock is not to be had.
     held: bool,
+    /// Nothing can be decided: somebody has the queue lock and keeps it.
+    pub(crate) queue_held_by: Option<Holder>,
     pub(crate) verdict: Verdict,
 }
 
@@ -88,6 +91,7 @@ pub(crate) async fn take(
     lock: &LockSession,
     ticket: &Ticket,
     entry: Entry<'_>,
+    bound: Bound<'_>,
 ) -> Result<QueueOutcome, ControlError> {
     let mut connection = lock.connection().await;
     // Most looks end here, without the queue lock.
@@ -96,7 +100,10 @@ pub(crate) async fn take(
         return Ok(QueueOutcome::Not(place));
     }
     let mut within = connection.begin().await?;
-    let taken = take_within(&mut within, lock, ticket, entry).await?;
+    let taken = match keys::lock_queue(&mut within, &ticket.database, bound).await? {
+        Some(holder) => QueueOutcome::Not(QueuePosition { queue_held_by: Some(holder), ..place }),
+        None => take_within(&mut within, lock, ticket, entry).await?,
+    };
     match taken {
         // Given back at once: the queue lock is another's, and a rollback that waits for the next statement would keep it.
         QueueOutcome::Not(_) | QueueOutcome::Joined => within.rollback().await?,
@@ -114,7 +121,6 @@ async fn take_within(
     ticket: &Ticket,
     entry: Entry<'_>,
 ) -> Result<QueueOutcome, ControlError> {
-    lock_queue(within, &ticket.database).await?;
     let place = look(within, lock, ticket).await?;
     if !place.is_next() || !lock.try_lock_on(within).await? {
         return Ok(QueueOutcome::Not(place));
@@ -182,7 +188,7 @@ async fn look(
         None => Verdict::Free(None),
     };
     let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    Ok(QueuePosition { before: count(before), next: count(next), held, verdict })
+    Ok(QueuePosition { before: count(before), next: count(next), held, queue_held_by: None, verdict })
 }
 
 /// What a waiter is made of.
@@ -227,7 +233,9 @@ impl Waiter<'_> {
         let (began, mut watched) = (Instant::now(), Instant::now());
         let mut told: Option<(Queued, Instant)> = None;
         loop {
-            let QueueOutcome::Not(place) = take(self.lock, self.ticket, Entry::Waiting(self.owner)).await?
+            let bound = Bound { limit: LOOK.1, interrupt: Some(self.interrupt) };
+            let QueueOutcome::Not(place) =
+                take(self.lock, self.ticket, Entry::Waiting(self.owner), bound).await?
             else {
                 return Ok(());
             };
@@ -282,7 +290,7 @@ impl Waiter<'_> {
     }
 
     async fn tell_place(&self, place: &QueuePosition, told: &mut Option<(Queued, Instant)>) {
-        let holder = self.holder().await;
+        let holder = self.holder(place).await;
         let window = place.verdict.in_the_way().cloned();
         let queued = Queued { position: place.before, holder, window };
         let again = told.as_ref().is_none_or(|(last, at)| *last != queued || at.elapsed() >= TELL);
@@ -292,8 +300,11 @@ impl Waiter<'_> {
         }
     }
 
-    async fn holder(&self) -> Option<model::lock::Holder> {
-        let looked = holder(&self.control.pool, self.control.database_oid, self.lock.key).await;
+    async fn holder(&self, place: &QueuePosition) -> Option<Holder> {
+        if place.queue_held_by.is_some() {
+            return place.queue_held_by.clone();
+        }
+        let looked = keys::holder(&self.control.pool, self.lock.key).await;
         looked
             .inspect_err(|fault| tracing::debug!(%fault, "the holder could not be looked up"))
             .ok()
@@ -301,7 +312,7 @@ impl Waiter<'_> {
     }
 
     async fn expired(&self, place: &QueuePosition) -> Fault {
-        let held = match (place.verdict.in_the_way(), self.holder().await) {
+        let held = match (place.verdict.in_the_way(), self.holder(place).await) {
             (Some(window), _) => format!(": it is reserved by {}", window.phrase()),
             (None, Some(holder)) => format!(": it is held by {}", holder.phrase()),
             (None, None) => String::new(),

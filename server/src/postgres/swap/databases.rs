@@ -8,14 +8,18 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::settings;
 use crate::postgres::{
-    catalog::database::{DatabaseRow, in_dependency_order},
+    catalog::{
+        database::{DatabaseRow, in_dependency_order},
+        preflight::change,
+    },
     sql::{
         error::{control_fault, database_error, message, sqlstate, work_fault},
         ident::{Ident, Literal},
     },
 };
 
-/// Makes a database of the same kind as `like` (of the cluster's default kind where there is none), closed to others.
+/// Makes a database of the same kind as `like` (of the cluster's default kind, and the target's role's own, where there is
+/// none), closed to others.
 ///
 /// # Errors
 /// What PostgreSQL said, with the statement that mends it.
@@ -23,13 +27,14 @@ pub(crate) async fn create_aside(
     connection: &mut PgConnection,
     name: &str,
     like: Option<&DatabaseRow>,
+    role: &str,
 ) -> Result<u32, Fault> {
-    let owner = like.map(|l| format!(" OWNER {}", Ident(&l.owner))).unwrap_or_default();
+    let owner = like.map_or(role, |like| &like.owner);
     let kind = like.map(|l| l.creation.as_str()).unwrap_or_default();
     run(
         connection,
         "building the new database",
-        &format!("CREATE DATABASE {}{owner} TEMPLATE template0{kind}", Ident(name)),
+        &format!("CREATE DATABASE {} OWNER {} TEMPLATE template0{kind}", Ident(name), Ident(owner)),
     )
     .await?;
     run(
@@ -62,8 +67,10 @@ pub(crate) async fn carry_over(
             Ident(grantor)
         ));
     }
+    let acted_as = acted_as(connection, from).await?;
     for (role, setting) in &from.settings {
-        sql.push_str(&settings::statement(role.as_deref(), onto, setting));
+        let acting = role.as_ref().is_some_and(|role| acted_as.contains(role));
+        sql.push_str(&settings::statement(role.as_deref(), onto, setting, acting));
     }
     sql.push_str(&format!(
         "ALTER DATABASE {database} CONNECTION LIMIT {}; ALTER DATABASE {database} IS_TEMPLATE {};",
@@ -80,6 +87,27 @@ pub(crate) async fn carry_over(
         ));
     }
     run(connection, "carrying over what belongs to the database's row", &sql).await
+}
+
+/// The roles with settings of their own in a database whose settings the daemon may make only as them.
+async fn acted_as(connection: &mut PgConnection, row: &DatabaseRow) -> Result<Vec<String>, Fault> {
+    let roles: Vec<&str> = row.settings.iter().filter_map(|(role, _)| role.as_deref()).collect();
+    if roles.is_empty() {
+        return Ok(Vec::new());
+    }
+    let version = change::version(connection).await?;
+    sqlx::query_scalar(
+        "SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r, pg_catalog.pg_roles me
+          WHERE me.rolname = current_user AND r.rolname = ANY ($1) AND r.oid <> me.oid
+            AND NOT me.rolsuper AND NOT r.rolsuper AND pg_catalog.pg_has_role(r.oid, $2)
+            AND NOT (me.rolcreaterole AND (NOT $3 OR pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')))",
+    )
+    .bind(roles)
+    .bind(change::assume(version))
+    .bind(version >= change::SET_OPTION)
+    .fetch_all(connection)
+    .await
+    .map_err(control_fault)
 }
 
 /// Opens a new database that replaces none: a plain `CREATE DATABASE` lets everybody connect.

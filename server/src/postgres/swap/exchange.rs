@@ -24,8 +24,9 @@ use crate::postgres::{
     control::{
         commit_deadline::CommitDeadline,
         journal::{self, MakeEnding, Owner},
+        keys::Bound,
         operations, retained, targets,
-        window_guard::{WindowGuard, lock_queue},
+        window_guard::WindowGuard,
     },
     session::failpoint,
     sql::{
@@ -55,6 +56,8 @@ pub(crate) struct Swap<'a> {
     pub(crate) lock_pid: i32,
     /// The right to change the database.
     pub(crate) window_guard: &'a WindowGuard,
+    /// How long what the commit needs may be waited for.
+    pub(crate) bound: Bound<'a>,
 }
 
 /// Swaps and writes the operation's end.
@@ -138,7 +141,7 @@ async fn within(
     make: MakeEnding<'_>,
 ) -> Result<Option<CommitDeadline>, Fault> {
     // To the end of this transaction nobody makes a window that it would be in.
-    lock_queue(connection, &swap.window_guard.database).await?;
+    journal::lock_queue_to_commit(connection, &swap.window_guard.database, swap.bound).await?;
     let until = swap.window_guard.until(connection).await?;
     operations::enter_commit(connection, swap.owner).await?;
     let old = database::row(connection, swap.database).await?;

@@ -10,15 +10,15 @@ use crate::postgres::{
 };
 
 /// From here on `pg_has_role` tells whether a role may be assumed.
-pub(super) const SET_OPTION: i32 = 160_000;
+pub(in crate::postgres) const SET_OPTION: i32 = 160_000;
 
 /// What `pg_has_role` is asked for to learn whether a role may be assumed.
-pub(super) fn assume(version: i32) -> &'static str {
+pub(in crate::postgres) fn assume(version: i32) -> &'static str {
     if version >= SET_OPTION { "SET" } else { "MEMBER" }
 }
 
 /// What a `GRANT role TO member` ends with, so that the member may act as the role: an older membership may lack it.
-pub(super) fn may_act(version: i32) -> &'static str {
+pub(in crate::postgres) fn may_act(version: i32) -> &'static str {
     if version >= SET_OPTION { " WITH INHERIT TRUE, SET TRUE" } else { "" }
 }
 

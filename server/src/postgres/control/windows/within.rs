@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use super::read;
 use crate::postgres::{
-    control::{notify::TARGET_CHANNEL, window_guard::lock_queue},
+    control::{
+        keys::{self, Bound},
+        notify::TARGET_CHANNEL,
+    },
     sql::{
         error::{ControlError, control_fault, sqlstate},
         timestamp,
@@ -36,18 +39,11 @@ pub(super) type Within<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
 pub(super) async fn begin<'a>(pool: &'a PgPool, ask: &Ask<'_>) -> Result<Within<'a>, ControlError> {
     let mut within = pool.begin().await?;
     sqlx::raw_sql("SET LOCAL lock_timeout = '5s'").execute(&mut *within).await?;
-    lock_queue(&mut within, ask.database).await.map_err(|fault| match fault.sqlstate() {
-        Some("55P03") => Fault::new(
-            Reason::TargetLocked,
-            format!(
-                "a change of target {} is being committed; its windows cannot be changed now",
-                ask.rules.target
-            ),
-        )
-        .hint("try again in a moment; `resetctl status` shows what runs")
-        .with("target", &ask.rules.target),
-        _ => fault.into(),
-    })?;
+    if let Some(holder) = keys::lock_queue(&mut within, ask.database, Bound::MOMENT).await? {
+        let target = &ask.rules.target;
+        let what = format!("the windows of target {target} cannot be changed now: the key of its queue");
+        return Err(holder.refusal(&what).with("target", target).into());
+    }
     Ok(within)
 }
 
