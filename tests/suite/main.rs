@@ -32,6 +32,7 @@ mod plan_preflight;
 mod plan_walk;
 mod plan_world;
 mod pooler;
+mod python;
 mod reset;
 mod runbook;
 mod safe_text;

@@ -5,6 +5,7 @@
 mod acceptor;
 mod admin;
 mod auth;
+mod authority;
 mod body;
 mod certificate;
 mod connection;
