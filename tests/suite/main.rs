@@ -30,6 +30,7 @@ mod plan_preflight;
 mod plan_walk;
 mod plan_world;
 mod pooler;
+mod quoted_names;
 mod reset;
 mod runbook;
 mod safe_text;
