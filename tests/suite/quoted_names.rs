@@ -77,7 +77,10 @@ async fn schemas_whose_names_need_quotes_are_reset_again_and_again() {
         }
         daemon.ctl(verb).await.expect(0);
     }
-    daemon.ctl("reset --managed-schema hy-phen --managed-schema user --confirm-destructive-reset RESET").await.expect(0);
+    daemon
+        .ctl("reset --managed-schema hy-phen --managed-schema user --confirm-destructive-reset RESET")
+        .await
+        .expect(0);
     let out = daemon.ctl("migrate").await;
     assert_eq!(out.expect(0).list("/revisions").len(), 4, "{out}");
     daemon.ctl("validate").await.expect(0);
