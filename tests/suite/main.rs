@@ -13,6 +13,7 @@ mod crash;
 mod crash_race;
 mod database;
 mod database_crash;
+mod database_properties;
 mod database_room;
 mod database_sessions;
 mod database_undo;
