@@ -206,7 +206,9 @@ async fn what_revisions_make_of_the_database_is_kept_and_told() {
         assert!(line.is_some_and(|line| line.contains(by)), "{what} by {by}\n{told}\n{out}");
     }
     assert_eq!(told.lines().count(), 7, "{told}");
-    let acl = format!("SELECT has_database_privilege('app_{d}', '{d}', 'CONNECT'), has_database_privilege('old_{d}', '{d}', 'CONNECT')");
+    let acl = format!(
+        "SELECT has_database_privilege('app_{d}', '{d}', 'CONNECT'), has_database_privilege('old_{d}', '{d}', 'CONNECT')"
+    );
     assert_eq!(target.rows(&acl).await, [["t", "t"]]);
     let public = format!("SELECT datacl::text LIKE '%=Tc/%' FROM pg_database WHERE datname = '{d}'");
     assert_eq!(target.value(&public).await, "f", "PUBLIC may not connect any more");
@@ -267,7 +269,10 @@ async fn what_changes_in_the_old_database_during_the_build_is_not_lost() {
         (format!("GRANT CREATE ON DATABASE {d} TO app_{d}"), format!("grant CREATE to app_{d}")),
         (format!("ALTER DATABASE {d} SET work_mem = '7MB'"), "setting work_mem=7MB".to_owned()),
         (format!("GRANT USAGE ON SCHEMA general TO app_{d}"), format!("grant USAGE to app_{d}")),
-        (format!("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO app_{d}"), format!("SELECT on tables to app_{d}")),
+        (
+            format!("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO app_{d}"),
+            format!("SELECT on tables to app_{d}"),
+        ),
         ("CREATE SCHEMA newer".to_owned(), "schema newer".to_owned()),
     ] {
         let gate = Gate::before(&target, "DATABASE_BUILT").await;

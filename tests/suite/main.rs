@@ -4,6 +4,7 @@
 mod alembic;
 mod audit;
 mod audit_tamper;
+mod blocked;
 mod chains;
 mod cli;
 mod client_destination;
@@ -13,6 +14,7 @@ mod crash;
 mod crash_race;
 mod database;
 mod database_crash;
+mod database_late;
 mod database_properties;
 mod database_room;
 mod database_sessions;
