@@ -6,7 +6,7 @@ use model::event::EventKind;
 use crate::database::{self, generated, oid, reached};
 
 const RUN: &str = "run --confirm-destructive-reset RESET";
-const SOON: &str = "[profile.local]\nlock_patience = \"1s\"\n";
+const SOON: &str = "[profile.local]\nlock_wait_limit = \"1s\"\n";
 
 /// A session of the application that did not go on.
 async fn lunch_break(url: &str, what: &str) -> Session {

@@ -83,7 +83,7 @@ async fn properties_of_the_schemas_come_along() {
     assert!(before.iter().filter(|row| row[0] == "default").count() > 6, "{before:#?}");
 
     let dry = daemon.ctl("run --scope database --dry-run").await;
-    let shown = dry.expect(0).at("/plan/furniture").to_string();
+    let shown = dry.expect(0).at("/plan/schema_properties").to_string();
     for role in roles(&target) {
         assert!(shown.contains(&role), "{role}\n{dry}");
     }
@@ -210,7 +210,7 @@ async fn what_revisions_make_of_the_database_is_kept_and_told() {
         "SELECT has_database_privilege('app_{d}', '{d}', 'CONNECT'), has_database_privilege('old_{d}', '{d}', 'CONNECT')"
     );
     assert_eq!(target.rows(&acl).await, [["t", "t"]]);
-    let public = format!("SELECT datacl::text LIKE '%=Tc/%' FROM pg_database WHERE datname = '{d}'");
+    let public = format!("SELECT has_database_privilege('public', '{d}', 'CONNECT')");
     assert_eq!(target.value(&public).await, "f", "PUBLIC may not connect any more");
     let settings = format!(
         "SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase

@@ -110,5 +110,8 @@ async fn a_limit_of_none_is_refused() {
     let target = TestTarget::empty().await;
     let problems =
         Setup::of(&target).with("[profile.local]\nkeep_count = \"0\"\n").load().err().unwrap_or_default();
-    assert!(problems.iter().any(|p| p.contains("keep_count") && p.contains("keep_previous = \"0s\"")), "{problems:?}");
+    assert!(
+        problems.iter().any(|p| p.contains("keep_count") && p.contains("keep_previous = \"0s\"")),
+        "{problems:?}"
+    );
 }

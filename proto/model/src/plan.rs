@@ -300,10 +300,10 @@ impl Plan {
         };
         if request.verb.resets() {
             plan.outside = observed.outside.clone();
+            plan.schema_properties = observed.schema_properties.clone();
         }
         if request.verb.resets() && in_place {
             plan.grants = observed.grants.clone();
-            plan.schema_properties = observed.schema_properties.clone();
         }
         if migrates {
             plan.created_schemas = missing(matrix, observed, &reset);

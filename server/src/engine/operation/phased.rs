@@ -12,7 +12,10 @@ use model::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::lifecycle::{Done, Run};
+use super::{
+    build::RowWatch,
+    lifecycle::{Done, Run},
+};
 use crate::{
     config::DatabaseUrl,
     postgres::{
@@ -30,14 +33,15 @@ use crate::{
 
 impl Run {
     /// Replays what is pending of one chain in one schema and says how many revisions that were. `alone` is taken by
-    /// revisions that refuse a transaction: two that wait for each other's snapshots would never end.
+    /// revisions that refuse a transaction: two that wait for each other's snapshots would never end. What each makes of
+    /// the database itself is told where it is watched.
     pub(in crate::engine) async fn step_through(
         &self,
         lock: &LockSession,
         url: &DatabaseUrl,
         planned: &PlannedChain,
         owner: Option<&str>,
-        alone: &Mutex<()>,
+        (alone, watch): (&Mutex<()>, Option<&RowWatch>),
     ) -> Result<usize, Fault> {
         let path = self.search_path(&planned.schema);
         let place = ReplayTarget { schema: &planned.schema, search_path: &path, owner };
@@ -62,6 +66,9 @@ impl Run {
                 }
             };
             self.record_done(lock, revision_applied(planned, revision, took)).await?;
+            if let Some(watch) = watch {
+                self.tell_row(lock, watch, &format!("{} in {}", revision.id, planned.schema)).await?;
+            }
             before = Some(&revision.id);
         }
         work.until = self.until(url).await?;
@@ -117,7 +124,7 @@ impl Run {
         let mut applied = 0;
         for planned in &plan.chains {
             let owner = observed.schema(&planned.schema).and_then(|s| s.owner.as_deref());
-            let steps = self.step_through(lock, &self.target.url, planned, owner, &alone);
+            let steps = self.step_through(lock, &self.target.url, planned, owner, (&alone, None));
             applied += self.guarded(steps).await?;
         }
         Ok(Done::Read(format!("{} applied, each by itself", count(applied, "revision"))))

@@ -40,7 +40,7 @@ impl Run {
         let by = self.owner.operation;
         let kept = retained::claim(&mut *lock.connection().await, database, wanted, by).await?;
         let summary = format!("the database of before operation {} is back", kept.operation);
-        self.swap(lock, row.as_ref(), (&kept.name, kept.oid), true, &summary).await
+        self.swap(lock, row.as_ref(), (&kept.name, kept.oid), None, &summary).await
     }
 
     async fn plan_undo(

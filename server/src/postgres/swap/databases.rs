@@ -8,14 +8,14 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::settings;
 use crate::postgres::{
-    catalog::database::{DatabaseRow, in_dependency_order},
+    catalog::database::{self, DatabaseRow, in_dependency_order},
     sql::{
         error::{control_fault, database_error, message, sqlstate, work_fault},
         ident::{Ident, Literal},
     },
 };
 
-/// Makes a database of the same kind as `like` (of the cluster's default kind where there is none), closed to others.
+/// Makes a database of the same kind as `like` (of the cluster's default kind where there is none).
 ///
 /// # Errors
 /// What PostgreSQL said, with the statement that mends it.
@@ -32,12 +32,6 @@ pub(crate) async fn create_aside(
         &format!("CREATE DATABASE {}{owner} TEMPLATE template0{kind}", Ident(name)),
     )
     .await?;
-    run(
-        connection,
-        "closing the new database",
-        &format!("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", Ident(name)),
-    )
-    .await?;
     let oid: i64 = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1")
         .bind(name)
         .fetch_one(connection)
@@ -46,12 +40,42 @@ pub(crate) async fn create_aside(
     Ok(u32::try_from(oid).unwrap_or_default())
 }
 
-/// Puts what belongs to the row of `from` onto the database `onto`.
+/// Puts what belongs to the row of `from` onto the new database `onto`, and gives the row that it has then.
+///
+/// # Errors
+/// `SCHEMA_PROPERTIES_LOST`, or what PostgreSQL said.
 pub(crate) async fn carry_over(
     connection: &mut PgConnection,
     from: &DatabaseRow,
     onto: &str,
-) -> Result<(), Fault> {
+) -> Result<DatabaseRow, Fault> {
+    run(connection, "carrying over what belongs to the database's row", &statements(from, onto)).await?;
+    let row = row_of(connection, onto).await?;
+    let lost = row.changes_since(from);
+    match lost.is_empty() {
+        true => Ok(row),
+        false => Err(Fault::new(
+            Reason::SchemaPropertiesLost,
+            format!("the new database is not like the old one: {}", lost.join(", ")),
+        )
+        .hint("what was built is dropped; the old database serves")
+        .with("database", &from.name)),
+    }
+}
+
+/// The row of a database that was just made.
+///
+/// # Errors
+/// It is gone, or the control database does not answer.
+pub(crate) async fn row_of(connection: &mut PgConnection, name: &str) -> Result<DatabaseRow, Fault> {
+    let row = database::row(connection, name).await?;
+    row.ok_or_else(|| {
+        Fault::new(Reason::Internal, format!("the new database {name} is gone"))
+            .hint("nothing was changed; find out who dropped it, then run it again")
+    })
+}
+
+fn statements(from: &DatabaseRow, onto: &str) -> String {
     let database = Ident(onto);
     let mut sql = format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC, {};", Ident(&from.owner));
     for (grantor, grantee, privilege, grantable) in in_dependency_order(from) {
@@ -79,17 +103,7 @@ pub(crate) async fn carry_over(
             Literal(label)
         ));
     }
-    run(connection, "carrying over what belongs to the database's row", &sql).await
-}
-
-/// Opens a new database that replaces none: a plain `CREATE DATABASE` lets everybody connect.
-pub(crate) async fn open_to_all(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
-    run(
-        connection,
-        "opening the new database",
-        &format!("GRANT CONNECT ON DATABASE {} TO PUBLIC", Ident(name)),
-    )
-    .await
+    sql
 }
 
 /// Drops a database of a generated name, sessions and all. One that is gone already is no fault.

@@ -41,10 +41,10 @@ pub(crate) struct Swap<'a> {
     pub(crate) database: &'a str,
     /// The database that takes it, by its generated name and oid.
     pub(crate) incoming: (&'a str, u32),
-    /// The oid of the database that serves, as it was planned; `None`: there was none.
-    pub(crate) outgoing: Option<u32>,
-    /// The incoming one comes out of the ledger of kept databases: its own row stays as it is.
-    pub(crate) undo: bool,
+    /// The database that serves, as it was planned; `None`: there was none.
+    pub(crate) outgoing: Option<&'a DatabaseRow>,
+    /// The row of the incoming one as it was built; `None`: it comes out of the ledger of kept databases.
+    pub(crate) built: Option<&'a DatabaseRow>,
     /// The name that the outgoing one gets.
     pub(crate) kept_name: &'a str,
     pub(crate) keep: Duration,
@@ -142,13 +142,11 @@ async fn within(
     let until = swap.window_guard.until(connection).await?;
     operations::enter_commit(connection, swap.owner).await?;
     let old = database::row(connection, swap.database).await?;
-    if old.as_ref().map(|old| old.oid) != swap.outgoing {
+    if old.as_ref().map(|old| old.oid) != swap.outgoing.map(|planned| planned.oid) {
         return Err(another_one(swap.database));
     }
-    match &old {
-        _ if swap.undo => {}
-        Some(old) => databases::carry_over(connection, old, swap.incoming.0).await?,
-        None => databases::open_to_all(connection, swap.incoming.0).await?,
+    if let (Some(old), Some(planned), Some(_)) = (&old, swap.outgoing, swap.built) {
+        as_planned(old, planned)?;
     }
     let connected = match &old {
         Some(old) => sessions::of(pool, old.oid, swap.rule, swap.own).await?.len(),
@@ -159,11 +157,9 @@ async fn within(
         Some(old) => Some(take_away(connection, pool, swap, old).await?),
         None => None,
     };
-    bring_in(connection, swap).await?;
+    bring_in(connection, pool, swap).await?;
     targets::hand_on(connection, swap.database, swap.incoming.1).await?;
-    if let Some(old) = &old {
-        compare(connection, swap, old).await?;
-    }
+    compare(connection, swap).await?;
     let swapped = DatabaseSwapped {
         database: swap.database.to_owned(),
         new_oid: swap.incoming.1,
@@ -179,54 +175,83 @@ async fn within(
     Ok(until)
 }
 
-/// Renames the old database away. The rename holds the database's lock, so new connections wait; a second session ends
-/// those that are there.
+/// What was granted, set or said of the serving database while the new one was built is not on the new one.
+fn as_planned(old: &DatabaseRow, planned: &DatabaseRow) -> Result<(), Fault> {
+    let changes = old.changes_since(planned);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Reason::PlanChanged,
+        format!("database {} was changed while the new one was built: {}", old.name, changes.join(", ")),
+    )
+    .hint(
+        "nothing was swapped; run it again. Where a revision did it, it names the database that serves: \
+         current_database() is the one that is built",
+    )
+    .with("database", &old.name))
+}
+
+/// Renames a database while a second session ends those that are in it. The rename holds the database's lock, so new
+/// connections wait.
+async fn rename(
+    connection: &mut PgConnection,
+    pool: &PgPool,
+    swap: &Swap<'_>,
+    (doing, oid, from, to): (&str, u32, &str, &str),
+    rule: SessionRule,
+) -> Result<(), Fault> {
+    let done = Arc::new(CancellationToken::new());
+    let ending = terminate::end_while_locked(pool.clone(), oid, swap.lock_pid, rule, Arc::clone(&done));
+    let ending = tokio::spawn(ending);
+    let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(from), Ident(to));
+    let renamed = databases::run(connection, doing, &rename).await;
+    done.cancel();
+    if let Err(error) = ending.await {
+        tracing::warn!(%error, "the ending of sessions ended by itself");
+    }
+    renamed
+}
+
+/// Renames the old database away and closes it.
 async fn take_away(
     connection: &mut PgConnection,
     pool: &PgPool,
     swap: &Swap<'_>,
     old: &DatabaseRow,
 ) -> Result<Timestamp, Fault> {
-    let done = Arc::new(CancellationToken::new());
-    let ending =
-        terminate::end_while_locked(pool.clone(), old.oid, swap.lock_pid, swap.rule, Arc::clone(&done));
-    let ending = tokio::spawn(ending);
-    let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(swap.database), Ident(swap.kept_name));
-    let renamed = databases::run(connection, "taking the old database away", &rename).await;
-    done.cancel();
-    if let Err(error) = ending.await {
-        tracing::warn!(%error, "the ending of sessions ended by itself");
-    }
-    renamed?;
+    let away = ("taking the old database away", old.oid, swap.database, swap.kept_name);
+    rename(connection, pool, swap, away, swap.rule).await?;
     let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", Ident(swap.kept_name));
     databases::run(connection, "closing the old database", &close).await?;
     Ok(retained::enter(connection, old.oid, swap.kept_name, swap.database, swap.owner.operation, swap.keep)
         .await?)
 }
 
-async fn bring_in(connection: &mut PgConnection, swap: &Swap<'_>) -> Result<(), Fault> {
+async fn bring_in(connection: &mut PgConnection, pool: &PgPool, swap: &Swap<'_>) -> Result<(), Fault> {
     let (name, oid) = swap.incoming;
-    if swap.undo {
+    if swap.built.is_none() {
         retained::take_out(connection, oid, swap.owner.operation).await?;
         let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", Ident(name));
         databases::run(connection, "opening the kept database", &open).await?;
     }
-    let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(name), Ident(swap.database));
-    databases::run(connection, "bringing the new database in", &rename).await
+    // Whoever found it before it had its name has nothing in it.
+    let incoming = ("bringing the new database in", oid, name, swap.database);
+    rename(connection, pool, swap, incoming, SessionRule::Terminate).await
 }
 
-async fn compare(connection: &mut PgConnection, swap: &Swap<'_>, old: &DatabaseRow) -> Result<(), Fault> {
-    let Some(new) = database::row(connection, swap.database).await? else {
-        return Err(Fault::new(Reason::Internal, "the new database is not there after the swap"));
-    };
+/// The database that has the name now is the incoming one, as it was built.
+async fn compare(connection: &mut PgConnection, swap: &Swap<'_>) -> Result<(), Fault> {
+    let new = databases::row_of(connection, swap.database).await?;
     if new.oid != swap.incoming.1 {
         return Err(Fault::new(Reason::Internal, "another database took the name"));
     }
-    match database::difference(old, &new).filter(|_| !swap.undo) {
-        None => Ok(()),
-        Some(what) => Err(Fault::new(
+    let changes = swap.built.map(|built| new.changes_since(built)).unwrap_or_default();
+    match changes.is_empty() {
+        true => Ok(()),
+        false => Err(Fault::new(
             Reason::SchemaPropertiesLost,
-            format!("the new database is not like the old one: {what}"),
+            format!("the new database is not as it was built: {}", changes.join(", ")),
         )
         .hint("the swap was rolled back; the old database serves")
         .with("database", swap.database)),
