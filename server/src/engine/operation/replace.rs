@@ -227,8 +227,8 @@ impl Run {
             window_guard: &self.window_guard,
         };
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
-        let pool = &self.engine.control.pool;
-        let swapped = exchange::swap(&mut *lock.connection().await, pool, &swap, &make).await;
+        let context = self.work_context();
+        let swapped = exchange::swap(&mut *lock.connection().await, &context, &swap, &make).await;
         match swapped {
             Ok(()) => Ok(Done::Finished),
             Err(fault) if fault.reason == Reason::OutcomeUnknown => self.learn_swap(lock.pid, fault).await,

@@ -4,6 +4,7 @@
 
 pub(crate) mod blockers;
 pub(crate) mod control_schema;
+pub(crate) mod noticed;
 pub(crate) mod place_extensions;
 #[cfg(feature = "test-hooks")]
 pub mod race;

@@ -214,14 +214,20 @@ fn revision_fault(place: &ReplayTarget<'_>, revision: &Revision, failed: &Messag
     let at = line.map(|l| format!(":{l}")).unwrap_or_default();
     let hint =
         database_error(&failed.error).and_then(|e| e.hint()).map(|h| format!("PostgreSQL says: {h}; "));
-    Fault::new(
-        Reason::RevisionFailed,
-        format!("{}{at} failed in schema {}{which}: {}", revision.file, place.schema, message(&failed.error)),
-    )
-    .hint(format!("{}everything was rolled back; mend the revision and run again", hint.unwrap_or_default()))
-    .with("revision", &revision.id)
-    .with("schema", place.schema)
-    .at(SqlSite {
+    let place_of = format!("{}{at} failed in schema {}{which}", revision.file, place.schema);
+    let told = message(&failed.error);
+    let fault = match sqlstate(&failed.error) {
+        // Outside a transaction nothing is taken back and tried again: it has waited for as long as it may.
+        Some("55P03" | "40P01") => {
+            Fault::new(Reason::Blocked, format!("{place_of}: other sessions hold what it needs: {told}"))
+                .hint("end those sessions, or raise `lock_wait_limit` in the profile")
+        }
+        _ => Fault::new(Reason::RevisionFailed, format!("{place_of}: {told}")).hint(format!(
+            "{}everything was rolled back; mend the revision and run again",
+            hint.unwrap_or_default()
+        )),
+    };
+    fault.with("revision", &revision.id).with("schema", place.schema).at(SqlSite {
         sqlstate: sqlstate(&failed.error).map(str::to_owned),
         schema: Some(place.schema.to_owned()),
         file: Some(revision.file.clone()),

@@ -14,8 +14,9 @@ use model::{
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio_stream::StreamExt as _;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::blockers;
+use super::{blockers, noticed::Noticed};
 use crate::postgres::{
     control::commit_deadline::CommitDeadline,
     lock::lease::{LockSession, lock_is_gone},
@@ -34,7 +35,7 @@ pub(in crate::postgres) const LOCK_TIMEOUT: &str = "500ms";
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// How long a COMMIT may take before its truth is asked for elsewhere.
 const COMMIT_LIMIT: Duration = Duration::from_secs(60);
-/// How often a running statement is looked at from outside.
+/// How often a cancel is repeated.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Where progress and blockers are told; never awaited.
@@ -53,6 +54,8 @@ pub(crate) struct WorkContext {
     pub(crate) tell: ProgressSink,
     /// The backends that work for the operation: ended when they do not end by themselves.
     pub(crate) backends: Arc<Backends>,
+    /// What is told where the operation fails.
+    pub(crate) noticed: Arc<Noticed>,
 }
 
 /// One transaction in the target.
@@ -62,6 +65,7 @@ pub(crate) struct Work {
     transaction: String,
     pub(in crate::postgres) context: WorkContext,
     contact: Liveness,
+    _blockers: AbortOnDropHandle<()>,
     waited: Duration,
     /// What is committed next is so before this, or not at all.
     pub(crate) until: Option<CommitDeadline>,
@@ -102,6 +106,7 @@ impl Work {
         let database = options.get_database().unwrap_or_default().to_owned();
         let pid = connect::refuse_pooler(&mut connection, &format!("database {database}")).await?;
         let contact = Liveness::watch(&context.control, pid, &context.backends, &context.interrupt);
+        let blockers = AbortOnDropHandle::new(tokio::spawn(blockers::watch(context.clone(), pid)));
         let begin = if lock.shared { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
         tokio::select! {
             biased;
@@ -114,6 +119,7 @@ impl Work {
             transaction: String::new(),
             context,
             contact,
+            _blockers: blockers,
             waited: Duration::ZERO,
             until: None,
         })
@@ -188,13 +194,14 @@ impl Work {
                         cancelled = true;
                         backend::cancel(&context.control, pid).await;
                     }
-                    _ = look.tick() => match cancelled {
-                        true => backend::cancel(&context.control, pid).await,
-                        false => blockers::tell(&context, pid).await,
-                    },
+                    // One that came between two statements struck nothing.
+                    _ = look.tick(), if cancelled => backend::cancel(&context.control, pid).await,
                 }
             }
         };
+        if outcome.is_ok() {
+            self.context.noticed.goes_on(pid);
+        }
         outcome.map(|()| completed).map_err(|error| MessageError { completed, error })
     }
 

@@ -3,7 +3,7 @@
 //! Every statement on databases themselves runs on the connection that holds the lock. Names change; databases are known
 //! by oid.
 
-use model::fault::{Fault, Reason};
+use model::fault::{Fault, Reason, SqlSite};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::settings;
@@ -126,8 +126,9 @@ pub(crate) async fn drop_generated(connection: &mut PgConnection, name: &str) ->
 pub(crate) async fn run(connection: &mut PgConnection, doing: &str, sql: &str) -> Result<(), Fault> {
     let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await else { return Ok(()) };
     Err(match sqlstate(&error) {
-        Some("55006") => Fault::new(Reason::Blocked, format!("{doing}: {}", message(&error)))
-            .hint("sessions are in the way: end them, or use --terminate-sessions; nothing was changed"),
+        Some(code @ "55006") => Fault::new(Reason::Blocked, format!("{doing}: {}", message(&error)))
+            .hint("sessions are in the way: end them, or use --terminate-sessions; nothing was changed")
+            .at(SqlSite { sqlstate: Some(code.to_owned()), ..SqlSite::default() }),
         Some("53100") => Fault::new(Reason::PreflightFailed, format!("{doing}: the disk is full"))
             .hint("make room; nothing was changed"),
         _ => work_fault(doing, &error),

@@ -10,17 +10,19 @@ use jiff::Timestamp;
 use model::{
     event::{DatabaseSwapped, EventKind},
     fault::{Fault, Reason},
+    finding::Finding,
     profile::SessionRule,
 };
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
-use tokio_util::sync::CancellationToken;
+use sqlx::{AssertSqlSafe, PgConnection};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{databases, terminate};
 use crate::postgres::{
     catalog::{
         database::{self, DatabaseRow},
-        sessions,
+        preflight, sessions,
     },
+    change::{blockers, transaction::WorkContext},
     control::{
         commit_deadline::CommitDeadline,
         journal::{self, MakeEnding, Owner},
@@ -33,6 +35,12 @@ use crate::postgres::{
         ident::Ident,
     },
 };
+
+/// How long the swap waits for a lock on a database: everybody who connects waits behind it. PostgreSQL itself waits as long
+/// for sessions to end.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+/// The SQLSTATE of a database that is used.
+const IN_USE: &str = "55006";
 
 /// What is swapped.
 pub(crate) struct Swap<'a> {
@@ -64,14 +72,14 @@ pub(crate) struct Swap<'a> {
 /// answer did not come.
 pub(crate) async fn swap(
     connection: &mut PgConnection,
-    pool: &PgPool,
+    context: &WorkContext,
     swap: &Swap<'_>,
     make: MakeEnding<'_>,
 ) -> Result<(), Fault> {
     listen(connection, swap.lock_pid).await?;
     let begin = "BEGIN; SAVEPOINT resetd_swap";
     sqlx::raw_sql(begin).execute(&mut *connection).await.map_err(control_fault)?;
-    let until = match within(connection, pool, swap, make).await {
+    let until = match within(connection, context, swap, make).await {
         Ok(until) => until,
         Err(fault) => {
             take_back(connection).await;
@@ -133,7 +141,7 @@ async fn listen(connection: &mut PgConnection, pid: i32) -> Result<(), Fault> {
 
 async fn within(
     connection: &mut PgConnection,
-    pool: &PgPool,
+    context: &WorkContext,
     swap: &Swap<'_>,
     make: MakeEnding<'_>,
 ) -> Result<Option<CommitDeadline>, Fault> {
@@ -149,15 +157,15 @@ async fn within(
         as_planned(old, planned)?;
     }
     let connected = match &old {
-        Some(old) => sessions::of(pool, old.oid, swap.rule, swap.own).await?.len(),
+        Some(old) => sessions::of(&context.control, old.oid, swap.rule, swap.own).await?.len(),
         None => 0,
     };
     let away = Instant::now();
     let kept_until = match &old {
-        Some(old) => Some(take_away(connection, pool, swap, old).await?),
+        Some(old) => Some(take_away(connection, context, swap, old).await?),
         None => None,
     };
-    bring_in(connection, pool, swap).await?;
+    bring_in(connection, context, swap).await?;
     targets::hand_on(connection, swap.database, swap.incoming.1).await?;
     compare(connection, swap).await?;
     let swapped = DatabaseSwapped {
@@ -196,39 +204,93 @@ fn as_planned(old: &DatabaseRow, planned: &DatabaseRow) -> Result<(), Fault> {
 /// connections wait.
 async fn rename(
     connection: &mut PgConnection,
-    pool: &PgPool,
+    context: &WorkContext,
     swap: &Swap<'_>,
     (doing, oid, from, to): (&str, u32, &str, &str),
     rule: SessionRule,
 ) -> Result<(), Fault> {
+    let patience = context.patience.min(LOCK_LIMIT).as_millis().max(1);
+    databases::run(connection, doing, &format!("SET LOCAL lock_timeout = '{patience}ms'")).await?;
     let done = Arc::new(CancellationToken::new());
-    let ending = terminate::end_while_locked(pool.clone(), oid, swap.lock_pid, rule, Arc::clone(&done));
+    let pool = context.control.clone();
+    let ending = terminate::end_while_locked(pool, oid, swap.lock_pid, rule, Arc::clone(&done));
     let ending = tokio::spawn(ending);
     let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(from), Ident(to));
-    let renamed = databases::run(connection, doing, &rename).await;
+    let renamed = {
+        let watch = blockers::watch(context.clone(), swap.lock_pid);
+        let _watch = AbortOnDropHandle::new(tokio::spawn(watch));
+        databases::run(connection, doing, &rename).await
+    };
     done.cancel();
     if let Err(error) = ending.await {
         tracing::warn!(%error, "the ending of sessions ended by itself");
     }
-    renamed
+    match renamed {
+        Err(fault) if fault.sql.sqlstate.as_deref() == Some(IN_USE) => {
+            Err(in_use(context, swap, oid, fault).await)
+        }
+        renamed => renamed,
+    }
+}
+
+/// Who uses a database that could not be renamed: looked for from outside, since the transaction has failed.
+async fn in_use(context: &WorkContext, swap: &Swap<'_>, oid: u32, fault: Fault) -> Fault {
+    let looked = async {
+        let mut connection = context.control.acquire().await.map_err(control_fault)?;
+        let staying = preflight::cannot_follow(&mut connection, oid).await?;
+        Ok::<_, Fault>((staying, blockers::in_database(&context.control, oid, swap.own).await?))
+    };
+    match looked.await {
+        Ok((staying, sessions)) if staying.is_empty() => {
+            context.noticed.blocked(swap.lock_pid, sessions);
+            fault
+        }
+        Ok((staying, _)) => appeared(context, swap, staying),
+        Err(failed) => {
+            tracing::debug!(fault = %failed, "who uses the database cannot be looked up");
+            fault
+        }
+    }
+}
+
+/// What came to the database after it was looked at and cannot follow to another one.
+fn appeared(context: &WorkContext, swap: &Swap<'_>, staying: Vec<Finding>) -> Fault {
+    let lines: Vec<String> = staying.iter().map(|f| format!("{} {}", f.object, f.message)).collect();
+    let hint = staying.first().map(|finding| finding.hint.clone()).unwrap_or_default();
+    context.noticed.found(staying);
+    Fault::new(
+        Reason::PreflightFailed,
+        format!("this came to database {} meanwhile and would be lost: {}", swap.database, lines.join("; ")),
+    )
+    .hint(format!("{hint}; nothing was swapped"))
+    .with("database", swap.database)
 }
 
 /// Renames the old database away and closes it.
 async fn take_away(
     connection: &mut PgConnection,
-    pool: &PgPool,
+    context: &WorkContext,
     swap: &Swap<'_>,
     old: &DatabaseRow,
 ) -> Result<Timestamp, Fault> {
     let away = ("taking the old database away", old.oid, swap.database, swap.kept_name);
-    rename(connection, pool, swap, away, swap.rule).await?;
+    rename(connection, context, swap, away, swap.rule).await?;
+    // Under the rename's lock nobody can make more of it.
+    let staying = preflight::cannot_follow(connection, old.oid).await?;
+    if !staying.is_empty() {
+        return Err(appeared(context, swap, staying));
+    }
     let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", Ident(swap.kept_name));
     databases::run(connection, "closing the old database", &close).await?;
     Ok(retained::enter(connection, old.oid, swap.kept_name, swap.database, swap.owner.operation, swap.keep)
         .await?)
 }
 
-async fn bring_in(connection: &mut PgConnection, pool: &PgPool, swap: &Swap<'_>) -> Result<(), Fault> {
+async fn bring_in(
+    connection: &mut PgConnection,
+    context: &WorkContext,
+    swap: &Swap<'_>,
+) -> Result<(), Fault> {
     let (name, oid) = swap.incoming;
     if swap.built.is_none() {
         retained::take_out(connection, oid, swap.owner.operation).await?;
@@ -237,7 +299,7 @@ async fn bring_in(connection: &mut PgConnection, pool: &PgPool, swap: &Swap<'_>)
     }
     // Whoever found it before it had its name has nothing in it.
     let incoming = ("bringing the new database in", oid, name, swap.database);
-    rename(connection, pool, swap, incoming, SessionRule::Terminate).await
+    rename(connection, context, swap, incoming, SessionRule::Terminate).await
 }
 
 /// The database that has the name now is the incoming one, as it was built.
