@@ -13,7 +13,7 @@ DO $$ BEGIN
       PERFORM pg_sleep(0.01);
       PERFORM pg_stat_clear_snapshot();
     END LOOP;
-    PERFORM pg_sleep(0.75);
+    PERFORM pg_sleep(0.6);
   END IF;
 END $$;
 LOCK TABLE public.second IN ACCESS EXCLUSIVE MODE;

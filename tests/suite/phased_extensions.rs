@@ -32,12 +32,6 @@ async fn a_step_that_leaves_an_extension_in_a_managed_schema_is_taken_back() {
     assert_eq!(target.value(&at("health")).await, "core_001");
     assert!(!target.holds("SELECT to_regclass('health.late') IS NOT NULL").await);
 
-    chains.revision(
-        "core/core_002.sql",
-        "core_002",
-        "core_001",
-        "-- requires-extension: hstore\nCREATE TABLE late (n hstore);",
-    );
     chains.write(
         "core/core_002.sql",
         "-- revision: core_002\n-- revises: core_001\n-- summary: x\n-- requires-extension: hstore\n\nCREATE TABLE late (n hstore);\n",

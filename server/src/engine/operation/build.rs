@@ -13,7 +13,10 @@ use model::{
 };
 use tokio::sync::Mutex;
 
-use super::lifecycle::{Done, Run};
+use super::{
+    lifecycle::{Done, Run},
+    replace::Exchange,
+};
 use crate::{
     config::DatabaseUrl,
     postgres::{
@@ -74,7 +77,14 @@ impl Run {
         if build.old.is_some() {
             self.guarded(self.still_as_planned(lock, build.plan)).await?;
         }
-        self.swap(lock, build.old, (build.name, built.oid), Some(&built), &summary.join(", ")).await
+        let exchange = Exchange {
+            outgoing: build.old,
+            incoming: (build.name, built.oid),
+            built: Some(&built),
+            ends_early: &build.observed.ends_early,
+            summary: &summary.join(", "),
+        };
+        self.swap(lock, &exchange).await
     }
 
     async fn create_aside(&self, lock: &LockSession, build: &Build<'_>) -> Result<RowWatch, Fault> {

@@ -38,7 +38,7 @@ pub(in crate::engine) fn make(events: &[Event], at: Timestamp, result: Result<&s
         true => fault.clone().hint(format!(
             "{}what was committed before stays; `resetctl migrate --dry-run` shows what is pending; mend it, then migrate \
              again",
-            fault.metadata.get("end_with").map(|end| format!("{end} ")).unwrap_or_default()
+            fault.metadata.get("mend").map(|mend| format!("{mend}; ")).unwrap_or_default()
         )),
         false => fault.clone(),
     });

@@ -21,7 +21,7 @@ use crate::{
     postgres::{
         change::{
             place_extensions,
-            replay::{self, ReplayTarget},
+            replay::{self, ReplayTarget, Serving},
             reset,
             transaction::Work,
         },
@@ -48,6 +48,8 @@ impl Run {
         let chain = self.planned_chain(planned)?;
         let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
         work.assign_transaction().await?;
+        let managed = self.target.matrix.managed_schemas();
+        let serving = self.right_in(url).map(|window_guard| Serving { window_guard, managed: &managed });
         let mut before = planned.from.as_deref();
         let pending = chain.pending(before);
         for revision in pending {
@@ -56,10 +58,13 @@ impl Run {
                 true => {
                     let _turn = self.turn(alone).await;
                     work.until = self.until(url).await?;
-                    replay::apply_bare(&mut work, lock, self.right_in(url), &place, before, revision).await?
+                    replay::apply_bare(&mut work, lock, serving.as_ref(), &place, before, revision).await?
                 }
                 false => {
                     let took = replay::apply(&mut work, &place, before, revision).await?;
+                    if serving.is_some() {
+                        place_extensions::refuse_in(&mut work, &managed).await?;
+                    }
                     work.until = self.until(url).await?;
                     work.renew(lock).await?;
                     took

@@ -34,6 +34,20 @@ use crate::postgres::{
     },
 };
 
+/// Which databases are exchanged.
+pub(in crate::engine) struct Exchange<'a> {
+    /// The one that serves.
+    pub(in crate::engine) outgoing: Option<&'a DatabaseRow>,
+    /// The one that takes its name, by its generated name and oid.
+    pub(in crate::engine) incoming: (&'a str, u32),
+    /// That one's row as it was built; `None`: it was kept.
+    pub(in crate::engine) built: Option<&'a DatabaseRow>,
+    /// Kept databases that are kept no longer.
+    pub(in crate::engine) ends_early: &'a [u32],
+    /// What the end says.
+    pub(in crate::engine) summary: &'a str,
+}
+
 impl Run {
     /// Reset and run of the whole database.
     pub(in crate::engine) async fn replace_database(&self, lock: &LockSession) -> Result<Done, Fault> {
@@ -112,7 +126,7 @@ impl Run {
         Ok((observed, plan, carried))
     }
 
-    /// What a swap needs and meets: rights, sessions, what cannot follow.
+    /// What a swap needs and meets: rights, sessions, what cannot follow, what is kept no longer.
     pub(in crate::engine) async fn observe_swap(
         &self,
         lock: &LockSession,
@@ -121,6 +135,7 @@ impl Run {
     ) -> Result<(), Fault> {
         observed.findings.extend(preflight::of_swap(&mut *lock.connection().await, row).await?);
         observed.keep_previous_seconds = self.target.profile.keep_previous.as_secs();
+        self.add_limits(row.map(|row| row.oid), observed).await?;
         let Some(row) = row else { return Ok(()) };
         let rule = self.session_rule();
         observed.sessions =
@@ -203,22 +218,16 @@ impl Run {
     }
 
     /// Swaps and writes the end; learns what happened where the commit's answer does not come.
-    pub(in crate::engine) async fn swap(
-        &self,
-        lock: &LockSession,
-        outgoing: Option<&DatabaseRow>,
-        incoming: (&str, u32),
-        built: Option<&DatabaseRow>,
-        summary: &str,
-    ) -> Result<Done, Fault> {
+    pub(in crate::engine) async fn swap(&self, lock: &LockSession, it: &Exchange<'_>) -> Result<Done, Fault> {
         self.live.interrupt.check()?;
         let kept_name = self.generated("kept");
         let swap = Swap {
             owner: self.owner,
             database: self.target.database(),
-            outgoing,
-            incoming,
-            built,
+            outgoing: it.outgoing,
+            incoming: it.incoming,
+            built: it.built,
+            ends_early: it.ends_early,
             kept_name: &kept_name,
             keep: self.target.profile.keep_previous,
             rule: self.session_rule(),
@@ -226,7 +235,7 @@ impl Run {
             lock_pid: lock.pid,
             window_guard: &self.window_guard,
         };
-        let make = |events: &[_], at| ending::make(events, at, Ok(summary));
+        let make = |events: &[_], at| ending::make(events, at, Ok(it.summary));
         let context = self.work_context();
         let swapped = exchange::swap(&mut *lock.connection().await, &context, &swap, &make).await;
         match swapped {

@@ -161,6 +161,6 @@ pub(crate) fn name(fault: Fault, blockers: &[Blocker]) -> (Fault, Vec<Finding>) 
     let message = format!("{}: {}", fault.message, who.join(", "));
     let finding = |b: &Blocker| Finding::error("BLOCKED_BY", b.object(), b.doing(), ending(b));
     let findings = blockers.iter().map(finding).collect();
-    let named = Fault { message, ..fault }.hint(format!("{end}{hint}")).with("end_with", end);
+    let named = Fault { message, ..fault }.hint(format!("{end}{hint}")).with("mend", end);
     (named, findings)
 }

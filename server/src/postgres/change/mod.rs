@@ -4,6 +4,7 @@
 
 pub(crate) mod blockers;
 pub(crate) mod control_schema;
+mod lock_waits;
 pub(crate) mod noticed;
 pub(crate) mod place_extensions;
 #[cfg(feature = "test-hooks")]

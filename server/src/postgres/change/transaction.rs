@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgCon
 use tokio_stream::StreamExt as _;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{blockers, noticed::Noticed};
+use super::{blockers, lock_waits::LockWaits, noticed::Noticed};
 use crate::postgres::{
     control::commit_deadline::CommitDeadline,
     lock::lease::{LockSession, lock_is_gone},
@@ -29,8 +29,6 @@ use crate::postgres::{
     sql::error::{message, sqlstate, work_fault},
 };
 
-/// How long one lock may be waited for before the statement is taken back and tried again.
-pub(in crate::postgres) const LOCK_TIMEOUT: &str = "500ms";
 /// How long the end of a session may take.
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// How long a COMMIT may take before its truth is asked for elsewhere.
@@ -66,6 +64,7 @@ pub(crate) struct Work {
     pub(in crate::postgres) context: WorkContext,
     contact: Liveness,
     _blockers: AbortOnDropHandle<()>,
+    pub(super) lock_waits: LockWaits,
     waited: Duration,
     /// What is committed next is so before this, or not at all.
     pub(crate) until: Option<CommitDeadline>,
@@ -107,6 +106,9 @@ impl Work {
         let pid = connect::refuse_pooler(&mut connection, &format!("database {database}")).await?;
         let contact = Liveness::watch(&context.control, pid, &context.backends, &context.interrupt);
         let blockers = AbortOnDropHandle::new(tokio::spawn(blockers::watch(context.clone(), pid)));
+        let opening = |e: sqlx::Error| work_fault("opening the work session", &e);
+        let lock_waits = LockWaits::of(&mut connection).await.map_err(opening)?;
+        sqlx::raw_sql(lock_waits.look_always()).execute(&mut connection).await.map_err(opening)?;
         let begin = if lock.shared { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
         tokio::select! {
             biased;
@@ -120,6 +122,7 @@ impl Work {
             context,
             contact,
             _blockers: blockers,
+            lock_waits,
             waited: Duration::ZERO,
             until: None,
         })
@@ -240,7 +243,7 @@ impl Work {
     }
 
     async fn step(&mut self, messages: &[&str]) -> Result<(), (usize, MessageError)> {
-        let begin = format!("SAVEPOINT resetd_step; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+        let begin = format!("SAVEPOINT resetd_step; {}", self.lock_waits.limit());
         self.message(&begin).await.map_err(|e| (usize::MAX, e))?;
         for (index, message) in messages.iter().enumerate() {
             self.message(message).await.map_err(|e| (index, e))?;

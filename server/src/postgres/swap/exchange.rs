@@ -56,6 +56,8 @@ pub(crate) struct Swap<'a> {
     /// The name that the outgoing one gets.
     pub(crate) kept_name: &'a str,
     pub(crate) keep: Duration,
+    /// Kept databases, by oid, that the profile's limits do not keep beside this one.
+    pub(crate) ends_early: &'a [u32],
     pub(crate) rule: SessionRule,
     /// What the operation's own sessions call themselves.
     pub(crate) own: &'a str,
@@ -282,6 +284,7 @@ async fn take_away(
     }
     let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", Ident(swap.kept_name));
     databases::run(connection, "closing the old database", &close).await?;
+    retained::end_early(connection, swap.database, swap.ends_early).await?;
     Ok(retained::enter(connection, old.oid, swap.kept_name, swap.database, swap.owner.operation, swap.keep)
         .await?)
 }
