@@ -151,7 +151,7 @@ pub struct ResetArgs {
     /// Execute exactly the plan with this digest (from --dry-run), outside objects included, or nothing.
     #[arg(long, value_name = "DIGEST", value_parser = digest)]
     pub plan_digest: Option<String>,
-    /// Schemas migrated at the same time (scope database); 0 lets the daemon decide.
+    /// Schemas migrated at the same time (scope database); 0 and 1: one after the other.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub jobs: u32,
     /// Terminate sessions in the way (scope database).

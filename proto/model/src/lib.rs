@@ -19,6 +19,7 @@ pub mod operation;
 pub mod plan;
 pub mod profile;
 pub mod report;
+pub mod retained;
 pub mod revision;
 pub mod secret;
 pub mod sql;

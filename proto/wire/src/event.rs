@@ -373,6 +373,7 @@ fn encode_blocker(it: &Blocker) -> v1::Blocker {
         query: it.query.clone(),
         since: it.since.map(timestamp),
         query_since: it.query_since.map(timestamp),
+        gid: it.gid.clone(),
     }
 }
 
@@ -385,5 +386,6 @@ fn decode_blocker(it: v1::Blocker) -> Blocker {
         query: it.query,
         since: decode_timestamp(it.since),
         query_since: decode_timestamp(it.query_since),
+        gid: it.gid,
     }
 }

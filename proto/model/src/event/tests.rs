@@ -62,6 +62,7 @@ fn blocker(pid: i32) -> Blocker {
         query: "SELECT 1".to_owned(),
         since: None,
         query_since: None,
+        gid: String::new(),
     }
 }
 

@@ -88,6 +88,22 @@ pub const KEYS: &[Key] = &[
         shown
     ),
     key!(
+        keep_count,
+        Kind::Count,
+        "how many previous databases are kept at most",
+        ["5"; 3],
+        some_count,
+        shown_count
+    ),
+    key!(
+        keep_bytes,
+        Kind::Count,
+        "how many bytes they take together at most, the newest excepted",
+        ["none"; 3],
+        some_count,
+        shown_count
+    ),
+    key!(
         preserve_extensions,
         Kind::Names,
         "extensions that a replaced database gets again where they stood",

@@ -218,6 +218,7 @@ pub(crate) fn blocker() -> Blocker {
         query: text("SELECT 1"),
         since: Some(at(2)),
         query_since: Some(at(3)),
+        gid: text("prepared"),
     }
 }
 

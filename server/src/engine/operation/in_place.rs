@@ -157,7 +157,7 @@ impl Run {
         let matrix = &self.target.matrix;
         let reset = schemas_to_reset(&self.request, matrix);
         let chains = self.request.verb.migrates().then_some(&self.chains);
-        let look = Look { matrix, reset: &reset, chains, changes: true };
+        let look = Look { matrix, reset: &reset, chains, changes: true, histories: true };
         let mut observed = observe::observe(&mut work.connection, &look).await?;
         let (pool, own) = (&self.engine.control.pool, &lock.application_name);
         observed.sessions = sessions::of(pool, observed.database_oid, SessionRule::Refuse, own).await?;
@@ -232,7 +232,7 @@ impl Run {
         lock: &LockSession,
     ) -> Result<String, Fault> {
         let matrix = &self.target.matrix;
-        let look = Look { matrix, reset: &[], chains: None, changes: false };
+        let look = Look { matrix, reset: &[], chains: None, changes: false, histories: true };
         let observed = observe::observe(&mut work.connection, &look).await?;
         let validation = Validation::compute(matrix, &self.chains, &observed);
         self.emit(lock, EventKind::Validated { validation: Box::new(validation.clone()) }).await?;

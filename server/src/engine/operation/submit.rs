@@ -160,6 +160,7 @@ impl Engine {
             window_guard,
             role,
             backends,
+            noticed: Arc::default(),
         };
         self.operations.spawn(run.live(lock));
         Ok(id)

@@ -73,7 +73,7 @@ SELECT e.oid::pg_catalog.int8 AS oid, e.extname::pg_catalog.text AS name, n.nspn
        pg_catalog.pg_has_role(e.extowner, 'USAGE') AS owned,
        (SELECT pg_catalog.count(*) FROM members m WHERE m.extension = e.oid
            AND NOT coalesce(pg_catalog.pg_has_role(m.owner, 'USAGE'), true)) AS foreign_members,
-       (SELECT pg_catalog.count(*) FROM members m WHERE m.extension = e.oid AND m.schema <> n.nspname) AS strays,
+       (SELECT pg_catalog.count(*) FROM members m WHERE m.extension = e.oid AND m.schema <> pg_catalog.quote_ident(n.nspname)) AS strays,
        coalesce((SELECT pg_catalog.has_schema_privilege(t.oid, 'CREATE') FROM pg_catalog.pg_namespace t
                   WHERE t.nspname = $2), true) AS may_create
   FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace

@@ -46,7 +46,7 @@ pub(crate) async fn of_swap(
         findings.extend(tablespace(connection, &role, row).await?);
         findings.extend(sessions_out_of_reach(connection, &role, row.oid).await?);
     }
-    findings.extend(blockers(connection, row).await?);
+    findings.extend(cannot_follow(connection, row.oid).await?);
     Ok(findings)
 }
 
@@ -216,25 +216,28 @@ async fn tablespace(
     }))
 }
 
-/// Prepared transactions, replication slots and subscriptions: each stops or silently breaks with a swap.
-async fn blockers(connection: &mut PgConnection, row: &DatabaseRow) -> Result<Vec<Finding>, Fault> {
+/// Prepared transactions, replication slots and subscriptions: each stops or silently breaks with a swap. The database is
+/// known by its oid, whatever it is called in this transaction.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn cannot_follow(connection: &mut PgConnection, oid: u32) -> Result<Vec<Finding>, Fault> {
     let rows: Vec<(String, String, String, String)> = sqlx::query_as(
-        "SELECT 'PREPARED_TRANSACTION', 'prepared transaction ' || gid, 'of ' || owner || ' is open in the database',
-                'COMMIT PREPARED or ROLLBACK PREPARED ' || quote_literal(gid)
-           FROM pg_prepared_xacts WHERE database = $1
+        "SELECT 'PREPARED_TRANSACTION', 'prepared transaction ' || x.gid, 'of ' || x.owner || ' is open in the database',
+                'COMMIT PREPARED or ROLLBACK PREPARED ' || quote_literal(x.gid)
+           FROM pg_prepared_xacts x JOIN pg_database d ON d.datname = x.database WHERE d.oid = $1::oid
          UNION ALL
          SELECT 'REPLICATION_SLOT', 'replication slot ' || slot_name,
                 CASE WHEN active THEN 'is in use' ELSE 'would stay with the old database' END,
                 'tell its consumer, then: SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')'
-           FROM pg_replication_slots WHERE database = $1
+           FROM pg_replication_slots s JOIN pg_database d ON d.datname = s.database WHERE d.oid = $1::oid
          UNION ALL
          SELECT 'SUBSCRIPTION', 'subscription ' || subname, 'belongs to the database and would stay with the old one',
                 'ALTER SUBSCRIPTION … DISABLE; ALTER SUBSCRIPTION … SET (slot_name = NONE); DROP SUBSCRIPTION'
-           FROM pg_subscription WHERE subdbid = $2::oid
+           FROM pg_subscription WHERE subdbid = $1::oid
          ORDER BY 1, 2",
     )
-    .bind(&row.name)
-    .bind(i64::from(row.oid))
+    .bind(i64::from(oid))
     .fetch_all(connection)
     .await
     .map_err(control_fault)?;

@@ -4,6 +4,8 @@
 
 pub(crate) mod blockers;
 pub(crate) mod control_schema;
+mod lock_waits;
+pub(crate) mod noticed;
 pub(crate) mod place_extensions;
 #[cfg(feature = "test-hooks")]
 pub mod race;

@@ -19,10 +19,15 @@ use crate::postgres::{
 pub(crate) async fn refuse_in(work: &mut Work, schemas: &[&str]) -> Result<(), Fault> {
     let found = extensions_in(&mut work.connection, schemas).await?;
     let Some((extension, schema)) = found.first() else { return Ok(()) };
-    Err(Fault::new(Reason::ExtensionMisplaced, format!("extension {extension} ended up in managed schema {schema}"))
-        .hint("name it in the revision's header: `-- requires-extension: NAME`; it is then created where it belongs")
-        .with("extension", extension)
-        .with("schema", schema))
+    let mend = "name it in the revision's header: `-- requires-extension: NAME`; it is then created where it belongs";
+    Err(Fault::new(
+        Reason::ExtensionMisplaced,
+        format!("extension {extension} ended up in managed schema {schema}"),
+    )
+    .hint(mend)
+    .with("mend", mend)
+    .with("extension", extension)
+    .with("schema", schema))
 }
 
 /// Moves extensions out of managed schemas.

@@ -111,6 +111,7 @@ impl Race {
             patience: Duration::from_secs(5),
             tell: std::sync::Arc::new(|_| {}),
             backends: std::sync::Arc::default(),
+            noticed: std::sync::Arc::default(),
         };
         let Ok(mut work) = Work::begin(&self.target, old, context).await else { return false };
         pause(4_000).await;

@@ -102,7 +102,10 @@ fn reset_fact(schema: &model::plan::PlannedSchema) -> SchemaReset {
     }
 }
 
-fn differences(before: &[SchemaProperties], after: &[SchemaProperties]) -> Vec<Finding> {
+pub(in crate::postgres) fn differences(
+    before: &[SchemaProperties],
+    after: &[SchemaProperties],
+) -> Vec<Finding> {
     let changed = |b: &SchemaProperties| {
         let now = after.iter().find(|a| a.schema() == b.schema())?;
         let what = b.difference(now)?;

@@ -15,8 +15,9 @@ use model::{
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio_stream::StreamExt as _;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::blockers;
+use super::{blockers, lock_waits::LockWaits, noticed::Noticed};
 use crate::postgres::{
     control::commit_deadline::CommitDeadline,
     lock::lease::{LockSession, lock_is_gone},
@@ -29,13 +30,11 @@ use crate::postgres::{
     sql::error::{message, sqlstate, work_fault},
 };
 
-/// How long one lock may be waited for before the statement is taken back and tried again.
-pub(in crate::postgres) const LOCK_TIMEOUT: &str = "500ms";
 /// How long the end of a session may take.
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// How long a COMMIT may take before its truth is asked for elsewhere.
 const COMMIT_LIMIT: Duration = Duration::from_secs(60);
-/// How often a running statement is looked at from outside.
+/// How often a cancel is repeated.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Where progress and blockers are told; never awaited.
@@ -54,6 +53,8 @@ pub(crate) struct WorkContext {
     pub(crate) tell: ProgressSink,
     /// The backends that work for the operation: ended when they do not end by themselves.
     pub(crate) backends: Arc<Backends>,
+    /// What is told where the operation fails.
+    pub(crate) noticed: Arc<Noticed>,
 }
 
 /// One transaction in the target.
@@ -63,6 +64,8 @@ pub(crate) struct Work {
     transaction: String,
     pub(in crate::postgres) context: WorkContext,
     contact: Liveness,
+    _blockers: AbortOnDropHandle<()>,
+    pub(super) lock_waits: LockWaits,
     waited: Duration,
     /// What is committed next is so before this, or not at all.
     pub(crate) until: Option<CommitDeadline>,
@@ -103,6 +106,10 @@ impl Work {
         let database = options.get_database().unwrap_or_default().to_owned();
         let pid = connect::refuse_pooler(&mut connection, &format!("database {database}")).await?;
         let contact = Liveness::watch(&context.control, pid, &context.backends, &context.interrupt);
+        let blockers = AbortOnDropHandle::new(tokio::spawn(blockers::watch(context.clone(), pid)));
+        let opening = |e: sqlx::Error| work_fault("opening the work session", &e);
+        let lock_waits = LockWaits::of(&mut connection).await.map_err(opening)?;
+        sqlx::raw_sql(lock_waits.look_always()).execute(&mut connection).await.map_err(opening)?;
         let begin = if lock.shared { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
         tokio::select! {
             biased;
@@ -120,6 +127,8 @@ impl Work {
             transaction: String::new(),
             context,
             contact,
+            _blockers: blockers,
+            lock_waits,
             waited: Duration::ZERO,
             until: None,
         })
@@ -194,13 +203,14 @@ impl Work {
                         cancelled = true;
                         backend::cancel(&context.control, pid).await;
                     }
-                    _ = look.tick() => match cancelled {
-                        true => backend::cancel(&context.control, pid).await,
-                        false => blockers::tell(&context, pid).await,
-                    },
+                    // One that came between two statements struck nothing.
+                    _ = look.tick(), if cancelled => backend::cancel(&context.control, pid).await,
                 }
             }
         };
+        if outcome.is_ok() {
+            self.context.noticed.goes_on(pid);
+        }
         outcome.map(|()| completed).map_err(|error| MessageError { completed, error })
     }
 
@@ -239,7 +249,7 @@ impl Work {
     }
 
     async fn step(&mut self, messages: &[&str]) -> Result<(), (usize, MessageError)> {
-        let begin = format!("SAVEPOINT resetd_step; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+        let begin = format!("SAVEPOINT resetd_step; {}", self.lock_waits.limit());
         self.message(&begin).await.map_err(|e| (usize::MAX, e))?;
         for (index, message) in messages.iter().enumerate() {
             self.message(message).await.map_err(|e| (index, e))?;

@@ -162,6 +162,47 @@ pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, Contr
     Ok(rows.into_iter().map(decode).collect())
 }
 
+/// The databases that an undo could bring back now, newest first.
+pub(crate) async fn returnable(pool: &PgPool, database: &str) -> Result<Vec<Kept>, ControlError> {
+    let sql = format!(
+        "{SELECT} WHERE database = $1 AND state = 'kept' AND expires_at > clock_timestamp() ORDER BY kept_at DESC"
+    );
+    let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(decode).collect())
+}
+
+/// How many bytes databases take, as far as the role may know: all that are there, by oid.
+pub(crate) async fn sizes(pool: &PgPool, oids: &[u32]) -> Result<Vec<(u32, u64)>, ControlError> {
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT d.oid::int8, pg_catalog.pg_database_size(d.oid) FROM pg_catalog.pg_database d
+          WHERE d.oid = ANY($1::int8[]::oid[]) AND d.datconnlimit <> -2
+            AND (pg_catalog.has_database_privilege(d.oid, 'CONNECT')
+                 OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'))",
+    )
+    .bind(oids.iter().map(|oid| i64::from(*oid)).collect::<Vec<_>>())
+    .fetch_all(pool)
+    .await?;
+    let size = |(oid, bytes): (i64, i64)| (u32::try_from(oid).unwrap_or_default(), bytes.unsigned_abs());
+    Ok(rows.into_iter().map(size).collect())
+}
+
+/// Gives databases of one name no more time, inside the swap's transaction: those that an undo is using are left alone.
+pub(crate) async fn end_early(
+    connection: &mut PgConnection,
+    database: &str,
+    oids: &[u32],
+) -> Result<(), ControlError> {
+    sqlx::query(
+        "UPDATE resetd.kept_database SET expires_at = clock_timestamp()
+          WHERE database = $1 AND oid = ANY($2::int8[]::oid[]) AND state = 'kept'",
+    )
+    .bind(database)
+    .bind(oids.iter().map(|oid| i64::from(*oid)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Marks one expired database for dropping and gives its present name; also one whose dropping was interrupted; none that
 /// was tried just now.
 pub(crate) async fn next_expired(

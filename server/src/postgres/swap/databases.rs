@@ -3,13 +3,13 @@
 //! Every statement on databases themselves runs on the connection that holds the lock. Names change; databases are known
 //! by oid.
 
-use model::fault::{Fault, Reason};
+use model::fault::{Fault, Reason, SqlSite};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::settings;
 use crate::postgres::{
     catalog::{
-        database::{DatabaseRow, in_dependency_order},
+        database::{self, DatabaseRow, in_dependency_order},
         preflight::change,
     },
     sql::{
@@ -19,7 +19,7 @@ use crate::postgres::{
 };
 
 /// Makes a database of the same kind as `like` (of the cluster's default kind, and the target's role's own, where there is
-/// none), closed to others.
+/// none).
 ///
 /// # Errors
 /// What PostgreSQL said, with the statement that mends it.
@@ -37,12 +37,6 @@ pub(crate) async fn create_aside(
         &format!("CREATE DATABASE {} OWNER {} TEMPLATE template0{kind}", Ident(name), Ident(owner)),
     )
     .await?;
-    run(
-        connection,
-        "closing the new database",
-        &format!("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", Ident(name)),
-    )
-    .await?;
     let oid: i64 = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1")
         .bind(name)
         .fetch_one(connection)
@@ -51,12 +45,43 @@ pub(crate) async fn create_aside(
     Ok(u32::try_from(oid).unwrap_or_default())
 }
 
-/// Puts what belongs to the row of `from` onto the database `onto`.
+/// Puts what belongs to the row of `from` onto the new database `onto`, and gives the row that it has then.
+///
+/// # Errors
+/// `SCHEMA_PROPERTIES_LOST`, or what PostgreSQL said.
 pub(crate) async fn carry_over(
     connection: &mut PgConnection,
     from: &DatabaseRow,
     onto: &str,
-) -> Result<(), Fault> {
+) -> Result<DatabaseRow, Fault> {
+    let sql = statements(from, onto, &acted_as(connection, from).await?);
+    run(connection, "carrying over what belongs to the database's row", &sql).await?;
+    let row = row_of(connection, onto).await?;
+    let lost = row.changes_since(from);
+    match lost.is_empty() {
+        true => Ok(row),
+        false => Err(Fault::new(
+            Reason::SchemaPropertiesLost,
+            format!("the new database is not like the old one: {}", lost.join(", ")),
+        )
+        .hint("what was built is dropped; the old database serves")
+        .with("database", &from.name)),
+    }
+}
+
+/// The row of a database that was just made.
+///
+/// # Errors
+/// It is gone, or the control database does not answer.
+pub(crate) async fn row_of(connection: &mut PgConnection, name: &str) -> Result<DatabaseRow, Fault> {
+    let row = database::row(connection, name).await?;
+    row.ok_or_else(|| {
+        Fault::new(Reason::Internal, format!("the new database {name} is gone"))
+            .hint("nothing was changed; find out who dropped it, then run it again")
+    })
+}
+
+fn statements(from: &DatabaseRow, onto: &str, acted_as: &[String]) -> String {
     let database = Ident(onto);
     let mut sql = format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC, {};", Ident(&from.owner));
     for (grantor, grantee, privilege, grantable) in in_dependency_order(from) {
@@ -67,7 +92,6 @@ pub(crate) async fn carry_over(
             Ident(grantor)
         ));
     }
-    let acted_as = acted_as(connection, from).await?;
     for (role, setting) in &from.settings {
         let acting = role.as_ref().is_some_and(|role| acted_as.contains(role));
         sql.push_str(&settings::statement(role.as_deref(), onto, setting, acting));
@@ -86,7 +110,7 @@ pub(crate) async fn carry_over(
             Literal(label)
         ));
     }
-    run(connection, "carrying over what belongs to the database's row", &sql).await
+    sql
 }
 
 /// The roles with settings of their own in a database whose settings the daemon may make only as them.
@@ -110,16 +134,6 @@ async fn acted_as(connection: &mut PgConnection, row: &DatabaseRow) -> Result<Ve
     .map_err(control_fault)
 }
 
-/// Opens a new database that replaces none: a plain `CREATE DATABASE` lets everybody connect.
-pub(crate) async fn open_to_all(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
-    run(
-        connection,
-        "opening the new database",
-        &format!("GRANT CONNECT ON DATABASE {} TO PUBLIC", Ident(name)),
-    )
-    .await
-}
-
 /// Drops a database of a generated name, sessions and all. One that is gone already is no fault.
 pub(crate) async fn drop_generated(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
     const DOING: &str = "dropping a generated database";
@@ -140,8 +154,9 @@ pub(crate) async fn drop_generated(connection: &mut PgConnection, name: &str) ->
 pub(crate) async fn run(connection: &mut PgConnection, doing: &str, sql: &str) -> Result<(), Fault> {
     let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await else { return Ok(()) };
     Err(match sqlstate(&error) {
-        Some("55006") => Fault::new(Reason::Blocked, format!("{doing}: {}", message(&error)))
-            .hint("sessions are in the way: end them, or use --terminate-sessions; nothing was changed"),
+        Some(code @ "55006") => Fault::new(Reason::Blocked, format!("{doing}: {}", message(&error)))
+            .hint("sessions are in the way: end them, or use --terminate-sessions; nothing was changed")
+            .at(SqlSite { sqlstate: Some(code.to_owned()), ..SqlSite::default() }),
         Some("53100") => Fault::new(Reason::PreflightFailed, format!("{doing}: the disk is full"))
             .hint("make room; nothing was changed"),
         _ => work_fault(doing, &error),

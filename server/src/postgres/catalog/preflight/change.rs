@@ -33,7 +33,10 @@ pub(crate) async fn findings(
     let reset = look.reset;
     let migrated = look.chains.map(|_| look.matrix.managed_schemas()).unwrap_or_default();
     let mut all = roles::memberships(connection, version, reset, &migrated).await?;
-    all.extend(roles::may_create(connection, look, observed).await?);
+    let absent = observed.schemas.iter().any(|schema| !schema.exists());
+    if !reset.is_empty() || look.chains.is_some() && absent {
+        all.extend(roles::may_create(connection).await?);
+    }
     all.extend(roles::foreign_owners(radius));
     all.extend(obstacles::prepared_transactions(connection, reset).await?);
     all.extend(obstacles::in_the_way(connection, reset).await?);
@@ -43,6 +46,27 @@ pub(crate) async fn findings(
     all.extend(obstacles::collations(connection, version).await?);
     if version >= SCHEMA_PUBLICATIONS {
         all.extend(roles::publications(connection, reset).await?);
+    }
+    Ok(all)
+}
+
+/// What is found about a database that is built aside: whether the properties of these schemas can be put into it.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn of_replacement(
+    connection: &mut PgConnection,
+    schemas: &[String],
+    migrates: bool,
+    without_public: bool,
+) -> Result<Vec<Finding>, Fault> {
+    let version = version(connection).await?;
+    let mut all = roles::memberships(connection, version, schemas, &[]).await?;
+    if migrates || !schemas.is_empty() {
+        all.extend(roles::may_create(connection).await?);
+    }
+    if without_public {
+        all.extend(roles::may_drop_public(connection, version).await?);
     }
     Ok(all)
 }
