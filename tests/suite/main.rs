@@ -17,6 +17,7 @@ mod database_undo;
 mod faults;
 mod forced;
 mod guards;
+mod identity;
 mod migrate;
 mod newer;
 mod operations;
