@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::{Setup, process, soon};
+use crate::{Migrations, Setup, process, soon};
 
 /// What the program said.
 #[derive(Clone, Debug)]
@@ -51,6 +51,10 @@ impl Setup {
         command.current_dir(self.folder()).envs(self.environment()).args(words);
         if let Some(config) = self.write_config() {
             command.arg("--config").arg(config);
+        }
+        let chains = Migrations::shipped();
+        if ["check", "serve"].contains(&words[0]) {
+            command.arg("--migrations").arg(chains.path());
         }
         command.stdin(Stdio::null());
         let output = soon(&format!("the end of resetd {words:?}"), command.output()).await;

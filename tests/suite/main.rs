@@ -7,6 +7,7 @@ mod audit_tamper;
 mod chains;
 mod cli;
 mod contact;
+mod control_conflict;
 mod crash;
 mod crash_race;
 mod database;
