@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use model::duration::parse_duration;
+use model::{duration::parse_duration, fault::Fault};
 use resetd::{
     check,
     config::{Config, Problem, ServeOptions, process_env},
@@ -43,6 +43,19 @@ enum Command {
     /// Make, list and revoke bearer tokens, directly in the control database: works while no daemon runs, too.
     #[command(subcommand)]
     Token(Token),
+    /// What is to be done with the control database itself.
+    #[command(subcommand)]
+    Control(Control),
+}
+
+#[derive(Debug, Subcommand)]
+enum Control {
+    /// Take over a control database that was moved from another cluster, restored or copied: it forgets every database that
+    /// is kept for undo, and every enrolment. No daemon may run on it.
+    Adopt {
+        #[command(flatten)]
+        at: At,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,6 +170,7 @@ async fn main() -> ExitCode {
         Command::Serve(options) => serve(options.into()).await,
         Command::Check(options) => checked(options.into()).await,
         Command::Token(token) => token_work(token).await,
+        Command::Control(Control::Adopt { at }) => adopted(at).await,
     }
 }
 
@@ -230,12 +244,25 @@ async fn token_work(token: Token) -> ExitCode {
                 Err(error) => say(ExitCode::FAILURE, &format!("resetd: standard output: {error}")),
             }
         }
-        Err(fault) => {
-            let code = ExitCode::from(fault.reason.exit_code());
-            let hint = fault.hint.as_ref().map(|h| format!("\n  what to do: {h}")).unwrap_or_default();
-            say(code, &format!("resetd: {fault}{hint}"))
-        }
+        Err(fault) => faulted(&fault),
     }
+}
+
+async fn adopted(at: At) -> ExitCode {
+    let options = ServeOptions { config: at.config, ..ServeOptions::default() };
+    match Config::load(&options, &process_env) {
+        Err(problems) => refused(&problems),
+        Ok(config) => match host::adopt(&config).await {
+            Ok(said) => say(ExitCode::SUCCESS, &said),
+            Err(fault) => faulted(&fault),
+        },
+    }
+}
+
+fn faulted(fault: &Fault) -> ExitCode {
+    let code = ExitCode::from(fault.reason.exit_code());
+    let hint = fault.hint.as_ref().map(|h| format!("\n  what to do: {h}")).unwrap_or_default();
+    say(code, &format!("resetd: {fault}{hint}"))
 }
 
 fn refused(problems: &[Problem]) -> ExitCode {

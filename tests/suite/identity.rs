@@ -252,8 +252,8 @@ async fn a_copy_of_the_control_database_is_refused() {
 async fn a_control_database_that_is_in_use_is_not_adopted() {
     let target = TestTarget::migrated().await;
     let _daemon = Setup::of(&target).start().await;
-    target.control_sql("UPDATE resetd.control SET system_identifier = '1'").await;
-    Setup::of(&target).resetd(&["control", "adopt"]).await.expect(1).says("a daemon runs");
+    target.control_sql("UPDATE resetd.identity SET system_identifier = '1'").await;
+    Setup::of(&target).resetd(&["control", "adopt"]).await.expect(4).says("a daemon runs");
 }
 
 /// Another database takes the old one's name while the rename waits for the old one's lock.

@@ -137,6 +137,9 @@ reasons! {
     ChainsInvalid "CHAINS_INVALID" FailedPrecondition REFUSED Error "The chains cannot be replayed as they are.";
     ClientChainsForbidden "CLIENT_CHAINS_FORBIDDEN" FailedPrecondition REFUSED Error "The target's profile does not accept the caller's own chains.";
     NotCancellable "NOT_CANCELLABLE" FailedPrecondition REFUSED Error "The operation has prepared its commit or has ended.";
+    ControlConflict "CONTROL_CONFLICT" FailedPrecondition REFUSED Error "A daemon with another control database works on the target.";
+    ControlForeign "CONTROL_FOREIGN" FailedPrecondition REFUSED Error "The control database was written in another place.";
+    ControlNewer "CONTROL_NEWER" FailedPrecondition REFUSED Error "A newer daemon has migrated the control database.";
     PoolerDetected "POOLER_DETECTED" FailedPrecondition REFUSED Error "A transaction pooler stands in front of the database.";
     // Guards decided after the lock is held.
     PlanChanged "PLAN_CHANGED" FailedPrecondition REFUSED Error "The plan is not the one that was approved.";

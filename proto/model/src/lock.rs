@@ -32,6 +32,12 @@ impl LockKey {
         Self::derive("instance", &id.to_string())
     }
 
+    /// The key that every living daemon of a control database holds shared.
+    #[must_use]
+    pub fn control_database() -> Self {
+        Self::derive("control", "database")
+    }
+
     /// The key under which the control schema is migrated.
     #[must_use]
     pub fn control_schema() -> Self {

@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
 
 use super::replay::{self, ReplayTarget};
 use crate::postgres::{
-    control::pool::Control,
+    control::{adopt, pool::Control},
     session::connect,
     sql::{
         error::{control_fault, message, sqlstate},
@@ -19,17 +19,32 @@ use crate::postgres::{
     },
 };
 
+/// Where the control database is, and other databases of the same cluster from which it can be made.
+pub(crate) struct Site {
+    pub(crate) options: PgConnectOptions,
+    pub(crate) others: Vec<PgConnectOptions>,
+}
+
 /// Opens the control database, creates it where it is missing and the role may, and migrates it.
 ///
-/// `others` are databases of the same cluster from which it can be created.
+/// # Errors
+/// What is missing, with the statement that mends it; `CONTROL_FOREIGN`.
+pub(crate) async fn open(site: &Site) -> Result<Control, Fault> {
+    let control = open_foreign(site).await?;
+    let name = site.options.get_database().unwrap_or_default();
+    adopt::check(&mut *control.connection().await?, name, &control.identity()).await?;
+    Ok(control)
+}
+
+/// As [`open`], also where it was written elsewhere: only to be adopted.
 ///
 /// # Errors
 /// What is missing, with the statement that mends it.
-pub(crate) async fn open(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<Control, Fault> {
-    let options = connect::options(options, "resetd control", &[("lock_timeout", "0")]);
+pub(crate) async fn open_foreign(site: &Site) -> Result<Control, Fault> {
+    let options = connect::options(&site.options, "resetd control", &[("lock_timeout", "0")]);
     let mut connection = match connect::open(&options).await {
         Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => {
-            create(&options, others).await?;
+            create(&options, &site.others).await?;
             connect::open(&options).await?
         }
         opened => opened?,
@@ -44,13 +59,14 @@ pub(crate) async fn open(options: &PgConnectOptions, others: &[PgConnectOptions]
 const SCHEMA: &str = "resetd";
 
 /// The daemon's own chain, compiled in.
-const REVISIONS: [(&str, &[u8]); 6] = [
+const REVISIONS: [(&str, &[u8]); 7] = [
     ("control/control_001.sql", include_bytes!("../../../../migrations/control/control_001.sql")),
     ("control/control_002.sql", include_bytes!("../../../../migrations/control/control_002.sql")),
     ("control/control_003.sql", include_bytes!("../../../../migrations/control/control_003.sql")),
     ("control/control_004.sql", include_bytes!("../../../../migrations/control/control_004.sql")),
     ("control/control_005.sql", include_bytes!("../../../../migrations/control/control_005.sql")),
     ("control/control_006.sql", include_bytes!("../../../../migrations/control/control_006.sql")),
+    ("control/control_007.sql", include_bytes!("../../../../migrations/control/control_007.sql")),
 ];
 
 /// The chain that is compiled in.

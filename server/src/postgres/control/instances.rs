@@ -32,8 +32,9 @@ impl Presence {
     /// The control database does not answer.
     pub(crate) async fn enter(control: &Control, instance: Uuid) -> Result<Self, Fault> {
         let mut connection = connect::open(&control.session_options("resetd instance")).await?;
-        sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)")
+        sqlx::query("SELECT pg_catalog.pg_advisory_lock($1), pg_catalog.pg_advisory_lock_shared($2)")
             .bind(LockKey::instance(instance).0)
+            .bind(LockKey::control_database().0)
             .execute(&mut connection)
             .await
             .map_err(control_fault)?;

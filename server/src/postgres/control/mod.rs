@@ -2,6 +2,7 @@
 //!
 //! It must not know what an operation does in its target.
 
+pub(crate) mod adopt;
 pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod commit_deadline;

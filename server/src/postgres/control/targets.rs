@@ -14,35 +14,13 @@ use super::{
     retained::{self, Kept},
 };
 use crate::postgres::{
-    session::{advisory::pg_locks_row, connect},
-    sql::{
-        error::{control_fault, work_fault},
-        timestamp,
+    session::{
+        advisory::pg_locks_row,
+        connect,
+        identity::{self, Identity},
     },
+    sql::{error::control_fault, timestamp},
 };
-
-/// A database's identity.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Identity {
-    pub(crate) system_identifier: String,
-    pub(crate) database_oid: u32,
-}
-
-/// The identity of the database that a session is connected to.
-///
-/// # Errors
-/// The session was lost.
-pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, Fault> {
-    let (system_identifier, oid): (String, i64) = sqlx::query_as(
-        "SELECT s.system_identifier::pg_catalog.text, d.oid::pg_catalog.int8
-           FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
-          WHERE d.datname = pg_catalog.current_database()",
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(|e| work_fault("asking for the target's identity", &e))?;
-    Ok(Identity { system_identifier, database_oid: u32::try_from(oid).unwrap_or_default() })
-}
 
 /// What is on record about a database of this cluster.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -141,7 +119,7 @@ pub(crate) async fn same_cluster(
     control: &Control,
     connection: &mut PgConnection,
 ) -> Result<Identity, Fault> {
-    let identity = identity(connection).await?;
+    let identity = identity::of(connection).await?;
     if identity.system_identifier == control.system_identifier {
         return Ok(identity);
     }
