@@ -44,6 +44,7 @@ async fn clean(engine: &Engine) -> Result<(), Fault> {
     let dropped = cleanup::drop_expired(&engine.control).await;
     for target in &engine.targets {
         operations::forget_old(&engine.control.pool, &target.name, target.profile.keep_operations).await?;
+        retained::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
         windows::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
     }
     for name in dropped? {

@@ -23,7 +23,7 @@ use crate::{
             lease::{LeaseAttempt, LockRequest, LockSession},
         },
         session::backend,
-        swap::databases,
+        swap::built,
     },
 };
 
@@ -149,9 +149,7 @@ async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSessio
     }
     // What the old daemon built ended with its lock session, whose statements made it: nothing appears any more.
     let mut connection = lock.connection().await;
-    if let Some(built) = &orphan.build_database {
-        databases::drop_generated(&mut connection, built).await?;
-    }
+    built::sweep(&mut connection, orphan.owner.operation).await?;
     end(engine, &mut connection, orphan, true).await
 }
 

@@ -33,7 +33,7 @@ use crate::{
         lock::{fence, lease::LockSession},
         session::backend,
         swap::{
-            databases,
+            built,
             exchange::{self, Swap},
             preserved_extensions::{self, Preserved},
         },
@@ -74,7 +74,7 @@ impl Run {
         if let Err(fault) = &done
             && fault.reason != Reason::OutcomeUnknown
         {
-            self.sweep(lock, &name).await;
+            self.sweep(lock).await;
         }
         done
     }
@@ -93,9 +93,9 @@ impl Run {
     }
 
     /// Drops what was built; what cannot be dropped now is dropped by whoever recovers or by the next start.
-    async fn sweep(&self, lock: &LockSession, name: &str) {
-        if let Err(fault) = databases::drop_generated(&mut *lock.connection().await, name).await {
-            tracing::warn!(%fault, name, "the database built aside is not dropped yet");
+    async fn sweep(&self, lock: &LockSession) {
+        if let Err(fault) = built::sweep(&mut *lock.connection().await, self.owner.operation).await {
+            tracing::warn!(%fault, "the database built aside is not dropped yet");
         }
     }
 
@@ -180,11 +180,7 @@ impl Run {
         name: &str,
     ) -> Result<Done, Fault> {
         self.progress("build", 0, 0, "creates the new database");
-        let oid = {
-            let mut connection = lock.connection().await;
-            operations::set_build_database(&mut connection, self.owner, name).await?;
-            databases::create_aside(&mut connection, name, row).await?
-        };
+        let oid = built::create(&mut *lock.connection().await, self.owner, name, row).await?;
         let mut summary = vec!["database replaced".to_owned()];
         let url = self.target.url.with_database(name);
         let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;

@@ -30,7 +30,7 @@ const COLUMNS: &str = concat!(
     timestamp::micros!("finished_at"),
     " AS finished_at, (SELECT ",
     timestamp::micros!("k.expires_at"),
-    " FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state <> 'dropping') AS undoable_until"
+    " FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state IN ('kept', 'undoing')) AS undoable_until"
 );
 
 /// What is recorded of a new operation.
@@ -168,6 +168,25 @@ pub(crate) async fn set_build_database(
         .await
         .map(|_| ())
         .map_err(control_fault)
+}
+
+/// Stores which database was made under that name, inside the transaction that marks it.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn set_build_oid(connection: &mut PgConnection, owner: Owner) -> Result<u32, Fault> {
+    let oid: Option<i64> = sqlx::query_scalar(
+        "UPDATE resetd.operation o SET build_oid = d.oid FROM pg_catalog.pg_database d
+          WHERE o.id = $1 AND o.instance = $2 AND d.datname = o.build_database RETURNING d.oid::pg_catalog.int8",
+    )
+    .bind(owner.operation)
+    .bind(owner.instance)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    oid.and_then(|oid| u32::try_from(oid).ok()).ok_or_else(|| {
+        Fault::new(Reason::LockLost, "the operation has ended or belongs to another daemon now")
+    })
 }
 
 /// Forgets operations that ended longer ago than they are kept.

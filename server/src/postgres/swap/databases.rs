@@ -1,7 +1,4 @@
-//! Whole databases: what belongs to their row in the catalog, building aside, and the swap.
-//!
-//! Every statement on databases themselves runs on the connection that holds the lock. Names change; databases are known
-//! by oid.
+//! Statements on databases themselves. Each runs on the connection that holds the lock.
 
 use model::fault::{Fault, Reason};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -10,41 +7,10 @@ use super::settings;
 use crate::postgres::{
     catalog::database::{DatabaseRow, in_dependency_order},
     sql::{
-        error::{control_fault, database_error, message, sqlstate, work_fault},
+        error::{database_error, message, sqlstate, work_fault},
         ident::{Ident, Literal},
     },
 };
-
-/// Makes a database of the same kind as `like` (of the cluster's default kind where there is none), closed to others.
-///
-/// # Errors
-/// What PostgreSQL said, with the statement that mends it.
-pub(crate) async fn create_aside(
-    connection: &mut PgConnection,
-    name: &str,
-    like: Option<&DatabaseRow>,
-) -> Result<u32, Fault> {
-    let owner = like.map(|l| format!(" OWNER {}", Ident(&l.owner))).unwrap_or_default();
-    let kind = like.map(|l| l.creation.as_str()).unwrap_or_default();
-    run(
-        connection,
-        "building the new database",
-        &format!("CREATE DATABASE {}{owner} TEMPLATE template0{kind}", Ident(name)),
-    )
-    .await?;
-    run(
-        connection,
-        "closing the new database",
-        &format!("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", Ident(name)),
-    )
-    .await?;
-    let oid: i64 = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1")
-        .bind(name)
-        .fetch_one(connection)
-        .await
-        .map_err(control_fault)?;
-    Ok(u32::try_from(oid).unwrap_or_default())
-}
 
 /// Puts what belongs to the row of `from` onto the database `onto`.
 ///
@@ -72,9 +38,6 @@ pub(crate) async fn carry_over(
         "ALTER DATABASE {database} CONNECTION LIMIT {}; ALTER DATABASE {database} IS_TEMPLATE {};",
         from.connection_limit, from.is_template
     ));
-    if let Some(comment) = &from.comment {
-        sql.push_str(&format!("COMMENT ON DATABASE {database} IS {};", Literal(comment)));
-    }
     for (provider, label) in &from.labels {
         sql.push_str(&format!(
             "SECURITY LABEL FOR {} ON DATABASE {database} IS {};",
@@ -82,7 +45,8 @@ pub(crate) async fn carry_over(
             Literal(label)
         ));
     }
-    run(connection, "carrying over what belongs to the database's row", &sql).await
+    run(connection, "carrying over what belongs to the database's row", &sql).await?;
+    comment(connection, onto, from.comment.as_deref()).await
 }
 
 /// Opens a new database that replaces none: a plain `CREATE DATABASE` lets everybody connect.
@@ -95,26 +59,22 @@ pub(crate) async fn open_to_all(connection: &mut PgConnection, name: &str) -> Re
         "opening the new database",
         &format!("GRANT CONNECT ON DATABASE {} TO PUBLIC", Ident(name)),
     )
-    .await
+    .await?;
+    comment(connection, name, None).await
 }
 
-/// Drops a database of a generated name, sessions and all. One that is gone already is no fault.
+/// Puts a comment on a database, or takes it away.
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub(crate) async fn drop_generated(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
-    const DOING: &str = "dropping a generated database";
-    let template: Option<bool> =
-        sqlx::query_scalar("SELECT datistemplate FROM pg_database WHERE datname = $1")
-            .bind(name)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(control_fault)?;
-    if template == Some(true) {
-        let unmark = format!("ALTER DATABASE {} IS_TEMPLATE false", Ident(name));
-        run(connection, DOING, &unmark).await?;
-    }
-    run(connection, DOING, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", Ident(name))).await
+pub(super) async fn comment(
+    connection: &mut PgConnection,
+    name: &str,
+    comment: Option<&str>,
+) -> Result<(), Fault> {
+    let text = comment.map_or_else(|| "NULL".to_owned(), |text| Literal(text).to_string());
+    run(connection, "commenting the database", &format!("COMMENT ON DATABASE {} IS {text}", Ident(name)))
+        .await
 }
 
 /// Runs a statement on databases on the connection that holds the lock.

@@ -24,7 +24,9 @@ use crate::postgres::{
     control::{
         commit_deadline::CommitDeadline,
         journal::{self, MakeEnding, Owner},
-        operations, retained, targets,
+        operations,
+        retained::{self, SetAside},
+        targets,
         window_guard::{WindowGuard, lock_queue},
     },
     session::failpoint,
@@ -191,36 +193,74 @@ async fn take_away(
     let ending =
         terminate::end_while_locked(pool.clone(), old.oid, swap.lock_pid, swap.rule, Arc::clone(&done));
     let ending = tokio::spawn(ending);
-    let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(swap.database), Ident(swap.kept_name));
-    let renamed = databases::run(connection, "taking the old database away", &rename).await;
+    let names = (swap.database, swap.kept_name);
+    let renamed = rename(connection, "taking the old database away", names, swap.database).await;
     done.cancel();
     if let Err(error) = ending.await {
         tracing::warn!(%error, "the ending of sessions ended by itself");
     }
     renamed?;
+    // The rename went by name, and waited: it may have met another database.
+    must_be(connection, swap.kept_name, old.oid, swap.database).await?;
     let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", Ident(swap.kept_name));
     databases::run(connection, "closing the old database", &close).await?;
-    retained::enter(connection, old.oid, swap.kept_name, swap.database, swap.owner.operation, swap.keep).await
+    let operation = swap.owner.operation;
+    databases::comment(connection, swap.kept_name, Some(&retained::marker(operation))).await?;
+    let aside = SetAside {
+        oid: old.oid,
+        name: swap.kept_name,
+        database: swap.database,
+        operation,
+        comment: old.comment.as_deref(),
+        keep: swap.keep,
+    };
+    retained::enter(connection, &aside).await
 }
 
 async fn bring_in(connection: &mut PgConnection, swap: &Swap<'_>) -> Result<(), Fault> {
     let (name, oid) = swap.incoming;
     if swap.undo {
-        retained::take_out(connection, oid, swap.owner.operation).await?;
+        let comment = retained::take_out(connection, oid, swap.owner.operation).await?;
         let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", Ident(name));
         databases::run(connection, "opening the kept database", &open).await?;
+        databases::comment(connection, name, comment.as_deref()).await?;
     }
-    let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(name), Ident(swap.database));
-    databases::run(connection, "bringing the new database in", &rename).await
+    rename(connection, "bringing the new database in", (name, swap.database), swap.database).await?;
+    must_be(connection, swap.database, oid, swap.database).await
+}
+
+/// Renames a database. One that is not there any more, or a name that is taken, is the work of somebody else.
+async fn rename(
+    connection: &mut PgConnection,
+    doing: &str,
+    (from, to): (&str, &str),
+    database: &str,
+) -> Result<(), Fault> {
+    let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(from), Ident(to));
+    databases::run(connection, doing, &rename).await.map_err(|fault| match fault.sql.sqlstate.as_deref() {
+        Some("3D000" | "42P04" | "23505") => another_one(database),
+        _ => fault,
+    })
+}
+
+/// The database of a name is the one that was meant, whatever happened to names meanwhile.
+async fn must_be(connection: &mut PgConnection, name: &str, oid: u32, database: &str) -> Result<(), Fault> {
+    let there: Option<i64> =
+        sqlx::query_scalar("SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_database WHERE datname = $1")
+            .bind(name)
+            .fetch_optional(connection)
+            .await
+            .map_err(control_fault)?;
+    match there == Some(i64::from(oid)) {
+        true => Ok(()),
+        false => Err(another_one(database)),
+    }
 }
 
 async fn compare(connection: &mut PgConnection, swap: &Swap<'_>, old: &DatabaseRow) -> Result<(), Fault> {
     let Some(new) = database::row(connection, swap.database).await? else {
         return Err(Fault::new(Reason::Internal, "the new database is not there after the swap"));
     };
-    if new.oid != swap.incoming.1 {
-        return Err(Fault::new(Reason::Internal, "another database took the name"));
-    }
     match database::difference(old, &new).filter(|_| !swap.undo) {
         None => Ok(()),
         Some(what) => Err(Fault::new(

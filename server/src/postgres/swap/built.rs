@@ -1,0 +1,109 @@
+//! Databases that are built aside: made under a name of the operation's own, known by oid and comment from then on, and
+//! dropped only while all of that fits.
+
+use model::fault::Fault;
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::databases::run;
+use crate::postgres::{
+    catalog::database::DatabaseRow,
+    control::{journal::Owner, operations, retained},
+    sql::{
+        error::control_fault,
+        ident::{Ident, Literal},
+    },
+};
+
+const DROPPING: &str = "dropping the database built aside";
+
+/// The comment by which a database that an operation built is known to be the daemon's, until it serves.
+fn marker(operation: Uuid) -> String {
+    format!("resetd: built by operation {operation}")
+}
+
+/// Makes a database of the same kind as `like` (of the cluster's default kind where there is none), closed to others, and
+/// gives its oid. Its name is stored before it is there.
+///
+/// # Errors
+/// What PostgreSQL said, with the statement that mends it.
+pub(crate) async fn create(
+    connection: &mut PgConnection,
+    owner: Owner,
+    name: &str,
+    like: Option<&DatabaseRow>,
+) -> Result<u32, Fault> {
+    const BUILDING: &str = "building the new database";
+    operations::set_build_database(connection, owner, name).await?;
+    let owned = like.map(|l| format!(" OWNER {}", Ident(&l.owner))).unwrap_or_default();
+    let kind = like.map(|l| l.creation.as_str()).unwrap_or_default();
+    run(connection, BUILDING, &format!("CREATE DATABASE {}{owned} TEMPLATE template0{kind}", Ident(name)))
+        .await?;
+    let close = format!(
+        "COMMENT ON DATABASE {0} IS {1}; REVOKE CONNECT ON DATABASE {0} FROM PUBLIC",
+        Ident(name),
+        Literal(&marker(owner.operation))
+    );
+    // As one: what has its oid on record has its comment, too.
+    let mut within = connection.begin().await.map_err(control_fault)?;
+    let oid = operations::set_build_oid(&mut within, owner).await?;
+    run(&mut within, BUILDING, &close).await?;
+    within.commit().await.map_err(control_fault)?;
+    Ok(oid)
+}
+
+type FoundRow = (String, i64, bool, Option<String>);
+
+/// Drops what an operation built, sessions and all. What is gone already is no fault; what is not surely the operation's is
+/// given up. Whether something was dropped.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Result<bool, Fault> {
+    // Until its oid is on record it has no comment.
+    let found: Option<FoundRow> = sqlx::query_as(
+        "SELECT o.build_database, d.oid::pg_catalog.int8, d.datistemplate, CASE
+                WHEN d.datname <> o.build_database THEN pg_catalog.format('it is called %I now', d.datname)
+                WHEN d.oid <> o.build_oid OR (o.build_oid IS NULL AND c.comment IS NOT NULL)
+                    THEN 'another database has the name now'
+                WHEN o.build_oid IS NOT NULL AND c.comment IS DISTINCT FROM $2 THEN 'its comment was changed' END
+           FROM resetd.operation o
+           JOIN pg_catalog.pg_database d ON d.datname = o.build_database OR d.oid = o.build_oid
+          CROSS JOIN LATERAL (SELECT pg_catalog.shobj_description(d.oid, 'pg_database') AS comment) c
+          WHERE o.id = $1 AND (d.datname = o.build_database OR c.comment = $2)
+          ORDER BY d.datname <> o.build_database LIMIT 1",
+    )
+    .bind(operation)
+    .bind(marker(operation))
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(control_fault)?;
+    let Some((name, oid, is_template, why)) = found else { return Ok(false) };
+    if let Some(why) = why {
+        tracing::warn!(name, %operation, why, "a database built aside is not dropped: it may be somebody's");
+        let oid = u32::try_from(oid).unwrap_or_default();
+        retained::give_up_built(connection, operation, oid, &why).await?;
+        return Ok(false);
+    }
+    if is_template {
+        run(connection, DROPPING, &format!("ALTER DATABASE {} IS_TEMPLATE false", Ident(&name))).await?;
+    }
+    run(connection, DROPPING, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", Ident(&name))).await?;
+    Ok(true)
+}
+
+/// Operations that have ended and whose database built aside is still there: a statement that went on after its session was
+/// lost, or a drop that failed.
+///
+/// # Errors
+/// The control database does not answer.
+pub(super) async fn left_over(connection: &mut PgConnection) -> Result<Vec<(Uuid, String)>, Fault> {
+    sqlx::query_as(
+        "SELECT o.id, o.build_database FROM resetd.operation o
+           JOIN pg_catalog.pg_database d ON d.datname = o.build_database
+          WHERE o.state = 'finished' ORDER BY o.id",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(control_fault)
+}
