@@ -38,6 +38,12 @@ impl LockKey {
         Self::derive("control", "database")
     }
 
+    /// The key that every living daemon that serves a database holds shared.
+    #[must_use]
+    pub fn serves(database: &str) -> Self {
+        Self::derive("serves", database)
+    }
+
     /// The key under which the control schema is migrated.
     #[must_use]
     pub fn control_schema() -> Self {

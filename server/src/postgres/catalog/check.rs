@@ -63,16 +63,16 @@ async fn missing_rights(
     Ok(wrong)
 }
 
-/// Whether the control database is there, or could be made by the role from one of the others.
+/// Whether the control database is there; `false`: it could be made by the role from one of the others.
 ///
 /// # Errors
 /// It is missing and the role may not make it: with the exact statement.
-pub(crate) async fn control(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<(), Fault> {
+pub(crate) async fn control(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<bool, Fault> {
     let options = connect::options(options, "resetd check", &[]);
     let missing = match connect::open(&options).await {
         Ok(mut connection) => {
             connect::refuse_pooler(&mut connection, "the control database").await?;
-            return Ok(());
+            return Ok(true);
         }
         Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => fault,
         Err(fault) => return Err(fault),
@@ -89,7 +89,7 @@ pub(crate) async fn control(options: &PgConnectOptions, others: &[PgConnectOptio
         .await
         .map_err(control_fault)?;
         if may {
-            return Ok(());
+            return Ok(false);
         }
         return Err(Fault::new(
             Reason::ControlUnavailable,

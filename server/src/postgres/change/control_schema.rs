@@ -11,8 +11,13 @@ use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
 
 use super::replay::{self, ReplayTarget};
 use crate::postgres::{
-    control::{adopt, pool::Control},
-    session::connect,
+    control::{
+        adopt,
+        neighbours::{self, ControlDatabase},
+        pool::Control,
+        retained::{self, GivenUp},
+    },
+    session::{connect, identity},
     sql::{
         error::{control_fault, message, sqlstate},
         ident::Ident,
@@ -32,7 +37,10 @@ pub(crate) struct Site {
 pub(crate) async fn open(site: &Site) -> Result<Control, Fault> {
     let control = open_foreign(site).await?;
     let name = site.options.get_database().unwrap_or_default();
-    adopt::check(&mut *control.connection().await?, name, &control.identity()).await?;
+    let mut connection = control.connection().await?;
+    adopt::check(&mut connection, name, &control.identity()).await?;
+    neighbours::mark(&mut connection, name).await?;
+    drop(connection);
     Ok(control)
 }
 
@@ -53,6 +61,65 @@ pub(crate) async fn open_foreign(site: &Site) -> Result<Control, Fault> {
     connect::refuse_pooler(&mut connection, &format!("the control database {database}")).await?;
     migrate(&mut connection).await?;
     Control::of(options, &mut connection).await
+}
+
+/// What a control database says when it is only looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Inspection {
+    /// What an admin should know.
+    pub(crate) warnings: Vec<String>,
+    /// The control databases of the cluster.
+    pub(crate) databases: Vec<ControlDatabase>,
+}
+
+/// Looks at a control database that is there, and changes nothing; `targets` are the databases to be served.
+///
+/// # Errors
+/// `CONTROL_NEWER`, `CONTROL_FOREIGN`; it cannot be reached.
+pub(crate) async fn inspect(options: &PgConnectOptions, targets: &[String]) -> Result<Inspection, Fault> {
+    let options = connect::options(options, "resetd check", &[]);
+    let mut connection = connect::open(&options).await?;
+    let here = identity::of(&mut connection).await?;
+    refuse_newer(&history(&mut connection).await?)?;
+    let mut found = Inspection {
+        databases: neighbours::all(&mut connection, here.database_oid, targets).await?,
+        ..Inspection::default()
+    };
+    found.warnings.extend(found.databases.iter().filter_map(ControlDatabase::shared));
+    let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regclass('resetd.identity') IS NOT NULL")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(control_fault)?;
+    if there {
+        adopt::check(&mut connection, options.get_database().unwrap_or_default(), &here).await?;
+        for database in targets {
+            let given_up = retained::given_up(&mut connection, database).await?;
+            found.warnings.extend(given_up.iter().map(GivenUp::phrase));
+        }
+    }
+    Ok(found)
+}
+
+/// Makes sure that no newer daemon has migrated the control database since this one opened it.
+///
+/// # Errors
+/// `CONTROL_NEWER`; it does not answer.
+pub(crate) async fn is_current(control: &Control) -> Result<(), Fault> {
+    refuse_newer(&history(&mut *control.connection().await?).await?)
+}
+
+fn refuse_newer(history: &History) -> Result<(), Fault> {
+    let known =
+        |version: &String| REVISIONS.iter().any(|(path, _)| *path == format!("control/{version}.sql"));
+    match history.versions.iter().find(|version| !known(version)) {
+        None => Ok(()),
+        Some(unknown) => Err(Fault::new(
+            Reason::ControlNewer,
+            format!("the control schema holds revision {unknown}, which this version does not know"),
+        )
+        .hint("a newer daemon migrated it: start that version, or a newer one")
+        .with("revision", unknown)),
+    }
 }
 
 /// The schema of the daemon's own tables.
@@ -134,13 +201,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
         run(connection, "CREATE SCHEMA resetd").await?;
     }
     let history = history(connection).await?;
-    if let Some(unknown) = history.unknown(&[&chain]).first() {
-        return Err(Fault::new(
-            Reason::ControlUnavailable,
-            format!("the control schema holds revision {unknown}, which this version does not know"),
-        )
-        .hint("a newer daemon migrated it: start that version, or a newer one"));
-    }
+    refuse_newer(&history)?;
     let mut before = history.head_of(&chain).map(|r| r.id.clone());
     let place = ReplayTarget { schema: SCHEMA, search_path: &[SCHEMA], owner: None };
     for revision in history.pending(&chain) {

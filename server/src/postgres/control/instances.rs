@@ -23,21 +23,32 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct Presence {
     connection: PgConnection,
     instance: Uuid,
+    /// The databases that it serves.
+    databases: Vec<String>,
 }
 
 impl Presence {
-    /// Takes the instance's lock and records it.
+    /// Takes the instance's lock and records it; shared keys tell the cluster that a daemon runs here, and what it serves.
     ///
     /// # Errors
     /// The control database does not answer.
-    pub(crate) async fn enter(control: &Control, instance: Uuid) -> Result<Self, Fault> {
+    pub(crate) async fn enter(
+        control: &Control,
+        instance: Uuid,
+        databases: Vec<String>,
+    ) -> Result<Self, Fault> {
         let mut connection = connect::open(&control.session_options("resetd instance")).await?;
-        sqlx::query("SELECT pg_catalog.pg_advisory_lock($1), pg_catalog.pg_advisory_lock_shared($2)")
-            .bind(LockKey::instance(instance).0)
-            .bind(LockKey::control_database().0)
-            .execute(&mut connection)
-            .await
-            .map_err(control_fault)?;
+        let told: Vec<i64> = databases.iter().map(|name| LockKey::serves(name).0).collect();
+        sqlx::query(
+            "SELECT pg_catalog.pg_advisory_lock($1), pg_catalog.pg_advisory_lock_shared($2),
+                    ARRAY(SELECT pg_catalog.pg_advisory_lock_shared(k)::pg_catalog.text FROM pg_catalog.unnest($3::pg_catalog.int8[]) k)",
+        )
+        .bind(LockKey::instance(instance).0)
+        .bind(LockKey::control_database().0)
+        .bind(told)
+        .execute(&mut connection)
+        .await
+        .map_err(control_fault)?;
         sqlx::query(
             "INSERT INTO resetd.instance (id, version, host, pid)
              VALUES ($1, $2, coalesce(inet_client_addr()::text, 'local'), $3) ON CONFLICT (id) DO NOTHING",
@@ -48,7 +59,7 @@ impl Presence {
         .execute(&mut connection)
         .await
         .map_err(control_fault)?;
-        Ok(Self { connection, instance })
+        Ok(Self { connection, instance, databases })
     }
 
     /// Holds the presence until the daemon ends, and renews it when its connection is lost.
@@ -67,7 +78,7 @@ impl Presence {
             if matches!(tokio::time::timeout(ANSWER_LIMIT, beat).await, Ok(Ok(_))) {
                 continue;
             }
-            match Self::enter(&control, self.instance).await {
+            match Self::enter(&control, self.instance, self.databases.clone()).await {
                 Ok(renewed) => self = renewed,
                 Err(fault) => tracing::warn!(%fault, "the instance's lock is lost and cannot be renewed yet"),
             }

@@ -8,6 +8,7 @@ pub(crate) mod cancel;
 pub(crate) mod commit_deadline;
 pub(crate) mod instances;
 pub(crate) mod journal;
+pub(crate) mod neighbours;
 pub(crate) mod notify;
 pub(crate) mod operations;
 pub(crate) mod orphans;

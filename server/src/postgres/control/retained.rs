@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use model::fault::{Fault, Reason};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use crate::postgres::sql::{error::control_fault, timestamp};
@@ -34,6 +34,16 @@ pub(crate) struct GivenUp {
     pub(crate) operation: Uuid,
     /// What is known of it.
     pub(crate) why: String,
+}
+
+impl GivenUp {
+    /// It in words.
+    pub(crate) fn phrase(&self) -> String {
+        let Self { name, operation, why } = self;
+        format!(
+            "{name} of operation {operation} is not looked after any more: {why}; it is yours to keep or to drop"
+        )
+    }
 }
 
 /// A database that is being swapped away.
@@ -251,7 +261,7 @@ pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, Fault
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn given_up(pool: &PgPool, database: &str) -> Result<Vec<GivenUp>, Fault> {
+pub(crate) async fn given_up(executor: impl PgExecutor<'_>, database: &str) -> Result<Vec<GivenUp>, Fault> {
     let rows: Vec<(String, Uuid, String)> = sqlx::query_as(concat!(
         "SELECT k.name, k.operation, coalesce(k.given_up, ",
         why_not!(),
@@ -262,7 +272,7 @@ pub(crate) async fn given_up(pool: &PgPool, database: &str) -> Result<Vec<GivenU
         " IS NOT NULL)) ORDER BY k.kept_at DESC"
     ))
     .bind(database)
-    .fetch_all(pool)
+    .fetch_all(executor)
     .await
     .map_err(control_fault)?;
     Ok(rows.into_iter().map(|(name, operation, why)| GivenUp { name, operation, why }).collect())

@@ -9,9 +9,10 @@ use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 use super::{
+    neighbours::{self, ControlDatabase},
     operations::{self, Filter},
     pool::Control,
-    retained::{self, Kept},
+    retained::{self, GivenUp, Kept},
 };
 use crate::postgres::{
     session::{
@@ -142,6 +143,8 @@ pub(crate) struct TargetState {
     pub(crate) queue: Vec<Operation>,
     pub(crate) last: Option<Operation>,
     pub(crate) kept: Vec<Kept>,
+    /// What an admin should know.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Looks up what is known of a target now.
@@ -151,7 +154,11 @@ pub(crate) struct TargetState {
 pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Result<TargetState, Fault> {
     let recent = Filter { targets: vec![target.to_owned()], before: None, active_only: false, most: RECENT };
     let recent = operations::list(&control.pool, &recent).await?;
+    let given_up = retained::given_up(&control.pool, database).await?;
+    let beside = neighbours::all(&control.pool, control.database_oid, &[database.to_owned()]).await?;
+    let warnings = given_up.iter().map(GivenUp::phrase);
     Ok(TargetState {
+        warnings: warnings.chain(beside.iter().filter_map(ControlDatabase::shared)).collect(),
         enrolled: enrolment(control, database).await? == Enrolment::This,
         holder: holder(&control.pool, control.database_oid, LockKey::target(database)).await?,
         queue: operations::waiting(&control.pool, database, RECENT).await?,

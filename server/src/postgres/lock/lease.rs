@@ -12,6 +12,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use super::conflict::{self, Wanted};
 use crate::postgres::{
     control::{pool::Control, targets::holder},
     session::{advisory::is_held, connect, interrupt::Interrupt},
@@ -45,6 +46,7 @@ pub(crate) struct LockSession {
     pub(crate) database_oid: u32,
     pub(crate) application_name: String,
     pub(crate) shared: bool,
+    database: String,
     heartbeat: Option<tokio::task::JoinHandle<()>>,
 }
 
@@ -93,6 +95,7 @@ impl LockSession {
             database_oid: control.database_oid,
             application_name: request.application_name.clone(),
             shared: request.shared,
+            database: request.database.clone(),
             heartbeat: None,
         })
     }
@@ -106,7 +109,14 @@ impl LockSession {
         let session = Self::open(control, request).await?;
         let mut patience = ReleaseDeadline::default();
         loop {
-            if session.try_lock().await? {
+            let taken = match session.try_lock().await {
+                Ok(taken) => taken,
+                Err(fault) => {
+                    session.release().await;
+                    return Err(fault);
+                }
+            };
+            if taken {
                 return Ok(LeaseAttempt::Granted(session));
             }
             let holder = session.holder(&control.pool).await?;
@@ -125,7 +135,7 @@ impl LockSession {
     /// Takes both keys on the lock's own connection, if the target's is free.
     ///
     /// # Errors
-    /// The control database does not answer.
+    /// `CONTROL_CONFLICT`, with nothing taken; the control database does not answer.
     pub(in crate::postgres) async fn try_lock_on(
         &self,
         connection: &mut PgConnection,
@@ -140,9 +150,27 @@ impl LockSession {
             .await
             .map_err(control_fault)?;
         if granted {
+            self.refuse_conflict(connection).await?;
             self.lock_operation(connection).await?;
         }
         Ok(granted)
+    }
+
+    /// Gives the key back where a daemon with another control database works on the target.
+    async fn refuse_conflict(&self, connection: &mut PgConnection) -> Result<(), Fault> {
+        let found = conflict::look(&mut *connection, self.wanted()).await.map_err(control_fault)?;
+        let Some(foreign) = found else { return Ok(()) };
+        let sql = match self.shared {
+            true => "SELECT pg_catalog.pg_advisory_unlock_shared($1)",
+            false => "SELECT pg_catalog.pg_advisory_unlock($1)",
+        };
+        sqlx::query(sql).bind(self.key.0).execute(connection).await.map_err(control_fault)?;
+        Err(foreign.fault(&self.database))
+    }
+
+    /// What is in this lock's way elsewhere.
+    pub(in crate::postgres) fn wanted(&self) -> Wanted<'_> {
+        Wanted { database: &self.database, own: self.database_oid, shared: self.shared }
     }
 
     pub(in crate::postgres) async fn lock_operation(
