@@ -9,7 +9,7 @@ use crate::{
     engine::Engine,
     postgres::{
         change::control_schema,
-        control::{operations, retained, windows},
+        control::{given_up, operations, retained, windows},
         swap::cleanup,
     },
 };
@@ -51,7 +51,7 @@ async fn clean(engine: &Engine) -> Result<(), Fault> {
     let dropped = cleanup::drop_expired(&engine.control).await;
     for target in &engine.targets {
         operations::forget_old(&engine.control.pool, &target.name, target.profile.keep_operations).await?;
-        retained::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
+        given_up::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
         windows::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
     }
     for name in dropped? {

@@ -13,9 +13,9 @@ use super::replay::{self, ReplayTarget};
 use crate::postgres::{
     control::{
         adopt,
+        given_up::{self, GivenUp},
         neighbours::{self, ControlDatabase},
         pool::Control,
-        retained::{self, GivenUp},
     },
     session::{connect, identity},
     sql::{
@@ -93,7 +93,7 @@ pub(crate) async fn inspect(options: &PgConnectOptions, targets: &[String]) -> R
     if there {
         adopt::check(&mut connection, options.get_database().unwrap_or_default(), &here).await?;
         for database in targets {
-            let given_up = retained::given_up(&mut connection, database).await?;
+            let given_up = given_up::of(&mut connection, database).await?;
             found.warnings.extend(given_up.iter().map(GivenUp::phrase));
         }
     }

@@ -6,6 +6,7 @@ pub(crate) mod adopt;
 pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod commit_deadline;
+pub(crate) mod given_up;
 pub(crate) mod instances;
 pub(crate) mod journal;
 pub(crate) mod neighbours;

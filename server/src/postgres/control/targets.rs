@@ -9,10 +9,11 @@ use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 use super::{
+    given_up::{self, GivenUp},
     neighbours::{self, ControlDatabase},
     operations::{self, Filter},
     pool::Control,
-    retained::{self, GivenUp, Kept},
+    retained::{self, Kept},
 };
 use crate::postgres::{
     session::{
@@ -154,7 +155,7 @@ pub(crate) struct TargetState {
 pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Result<TargetState, Fault> {
     let recent = Filter { targets: vec![target.to_owned()], before: None, active_only: false, most: RECENT };
     let recent = operations::list(&control.pool, &recent).await?;
-    let given_up = retained::given_up(&control.pool, database).await?;
+    let given_up = given_up::of(&control.pool, database).await?;
     let beside = neighbours::all(&control.pool, control.database_oid, &[database.to_owned()]).await?;
     let warnings = given_up.iter().map(GivenUp::phrase);
     Ok(TargetState {

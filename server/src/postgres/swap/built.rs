@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::databases::run;
 use crate::postgres::{
     catalog::database::DatabaseRow,
-    control::{journal::Owner, operations, retained},
+    control::{given_up, journal::Owner, operations},
     sql::{
         error::control_fault,
         ident::{Ident, Literal},
@@ -82,7 +82,7 @@ pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Res
     if let Some(why) = why {
         tracing::warn!(name, %operation, why, "a database built aside is not dropped: it may be somebody's");
         let oid = u32::try_from(oid).unwrap_or_default();
-        retained::give_up_built(connection, operation, oid, &why).await?;
+        given_up::enter_built(connection, operation, oid, &why).await?;
         return Ok(false);
     }
     if is_template {

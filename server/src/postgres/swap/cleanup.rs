@@ -7,8 +7,9 @@ use sqlx::{Connection as _, PgConnection};
 use super::{built, databases};
 use crate::postgres::{
     control::{
+        given_up::{self, GivenUp},
         pool::Control,
-        retained::{self, GivenUp},
+        retained,
     },
     session::connect,
     sql::{
@@ -40,7 +41,7 @@ pub(crate) async fn drop_expired(control: &Control) -> Result<Vec<String>, Fault
 }
 
 async fn drop_all(connection: &mut PgConnection) -> Result<Vec<String>, Fault> {
-    for GivenUp { name, operation, why } in retained::give_up(connection).await? {
+    for GivenUp { name, operation, why } in given_up::give_up(connection).await? {
         tracing::warn!(name, %operation, why, "a kept database is not looked after any more: it may be somebody's");
     }
     let (mut dropped, mut failed, mut tried) = (Vec::new(), None, Vec::new());
