@@ -8,6 +8,7 @@ mod chains;
 mod cli;
 mod contact;
 mod control_conflict;
+mod control_full;
 mod control_newer;
 mod crash;
 mod crash_race;
