@@ -94,7 +94,8 @@ async fn a_target_of_an_operation_without_an_end_is_not_called_free() {
     told(&daemon.ctl(RUN).await, &[]);
     let lock = "SELECT pg_terminate_backend(lock_pid) FROM resetd.operation WHERE state <> 'finished'";
     target.control_rows(lock).await;
-    let gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity a JOIN resetd.operation o ON o.lock_pid = a.pid)";
+    let gone =
+        "SELECT NOT EXISTS (SELECT FROM pg_stat_activity a JOIN resetd.operation o ON o.lock_pid = a.pid)";
     eventually("its session is gone", || async { target.control_rows(gone).await == [["t"]] }).await;
     let status = daemon.ctl("status").await;
     assert!(!status.expect(0).stdout.contains("lock       free"), "{status}");

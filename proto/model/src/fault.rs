@@ -174,6 +174,7 @@ reasons! {
     TargetUnreachable "TARGET_UNREACHABLE" Unavailable FAILED Error "The target's database cannot be reached.";
     CommitFailed "COMMIT_FAILED" Aborted FAILED Error "PostgreSQL refused the commit.";
     OutcomeUnknown "OUTCOME_UNKNOWN" Unknown CONTACT_LOST Error "Whether the commit happened cannot be learned yet.";
+    EndNotRecorded "END_NOT_RECORDED" Unknown CONTACT_LOST Error "The operation has ended, and its end cannot be written down yet.";
     Cancelled "CANCELLED" Cancelled CANCELLED Error "Somebody cancelled the operation.";
     Abandoned "ABANDONED" Unknown ABANDONED Error "The daemon that ran the operation ended before it.";
     Internal "INTERNAL" Internal FAILED Error "Something happened that should not.";

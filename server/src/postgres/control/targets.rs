@@ -157,15 +157,41 @@ pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Re
     let recent = operations::list(&control.pool, &recent).await?;
     let given_up = given_up::of(&control.pool, database).await?;
     let beside = neighbours::all(&control.pool, control.database_oid, &[database.to_owned()]).await?;
-    let warnings = given_up.iter().map(GivenUp::phrase);
+    let mut warnings: Vec<String> = given_up.iter().map(GivenUp::phrase).collect();
+    warnings.extend(beside.iter().filter_map(ControlDatabase::shared));
+    let mut holder = holder(&control.pool, control.database_oid, LockKey::target(database)).await?;
+    if holder.is_none()
+        && let Some(open) = unended(&control.pool, database).await?
+    {
+        let what = open.phrase();
+        warnings.push(format!(
+            "{what} has not ended, and its lock is gone: its daemon ends it, or another one does"
+        ));
+        holder = Some(open);
+    }
     Ok(TargetState {
-        warnings: warnings.chain(beside.iter().filter_map(ControlDatabase::shared)).collect(),
+        warnings,
         enrolled: enrolment(control, database).await? == Enrolment::This,
-        holder: holder(&control.pool, control.database_oid, LockKey::target(database)).await?,
+        holder,
         queue: operations::waiting(&control.pool, database, RECENT).await?,
         kept: retained::of(&control.pool, database).await?,
         last: recent.into_iter().find(|o| o.end.is_some()),
     })
+}
+
+/// The change of a database that began and has not ended, whoever holds the lock.
+async fn unended(pool: &PgPool, database: &str) -> Result<Option<Holder>, Fault> {
+    let row: Option<HolderRow> = sqlx::query_as(concat!(
+        "SELECT coalesce(lock_pid, 0), '', id, verb, principal, ",
+        timestamp::micros!("started_at"),
+        " FROM resetd.operation
+          WHERE database = $1 AND state IN ('running', 'committing') AND NOT reads_only ORDER BY id DESC LIMIT 1"
+    ))
+    .bind(database)
+    .fetch_optional(pool)
+    .await
+    .map_err(control_fault)?;
+    Ok(row.map(as_holder))
 }
 
 type HolderRow = (i32, String, Option<Uuid>, Option<String>, Option<String>, Option<i64>);
@@ -191,12 +217,16 @@ pub(crate) async fn holder(pool: &PgPool, database_oid: u32, key: LockKey) -> Re
     .fetch_optional(pool)
     .await
     .map_err(control_fault)?;
-    Ok(row.map(|(pid, application_name, operation, verb, principal, since)| Holder {
+    Ok(row.map(as_holder))
+}
+
+fn as_holder((pid, application_name, operation, verb, principal, since): HolderRow) -> Holder {
+    Holder {
         operation,
         verb: verb.and_then(|v| v.parse().ok()),
         principal,
         since: since.map(timestamp::from_micros),
         pid,
         application_name,
-    }))
+    }
 }
