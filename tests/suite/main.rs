@@ -3,6 +3,7 @@
 
 mod alembic;
 mod audit;
+mod audit_guard;
 mod audit_tamper;
 mod chains;
 mod cli;

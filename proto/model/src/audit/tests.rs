@@ -49,7 +49,7 @@ fn an_untouched_chain_is_intact_and_ends_at_its_head() {
     for n in [0, 1, 2, 50] {
         let (records, head) = chain(n);
         let verdict = verify(&records, Some(&head), None);
-        assert_eq!(verdict, AuditVerdict { records: n, head: head.clone(), broken: None });
+        assert_eq!(verdict, AuditVerdict { records: n, head: head.clone(), broken: None, guard: None });
         assert_eq!(Head::read(&head.to_string()), Some(head.clone()));
         let earlier = records.get(2).map(|r| Head { sequence: 3, hash: r.hash.clone() });
         assert_eq!(verify(&records, Some(&head), earlier).broken, None);

@@ -54,6 +54,8 @@ pub struct AuditVerdict {
     pub head: Head,
     /// `None`: all of it is what was written.
     pub broken: Option<Break>,
+    /// What is wrong with what keeps the record from being changed; `None`: nothing.
+    pub guard: Option<String>,
 }
 
 /// The fold.
@@ -115,7 +117,7 @@ impl Verifier {
         }
         let at_end = || self.at_end(anchor);
         let broken = self.broken.clone().or_else(at_end);
-        AuditVerdict { records: self.records, head: self.head, broken }
+        AuditVerdict { records: self.records, head: self.head, broken, guard: None }
     }
 
     fn fits(&self, it: &Chained) -> bool {

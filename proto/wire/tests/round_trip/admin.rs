@@ -97,10 +97,11 @@ fn a_verdict_and_what_it_was_asked_with_are_the_same_afterwards() {
     let head = Head { sequence: 12, hash: "0f".repeat(32) };
     for wrong in Wrong::ALL {
         let broken = Break { sequence: 13, wrong, text: text("in words") };
-        let it = AuditVerdict { records: 13, head: head.clone(), broken: Some(broken) };
+        let it = AuditVerdict { records: 13, head: head.clone(), broken: Some(broken), guard: None };
         assert_eq!(decode_verdict(encode_verdict(&it)), it);
     }
-    let intact = AuditVerdict { records: 12, head: head.clone(), broken: None };
+    let intact =
+        AuditVerdict { records: 12, head: head.clone(), broken: None, guard: Some("it is off".into()) };
     assert_eq!(decode_verdict(encode_verdict(&intact)), intact);
     assert_eq!(decode_expected(&encode_expected(Some(&head))).unwrap(), Some(head.clone()));
     assert_eq!(decode_expected(&encode_expected(None)).unwrap(), None);

@@ -12,7 +12,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use crate::{
-    engine::{Engine, operation::registry::{Ear, Ephemeral}},
+    engine::{
+        Engine,
+        operation::registry::{Ear, Ephemeral},
+    },
     postgres::control::{journal, operations},
 };
 

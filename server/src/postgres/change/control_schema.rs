@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
 use super::replay::{self, ReplayTarget};
 use crate::postgres::{
     control::{
-        adopt,
+        adopt, audit_guard,
         given_up::{self, GivenUp},
         neighbours::{self, ControlDatabase},
         pool::Control,
@@ -92,6 +92,8 @@ pub(crate) async fn inspect(options: &PgConnectOptions, targets: &[String]) -> R
         .map_err(control_fault)?;
     if there {
         adopt::check(&mut connection, options.get_database().unwrap_or_default(), &here).await?;
+        let guard = audit_guard::look(&mut connection).await?;
+        found.warnings.extend(guard.map(|what| format!("audit record: {what}")));
         for database in targets {
             let given_up = given_up::of(&mut connection, database).await?;
             found.warnings.extend(given_up.iter().map(GivenUp::phrase));

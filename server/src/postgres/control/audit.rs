@@ -8,6 +8,7 @@ use model::{
 };
 use sqlx::{PgConnection, PgPool};
 
+use super::audit_guard;
 use crate::postgres::sql::{
     error::{control_fault, message, sqlstate},
     timestamp,
@@ -145,9 +146,10 @@ pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<Audi
         .fetch_optional(&mut *within)
         .await
         .map_err(control_fault)?;
+    let guard = audit_guard::look(&mut *within).await?;
     within.rollback().await.map_err(control_fault)?;
     let anchor = anchor.map(|(sequence, hash)| Head { sequence: sequence.unsigned_abs(), hash });
-    Ok(verifier.finish(anchor.as_ref()))
+    Ok(AuditVerdict { guard, ..verifier.finish(anchor.as_ref()) })
 }
 
 type Row = (i64, i64, String, String);

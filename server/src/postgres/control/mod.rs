@@ -4,6 +4,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod audit;
+pub(in crate::postgres) mod audit_guard;
 pub(crate) mod cancel;
 pub(crate) mod commit_deadline;
 pub(crate) mod given_up;
