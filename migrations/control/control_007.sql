@@ -37,3 +37,6 @@ ALTER TABLE kept_database ADD CONSTRAINT kept_database_state_check
 
 -- The database that was made under the name in build_database.
 ALTER TABLE operation ADD COLUMN build_oid oid;
+
+-- What only who has the daemons' key can make of a record's hash; NULL where they have none.
+ALTER TABLE audit_record ADD COLUMN seal text;

@@ -4,6 +4,7 @@
 mod alembic;
 mod audit;
 mod audit_guard;
+mod audit_seal;
 mod audit_tamper;
 mod chains;
 mod cli;

@@ -150,7 +150,7 @@ fn an_inserted_row_is_found() {
         let sequence = at as u64 + 1;
         let before = at.checked_sub(1).map_or(Head::genesis().hash, |b| records[b].hash.clone());
         let body = forged(&records[at.min(8)], sequence).body();
-        let mut it = Chained { sequence, at: records[at.min(8)].at, hash: "0".repeat(64), body };
+        let mut it = Chained { sequence, at: records[at.min(8)].at, hash: "0".repeat(64), body, seal: None };
         for good_hash in [false, true] {
             if good_hash {
                 it.hash = link(&before, &it.body);

@@ -87,7 +87,7 @@ fn a_record_is_the_same_afterwards_and_an_unreadable_one_keeps_its_place() {
         assert_eq!(Some(record), Record::read(&kept.body));
         assert_eq!(hash, kept.hash);
     }
-    let damaged = Chained { sequence: 4, at: at(6), body: text("damaged"), hash: text("h") };
+    let damaged = Chained { sequence: 4, at: at(6), body: text("damaged"), hash: text("h"), seal: None };
     let (record, hash) = decode_audit_record(encode_audit_record(&damaged)).unwrap();
     assert_eq!((record.sequence, record.at, record.method.as_str(), hash.as_str()), (4, at(6), "", "h"));
 }

@@ -116,7 +116,7 @@ impl Engine {
     /// # Errors
     /// The control database does not answer.
     pub(crate) async fn verify_audit(&self, expected: Option<Head>) -> Result<AuditVerdict, Fault> {
-        audit::verify(&self.control.pool, expected).await
+        audit::verify(&self.control.pool, expected, self.seal_key.clone()).await
     }
 }
 
