@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::fault::{Fault, Reason};
+use model::{
+    audit::SealKey,
+    fault::{Fault, Reason},
+};
 
 /// Where lines go.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -18,6 +21,15 @@ pub struct AuditLines {
     pub file: Option<PathBuf>,
     /// To standard error.
     pub stderr: bool,
+    /// The file of the key by which records are sealed, and the key.
+    pub seal: Option<(PathBuf, SealKey)>,
+}
+
+impl AuditLines {
+    /// The key by which records are sealed.
+    pub(crate) fn key(&self) -> Option<&SealKey> {
+        self.seal.as_ref().map(|(_, key)| key)
+    }
 }
 
 /// Lines can be written now.

@@ -207,6 +207,8 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
     let roles = role::parse_all(root, &names, problems);
     let mut guarded_files = credentials::files(root, problems);
     guarded_files.extend(tls.iter().map(|tls| tls.key_file.clone()));
+    let audit = audit::parse(root, problems);
+    guarded_files.extend(audit.seal.iter().map(|(path, _)| path.clone()));
     Config {
         listen: listeners(root, options, tcp_rule, env, problems),
         tcp_rule,
@@ -223,7 +225,7 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         roles,
         guarded_files,
         tls,
-        audit: audit::parse(root, problems),
+        audit,
         embedded,
         file: options.config.clone(),
         #[cfg(feature = "test-hooks")]

@@ -12,7 +12,10 @@ use crate::{
     engine::{Engine, Parts, Target},
     grpc::{self, Bound, Certificates},
     notify,
-    postgres::{change::control_schema, control::pool::Control},
+    postgres::{
+        change::control_schema::{self, Site},
+        control::pool::Control,
+    },
 };
 
 /// Why a daemon cannot start, or ended badly.
@@ -188,6 +191,12 @@ async fn stop_cluster(cluster: Cluster) {
 
 /// The targets with their URLs, and the control database, open.
 async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Target>, Control), Fault> {
+    let (targets, site) = site(config, cluster).await?;
+    Ok((targets, control_schema::open(&site).await?))
+}
+
+/// The targets with their URLs, and where the control database is.
+async fn site(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Target>, Site), Fault> {
     let mut targets = Vec::new();
     for target in &config.targets {
         let url = url_of(&target.source, cluster)?;
@@ -202,13 +211,13 @@ async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Ta
         });
     }
     let first = targets.first().map(|t| t.url.clone());
-    let control = match (&config.control.url, first) {
+    let options = match (&config.control.url, first) {
         (Some(url), _) => url.connect_options(),
         (None, Some(first)) => first.with_database(&config.control.database).connect_options(),
         (None, None) => return Err(no_target()),
     };
-    let control = control_schema::open(&control, &config.databases()).await?;
-    Ok((targets, control))
+    let others = config.databases().into_iter().map(str::to_owned).collect();
+    Ok((targets, Site { options, others }))
 }
 
 /// The control database of a configuration, open, without a daemon.
@@ -217,6 +226,15 @@ async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Ta
 /// It cannot be had.
 pub(crate) async fn control(config: &Config) -> Result<Control, Fault> {
     databases(config, None).await.map(|(_, control)| control)
+}
+
+/// The same, also where it was written elsewhere: only to be adopted.
+///
+/// # Errors
+/// It cannot be had.
+pub(crate) async fn foreign_control(config: &Config) -> Result<Control, Fault> {
+    let (_, site) = site(config, None).await?;
+    control_schema::open_foreign(&site).await
 }
 
 fn no_target() -> Fault {

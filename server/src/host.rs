@@ -1,5 +1,5 @@
-//! What an admin does on the daemon's own machine, also while no daemon runs: tokens, directly in the control database and on
-//! its audit record. Who may read the configuration and its secrets may do this.
+//! What an admin does on the daemon's own machine, also while no daemon runs: tokens, and the control database itself,
+//! directly and on its audit record. Who may read the configuration and its secrets may do this.
 //!
 //! It must not print: what is to be shown is given back.
 
@@ -26,7 +26,7 @@ use crate::{
     daemon,
     engine::admin::tokens::{mint, told_of_new, told_of_revoked},
     ledger::Ledger,
-    postgres::control::tokens,
+    postgres::control::{adopt, tokens},
 };
 
 /// What is to be done with tokens.
@@ -87,6 +87,35 @@ pub async fn token(config: &Config, work: &TokenWork) -> Result<(Secret<String>,
             Ok((Secret::new(String::new()), format!("token {} of token:{} is revoked", entry.id, entry.name)))
         }
     }
+}
+
+/// Makes the control database that of the cluster where it is now, and gives what is to be said.
+///
+/// # Errors
+/// The control database cannot be had, a daemon runs on it, or the audit record cannot be written.
+pub async fn adopt(config: &Config) -> Result<String, Fault> {
+    let control = daemon::foreign_control(config).await?;
+    let ledger = Ledger { control: control.clone(), lines: config.audit.clone() };
+    let asked = Decision {
+        principal: Some(myself()),
+        peer: "the daemon's machine".to_owned(),
+        method: "resetd control adopt".to_owned(),
+        allowed: true,
+        detail: Some(format!("for cluster {}", control.system_identifier)),
+        ..Decision::default()
+    };
+    if adopt::is_here(&control).await? {
+        return Ok("the control database is this cluster's own: nothing was to be done".to_owned());
+    }
+    ledger.write(&[(asked, 1)]).await?;
+    let forgotten = adopt::adopt(&control).await?;
+    let mut said = "the control database is this cluster's now; enroll its targets again".to_owned();
+    for (name, operation) in forgotten {
+        said.push_str(&format!(
+            "\nforgot database {name} of operation {operation}: if it is here, it is yours to drop"
+        ));
+    }
+    Ok(said)
 }
 
 async fn create(

@@ -27,7 +27,7 @@ impl Ledger {
     /// `AUDIT_UNAVAILABLE`
     pub(crate) async fn write(&self, decisions: &[(Decision, u64)]) -> Result<(), Fault> {
         let open = self.lines.open().await?;
-        let records = audit::append(&self.control.pool, decisions).await?;
+        let records = audit::append(&self.control.pool, decisions, self.lines.key()).await?;
         let lines = records.iter().map(|record| record.line()).collect();
         let Err(fault) = open.append(lines).await else { return Ok(()) };
         // What was recorded as allowed is refused after all.
@@ -41,7 +41,7 @@ impl Ledger {
             })
             .collect();
         if !refusals.is_empty()
-            && let Err(second) = audit::append(&self.control.pool, &refusals).await
+            && let Err(second) = audit::append(&self.control.pool, &refusals, self.lines.key()).await
         {
             tracing::warn!(fault = %second, "what the audit file did not take is recorded as allowed");
         }

@@ -55,6 +55,19 @@ enum Command {
     /// Make, list and revoke bearer tokens, directly in the control database: works while no daemon runs, too.
     #[command(subcommand)]
     Token(Token),
+    /// What is to be done with the control database itself.
+    #[command(subcommand)]
+    Control(Control),
+}
+
+#[derive(Debug, Subcommand)]
+enum Control {
+    /// Take over a control database that was moved from another cluster, restored or copied: it forgets every database that
+    /// is kept for undo, and every enrolment. No daemon may run on it.
+    Adopt {
+        #[command(flatten)]
+        at: At,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -185,6 +198,7 @@ async fn main() -> ExitCode {
         Command::Check(options) => checked(options.into()).await,
         Command::Setup(options) => set_up(options).await,
         Command::Token(token) => token_work(token).await,
+        Command::Control(Control::Adopt { at }) => adopted(at).await,
     }
 }
 
@@ -279,6 +293,17 @@ async fn token_work(token: Token) -> ExitCode {
             }
         }
         Err(fault) => faulty(&fault),
+    }
+}
+
+async fn adopted(at: At) -> ExitCode {
+    let options = ServeOptions { config: at.config, ..ServeOptions::default() };
+    match Config::load(&options, &process_env) {
+        Err(problems) => refused(&problems),
+        Ok(config) => match host::adopt(&config).await {
+            Ok(said) => say(ExitCode::SUCCESS, &said),
+            Err(fault) => faulty(&fault),
+        },
     }
 }
 

@@ -152,14 +152,25 @@ impl Setup {
         self
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    /// The configuration file, where there is one.
+    pub(crate) fn write_config(&self) -> Option<PathBuf> {
+        let text = self.text.as_ref()?;
+        let path = self.folder.path().join("resetd.toml");
+        fs::write(&path, text).expect("a configuration can be written");
+        Some(path)
+    }
+
     fn options(&self) -> ServeOptions {
-        let config = self.text.as_ref().map(|text| {
-            let path = self.folder.path().join("resetd.toml");
-            fs::write(&path, text).expect("a configuration can be written");
-            path
-        });
         ServeOptions {
-            config,
+            config: self.write_config(),
             listen: self.listen.clone(),
             insecure_loopback: self.insecure_loopback,
             port_file: Some(self.folder.path().join("port")),

@@ -39,6 +39,7 @@
 //! daemon.address; daemon.folder(); daemon.log();          // log: of a spawned one
 //! daemon.kill().await; daemon.terminate().await; daemon.pause(); daemon.resume();   // SIGKILL, SIGTERM, SIGSTOP, SIGCONT
 //! daemon.stop().await                                     // orderly, both kinds; a drop ends it too, at once
+//! Setup::of(&target).resetd(&["check"]).await             // resetd with this configuration, to its end: Said
 //! ```
 //! Two daemons on one target share its control database: build both from the same target.
 //!
@@ -91,6 +92,7 @@ mod gate;
 mod migrations;
 mod postgres;
 mod process;
+mod program;
 pub mod raw;
 mod snapshot;
 mod sql;
@@ -107,6 +109,7 @@ pub use migrations::Migrations;
 pub use nix::sys::signal::Signal;
 pub use postgres::{Newer, Postgres};
 pub use process::binary;
+pub use program::Said;
 pub use snapshot::{Relation, State};
 pub use sql::Session;
 pub use target::{Because, Make, Roles, TestTarget};

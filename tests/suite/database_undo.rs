@@ -133,8 +133,8 @@ async fn what_an_undo_uses_does_not_expire() {
     target
         .control_sql(
             "UPDATE resetd.kept_database SET expires_at = clock_timestamp() - interval '1 hour';
-             INSERT INTO resetd.kept_database (oid, name, database, operation, expires_at)
-                 VALUES (4294967295, 'gone', 'gone', gen_random_uuid(), clock_timestamp() - interval '1 minute')",
+             INSERT INTO resetd.kept_database (oid, name, database, operation, expires_at, system_identifier)
+                 VALUES (4294967295, 'gone', 'gone', gen_random_uuid(), clock_timestamp() - interval '1 minute', '1')",
         )
         .await;
     let second = Setup::of(&target).start().await;
@@ -165,11 +165,15 @@ async fn an_invalid_database_is_dropped() {
         ))
         .await;
     // An operation that ended and could not drop what it had built.
-    target
-        .control_sql("UPDATE resetd.operation SET build_database = 'resetd_new_' || right(replace(id::text, '-', ''), 16)")
-        .await;
-    let built = target.control_rows("SELECT build_database FROM resetd.operation").await[0][0].clone();
+    let built = target.control_rows("SELECT build_database, id FROM resetd.operation").await;
+    let [built, operation] = &<[String; 2]>::try_from(built[0].clone()).unwrap();
     target.control_sql(&format!("CREATE DATABASE {built} TEMPLATE template0")).await;
+    target
+        .control_sql(&format!(
+            "COMMENT ON DATABASE {built} IS 'resetd: built by operation {operation}';
+             UPDATE resetd.operation SET build_oid = (SELECT oid FROM pg_database WHERE datname = build_database)"
+        ))
+        .await;
     let _daemon = Setup::of(&target).start().await;
     for kind in ["kept", "new"] {
         eventually(kind, || async { generated(&target, kind).await.is_empty() }).await;

@@ -3,6 +3,8 @@
 
 mod alembic;
 mod audit;
+mod audit_guard;
+mod audit_seal;
 mod audit_tamper;
 mod blocked;
 mod chains;
@@ -10,6 +12,9 @@ mod cli;
 mod client_destination;
 mod client_outcome;
 mod contact;
+mod control_conflict;
+mod control_full;
+mod control_newer;
 mod crash;
 mod crash_race;
 mod database;
@@ -25,6 +30,7 @@ mod first_hour;
 mod forced;
 mod guards;
 mod hostile;
+mod identity;
 mod kept_limits;
 mod least_privilege;
 mod migrate;

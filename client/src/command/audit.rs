@@ -48,14 +48,24 @@ async fn list(screen: &mut Screen, api: &Api, limit: u32, as_json: bool) -> Resu
 /// The end of an intact record goes to stdout: it is what the next verification expects.
 async fn verify(screen: &mut Screen, api: &Api, expected: Option<&Head>, as_json: bool) -> Result<u8, Fault> {
     let verdict = api.verify_audit(expected).await?;
-    match (as_json, &verdict.broken) {
+    let whole = verdict.broken.is_none() && verdict.guard.is_none();
+    match (as_json, whole) {
         (true, _) => print_json(screen, &admin::verdict(&verdict))?,
-        (false, None) => print(screen, &[verdict.head.to_string()])?,
-        (false, Some(_)) => exit::OK,
+        (false, true) => print(screen, &[verdict.head.to_string()])?,
+        (false, false) => exit::OK,
     };
     let Some(broken) = verdict.broken else {
-        screen.say(&format!("{} records, intact", verdict.records));
-        return Ok(exit::OK);
+        let Some(guard) = verdict.guard else {
+            screen.say(&format!("{} records, intact", verdict.records));
+            return Ok(exit::OK);
+        };
+        return Err(Fault::new(
+            Reason::AuditBroken,
+            format!("{guard}; the {} records fit together, which whoever did it can see to", verdict.records),
+        )
+        .hint(
+            "compare with an end that you kept (--expect) or with the file of the record, then put it back",
+        ));
     };
     let (sequence, wrong) = (broken.sequence, broken.wrong.as_str());
     Err(Fault::new(

@@ -116,6 +116,7 @@ pub(crate) fn verdict(it: &AuditVerdict) -> Value {
         "wrong": it.broken.as_ref().map(|b| b.wrong.as_str()),
         "text": it.broken.as_ref().map(|b| &b.text),
         "head": it.head.to_string(),
+        "guard": it.guard,
     })
 }
 

@@ -47,6 +47,7 @@ pub(crate) fn target(it: &TargetStatus) -> Value {
         "window": it.window.as_ref().map(window),
         "next_windows": it.next_windows.iter().map(window).collect::<Vec<_>>(),
         "last_operation": it.last.as_ref().map(operation),
+        "warnings": it.warnings,
     })
 }
 

@@ -157,6 +157,7 @@ fn target_lines(it: &TargetStatus, zone: &TimeZone) -> Vec<String> {
         let until = time(Some(kept.until));
         lines.push(format!("kept       {} of operation {} until {until}", clean(&kept.name), kept.operation));
     }
+    lines.extend(it.warnings.iter().map(|warning| format!("warning    {}", clean(warning))));
     if let Some(last) = &it.last {
         let at = time(last.end.as_ref().map(|e| e.at));
         lines.push(format!(

@@ -12,9 +12,11 @@ use uuid::Uuid;
 use crate::{authorization::Principal, fault::Reason, text, token};
 
 mod repeats;
+mod seal;
 mod verify;
 
 pub use repeats::{Admission, Repeats};
+pub use seal::SealKey;
 pub use verify::{AuditVerdict, Break, Verifier, Wrong};
 
 /// Longer texts are cut: a caller chooses some of them.
@@ -141,6 +143,8 @@ pub struct Chained {
     pub body: String,
     /// SHA-256 over the hash before it and the text, as hex.
     pub hash: String,
+    /// The seal of the hash, where the daemon that wrote it has a key.
+    pub seal: Option<String>,
 }
 
 impl Chained {
@@ -173,7 +177,7 @@ impl Head {
         let sequence = self.sequence + 1;
         let body = Record::of(decision, count, sequence, at).body();
         *self = Self { sequence, hash: link(&self.hash, &body) };
-        Chained { sequence, at, body, hash: self.hash.clone() }
+        Chained { sequence, at, body, hash: self.hash.clone(), seal: None }
     }
 
     /// Reads `SEQUENCE:HASH`, as `Display` writes it.

@@ -137,6 +137,9 @@ reasons! {
     ChainsInvalid "CHAINS_INVALID" FailedPrecondition REFUSED Error "The chains cannot be replayed.";
     ClientChainsForbidden "CLIENT_CHAINS_FORBIDDEN" FailedPrecondition REFUSED Error "The target's profile does not allow `--chains`.";
     NotCancellable "NOT_CANCELLABLE" FailedPrecondition REFUSED Error "The operation is committing or has ended.";
+    ControlConflict "CONTROL_CONFLICT" FailedPrecondition REFUSED Error "A daemon with another control database works on the target.";
+    ControlForeign "CONTROL_FOREIGN" FailedPrecondition REFUSED Error "The control database was written in another place.";
+    ControlNewer "CONTROL_NEWER" FailedPrecondition REFUSED Error "A newer daemon has migrated the control database.";
     PoolerDetected "POOLER_DETECTED" FailedPrecondition REFUSED Error "A transaction pooler sits in front of the database.";
     // Guards decided after the lock is held.
     PlanChanged "PLAN_CHANGED" FailedPrecondition REFUSED Error "The plan is not the one that was approved.";
@@ -171,6 +174,7 @@ reasons! {
     TargetUnreachable "TARGET_UNREACHABLE" Unavailable FAILED Error "The target's database cannot be reached.";
     CommitFailed "COMMIT_FAILED" Aborted FAILED Error "PostgreSQL refused the commit.";
     OutcomeUnknown "OUTCOME_UNKNOWN" Unknown CONTACT_LOST Error "It is not known yet whether the commit happened.";
+    EndNotRecorded "END_NOT_RECORDED" Unknown CONTACT_LOST Error "The operation has ended, and its end cannot be written down yet.";
     Cancelled "CANCELLED" Cancelled CANCELLED Error "The operation was cancelled.";
     Abandoned "ABANDONED" Unknown ABANDONED Error "The daemon stopped before the operation ended.";
     Internal "INTERNAL" Internal FAILED Error "Something happened that should be impossible.";

@@ -35,6 +35,18 @@ impl LockKey {
         Self::derive("instance", &id.to_string())
     }
 
+    /// The key that every living daemon of a control database holds shared.
+    #[must_use]
+    pub fn control_database() -> Self {
+        Self::derive("control", "database")
+    }
+
+    /// The key that every living daemon that serves a database holds shared.
+    #[must_use]
+    pub fn serves(database: &str) -> Self {
+        Self::derive("serves", database)
+    }
+
     /// The key under which the control schema is migrated.
     #[must_use]
     pub fn control_schema() -> Self {

@@ -36,6 +36,8 @@ pub struct TargetStatus {
     pub last: Option<Operation>,
     /// The previous databases that an undo can bring back, newest first.
     pub kept: Vec<KeptDatabase>,
+    /// What an admin should know, each in words.
+    pub warnings: Vec<String>,
 }
 
 /// A previous database that an undo can bring back.

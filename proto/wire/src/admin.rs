@@ -166,6 +166,7 @@ pub fn encode_verdict(it: &AuditVerdict) -> v1::VerifyAuditResponse {
         text: broken.map(|b| b.text.clone()).unwrap_or_default(),
         last_sequence: it.head.sequence,
         last_hash: it.head.hash.clone(),
+        guard: it.guard.clone().unwrap_or_default(),
     }
 }
 
@@ -178,5 +179,6 @@ pub fn decode_verdict(it: v1::VerifyAuditResponse) -> AuditVerdict {
         records: it.records,
         head: Head { sequence: it.last_sequence, hash: it.last_hash },
         broken: (!it.intact).then_some(broken),
+        guard: some(it.guard),
     }
 }

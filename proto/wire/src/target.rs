@@ -33,6 +33,7 @@ pub fn encode_target(it: &TargetStatus) -> v1::Target {
         next_windows: it.next_windows.iter().map(encode_window).collect(),
         last_operation: it.last.as_ref().map(encode_operation),
         kept: it.kept.iter().map(kept).collect(),
+        warnings: it.warnings.clone(),
     }
 }
 
@@ -55,6 +56,7 @@ pub fn decode_target(it: v1::Target) -> Result<TargetStatus, DecodeError> {
         next_windows: it.next_windows.into_iter().map(decode_window).collect::<Result<_, _>>()?,
         last: it.last_operation.map(decode_operation).transpose()?,
         kept: it.kept.into_iter().map(decode_kept).collect::<Result<_, _>>()?,
+        warnings: it.warnings,
     })
 }
 

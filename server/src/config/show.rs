@@ -69,6 +69,9 @@ fn audit(config: &Config) -> String {
     if let Some(file) = &config.audit.file {
         text.push_str(&line("file", quoted(file.display())));
     }
+    if let Some((file, _)) = &config.audit.seal {
+        text.push_str(&line("key_file", quoted(file.display())));
+    }
     text + &line("stderr", config.audit.stderr)
 }
 

@@ -61,7 +61,7 @@ fn the_audit_record_can_go_to_a_file_and_to_standard_error() {
     let text = "[target.app]\ndatabase_url_env = \"URL\"\nprofile = \"staging\"\n";
     assert_eq!(good(text).audit, AuditLines::default());
     let config = good(&format!("[audit]\nfile = \"/var/log/a.jsonl\"\nstderr = true\n{text}"));
-    assert_eq!(config.audit, AuditLines { file: Some("/var/log/a.jsonl".into()), stderr: true });
+    assert_eq!(config.audit, AuditLines { file: Some("/var/log/a.jsonl".into()), stderr: true, seal: None });
     assert!(config.effective().contains("[audit]\nfile = \"/var/log/a.jsonl\"\nstderr = true\n"));
     let said = load(&format!("[audit]\nfile = 1\nfil = \"x\"\n{text}")).expect_err("wrong").join("\n");
     assert!(said.contains("resetd.toml:2:") && said.contains("did you mean \"file\"?"), "{said}");

@@ -11,6 +11,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use model::{
+    audit::SealKey,
     authorization::{Policy, Subject},
     fault::{Fault, Reason},
     matrix::Matrix,
@@ -71,6 +72,8 @@ pub(crate) struct Engine {
     pub(crate) instance: Uuid,
     pub(crate) started_at: Timestamp,
     recorder: background::audit::Recorder,
+    /// The key by which audit records are sealed.
+    seal_key: Option<SealKey>,
     live: Live,
     wakeups: Wakeups,
     /// No new operations from here on.
@@ -88,6 +91,7 @@ impl Engine {
     pub(crate) async fn start(parts: Parts) -> Result<Arc<Self>, Fault> {
         let started_at = parts.control.now().await?;
         let (recorder, decisions) = background::audit::Recorder::new();
+        let seal_key = parts.audit.key().cloned();
         let ledger = Ledger { control: parts.control.clone(), lines: parts.audit };
         let engine = Arc::new(Self {
             control: parts.control,
@@ -97,6 +101,7 @@ impl Engine {
             instance: parts.instance,
             started_at,
             recorder,
+            seal_key,
             live: Live::default(),
             wakeups: Wakeups::default(),
             closing: CancellationToken::new(),

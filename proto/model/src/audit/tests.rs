@@ -49,7 +49,7 @@ fn an_untouched_chain_is_intact_and_ends_at_its_head() {
     for n in [0, 1, 2, 50] {
         let (records, head) = chain(n);
         let verdict = verify(&records, Some(&head), None);
-        assert_eq!(verdict, AuditVerdict { records: n, head: head.clone(), broken: None });
+        assert_eq!(verdict, AuditVerdict { records: n, head: head.clone(), broken: None, guard: None });
         assert_eq!(Head::read(&head.to_string()), Some(head.clone()));
         let earlier = records.get(2).map(|r| Head { sequence: 3, hash: r.hash.clone() });
         assert_eq!(verify(&records, Some(&head), earlier).broken, None);
@@ -150,7 +150,7 @@ fn an_inserted_row_is_found() {
         let sequence = at as u64 + 1;
         let before = at.checked_sub(1).map_or(Head::genesis().hash, |b| records[b].hash.clone());
         let body = forged(&records[at.min(8)], sequence).body();
-        let mut it = Chained { sequence, at: records[at.min(8)].at, hash: "0".repeat(64), body };
+        let mut it = Chained { sequence, at: records[at.min(8)].at, hash: "0".repeat(64), body, seal: None };
         for good_hash in [false, true] {
             if good_hash {
                 it.hash = link(&before, &it.body);

@@ -3,7 +3,7 @@
 //!
 //! It must not know where the records come from.
 
-use super::{Chained, Head, Record, link};
+use super::{Chained, Head, Record, SealKey, link};
 
 /// What was done to a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,6 +54,8 @@ pub struct AuditVerdict {
     pub head: Head,
     /// `None`: all of it is what was written.
     pub broken: Option<Break>,
+    /// What is wrong with what keeps the record from being changed; `None`: nothing.
+    pub guard: Option<String>,
 }
 
 /// The fold.
@@ -63,6 +65,10 @@ pub struct Verifier {
     head: Head,
     /// What somebody remembers of an earlier end.
     expected: Option<Head>,
+    /// The daemons' key, where they have one.
+    key: Option<SealKey>,
+    /// A sealed record was seen: all that follow are.
+    sealed: bool,
     /// It does not fit; what was done to it shows in the record behind it.
     suspect: Option<Chained>,
     broken: Option<Break>,
@@ -76,7 +82,21 @@ impl Verifier {
     /// Begins with nothing read. `expected` is an end that was seen earlier: that record must still be there.
     #[must_use]
     pub fn new(expected: Option<Head>) -> Self {
-        Self { records: 0, head: Head::genesis(), expected, suspect: None, broken: None }
+        Self {
+            records: 0,
+            head: Head::genesis(),
+            expected,
+            key: None,
+            sealed: false,
+            suspect: None,
+            broken: None,
+        }
+    }
+
+    /// With the key of the daemons: from the first sealed record on, and behind the expected end, every record has a seal.
+    #[must_use]
+    pub fn sealed_with(self, key: Option<SealKey>) -> Self {
+        Self { key, ..self }
     }
 
     /// Nothing that follows can change the verdict.
@@ -102,8 +122,26 @@ impl Verifier {
             self.suspect = Some(it.clone());
         } else if self.expected.as_ref().is_some_and(|e| e.sequence == next && e.hash != it.hash) {
             self.broken = Some(broken(next, Wrong::Changed, "its hash is not the expected one"));
+        } else if let Some(text) = self.unsealed(it) {
+            self.broken = Some(broken(next, Wrong::Inserted, text));
         } else {
             self.head = Head { sequence: next, hash: it.hash.clone() };
+        }
+    }
+
+    /// What tells that no daemon wrote a record.
+    fn unsealed(&mut self, it: &Chained) -> Option<&'static str> {
+        let key = self.key.as_ref()?;
+        let behind = self.expected.as_ref().is_some_and(|e| it.sequence > e.sequence);
+        match &it.seal {
+            Some(seal) if key.fits(&it.hash, seal) => {
+                self.sealed = true;
+                None
+            }
+            Some(_) => Some("its seal is not one of the daemons' key: no daemon wrote it"),
+            None => {
+                (self.sealed || behind).then_some("it has no seal of the daemons' key: no daemon wrote it")
+            }
         }
     }
 
@@ -115,7 +153,7 @@ impl Verifier {
         }
         let at_end = || self.at_end(anchor);
         let broken = self.broken.clone().or_else(at_end);
-        AuditVerdict { records: self.records, head: self.head, broken }
+        AuditVerdict { records: self.records, head: self.head, broken, guard: None }
     }
 
     fn fits(&self, it: &Chained) -> bool {

@@ -87,7 +87,7 @@ fn a_record_is_the_same_afterwards_and_an_unreadable_one_keeps_its_place() {
         assert_eq!(Some(record), Record::read(&kept.body));
         assert_eq!(hash, kept.hash);
     }
-    let damaged = Chained { sequence: 4, at: at(6), body: text("damaged"), hash: text("h") };
+    let damaged = Chained { sequence: 4, at: at(6), body: text("damaged"), hash: text("h"), seal: None };
     let (record, hash) = decode_audit_record(encode_audit_record(&damaged)).unwrap();
     assert_eq!((record.sequence, record.at, record.method.as_str(), hash.as_str()), (4, at(6), "", "h"));
 }
@@ -97,10 +97,11 @@ fn a_verdict_and_what_it_was_asked_with_are_the_same_afterwards() {
     let head = Head { sequence: 12, hash: "0f".repeat(32) };
     for wrong in Wrong::ALL {
         let broken = Break { sequence: 13, wrong, text: text("in words") };
-        let it = AuditVerdict { records: 13, head: head.clone(), broken: Some(broken) };
+        let it = AuditVerdict { records: 13, head: head.clone(), broken: Some(broken), guard: None };
         assert_eq!(decode_verdict(encode_verdict(&it)), it);
     }
-    let intact = AuditVerdict { records: 12, head: head.clone(), broken: None };
+    let intact =
+        AuditVerdict { records: 12, head: head.clone(), broken: None, guard: Some("it is off".into()) };
     assert_eq!(decode_verdict(encode_verdict(&intact)), intact);
     assert_eq!(decode_expected(&encode_expected(Some(&head))).unwrap(), Some(head.clone()));
     assert_eq!(decode_expected(&encode_expected(None)).unwrap(), None);

@@ -149,7 +149,13 @@ impl Engine {
                         "waits and holds nothing",
                         format!("take it out of the queue: resetctl operations cancel {id}"),
                     ),
-                    _ => ("has ended and holds nothing", "there is nothing to break".to_owned()),
+                    State::Finished => {
+                        ("has ended and holds nothing", "there is nothing to break".to_owned())
+                    }
+                    State::Running | State::Committing => (
+                        "holds no lock any more, and has not ended yet",
+                        "its daemon ends it, or another one takes it up: look again in a moment".to_owned(),
+                    ),
                 };
                 Fault::new(Reason::NotCancellable, format!("operation {id} {what}"))
                     .hint(hint)

@@ -110,7 +110,7 @@ impl Engine {
 
     /// Whether the audit record is what was written.
     pub(crate) async fn verify_audit(&self, expected: Option<Head>) -> Result<AuditVerdict, Fault> {
-        Ok(audit::verify(&self.control.pool, expected).await?)
+        Ok(audit::verify(&self.control.pool, expected, self.seal_key.clone()).await?)
     }
 }
 

@@ -8,7 +8,8 @@ use model::fault::Fault;
 use crate::{
     engine::Engine,
     postgres::{
-        control::{operations, retained, windows},
+        change::control_schema,
+        control::{given_up, operations, retained, windows},
         swap::cleanup,
     },
 };
@@ -20,12 +21,16 @@ const SOONEST: Duration = Duration::from_millis(100);
 /// Cleans until the daemon ends.
 pub(in crate::engine) async fn keep_clean(engine: Arc<Engine>) {
     loop {
-        if let Err(fault) = clean(&engine).await {
-            tracing::warn!(%fault, "what has had its time is not cleaned away yet");
-        }
+        let pause = match clean(&engine).await {
+            Ok(()) => until_next(&engine).await,
+            Err(fault) => {
+                tracing::warn!(%fault, "what has had its time is not cleaned away yet");
+                LOOK
+            }
+        };
         tokio::select! {
             () = engine.end.cancelled() => return,
-            () = tokio::time::sleep(until_next(&engine).await) => {}
+            () = tokio::time::sleep(pause) => {}
             () = engine.janitor.notified() => {}
         }
     }
@@ -40,10 +45,13 @@ async fn until_next(engine: &Engine) -> Duration {
 }
 
 async fn clean(engine: &Engine) -> Result<(), Fault> {
+    // What a newer daemon keeps, and how it is told apart, this one does not know.
+    control_schema::is_current(&engine.control).await?;
     // A database that cannot be dropped keeps nothing else from being cleaned away.
     let dropped = cleanup::drop_expired(&engine.control).await;
     for target in &engine.targets {
         operations::forget_old(&engine.control.pool, &target.name, target.profile.keep_operations).await?;
+        given_up::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
         windows::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
     }
     for name in dropped? {

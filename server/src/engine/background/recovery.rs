@@ -12,10 +12,12 @@ use crate::{
     engine::{Engine, operation::ending},
     postgres::{
         catalog::database,
+        change::control_schema,
         control::{
             cancel::{self, Asked},
             instances::{self, Presence},
             journal::{self, Owner},
+            neighbours::{self, ControlDatabase},
             orphans::{self, Orphan},
         },
         lock::{
@@ -23,7 +25,7 @@ use crate::{
             lease::{LeaseAttempt, LockRequest, LockSession},
         },
         session::backend,
-        swap::databases,
+        swap::built,
     },
 };
 
@@ -46,7 +48,12 @@ const SETTLED: f64 = 15.0;
 
 /// Enters this daemon into the control database.
 pub(in crate::engine) async fn enter(engine: &Arc<Engine>) -> Result<(), Fault> {
-    let presence = Presence::enter(&engine.control, engine.instance).await?;
+    let databases: Vec<String> = engine.targets.iter().map(|t| t.database().to_owned()).collect();
+    let beside = neighbours::all(&engine.control.pool, engine.control.database_oid, &databases).await?;
+    for shared in beside.iter().filter_map(ControlDatabase::shared) {
+        tracing::warn!("{shared}");
+    }
+    let presence = Presence::enter(&engine.control, engine.instance, databases).await?;
     engine.background.spawn(presence.keep(engine.control.clone(), engine.end.clone()));
     Ok(())
 }
@@ -76,6 +83,7 @@ async fn sweep(engine: &Arc<Engine>) {
 /// Operations that nobody runs any more: their daemon is gone and so is their lock session, or they are this daemon's
 /// own and nothing here knows of them.
 async fn orphans(engine: &Engine) -> Result<Vec<Orphan>, Fault> {
+    control_schema::is_current(&engine.control).await?;
     let mut orphans = Vec::new();
     for open in orphans::unfinished(&engine.control.pool).await? {
         let id = open.owner.operation;
@@ -149,9 +157,7 @@ async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSessio
     }
     // What the old daemon built ended with its lock session, whose statements made it: nothing appears any more.
     let mut connection = lock.connection().await;
-    if let Some(built) = &orphan.build_database {
-        databases::drop_generated(&mut connection, built).await?;
-    }
+    built::sweep(&mut connection, orphan.owner.operation).await?;
     end(engine, &mut connection, orphan, true).await
 }
 

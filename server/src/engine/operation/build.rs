@@ -22,9 +22,8 @@ use crate::{
     postgres::{
         catalog::{database::DatabaseRow, database_properties},
         change::{place_extensions, transaction::Work},
-        control::operations,
         lock::lease::LockSession,
-        swap::{carried::Carried, databases},
+        swap::{built, carried::Carried, databases},
     },
 };
 
@@ -89,8 +88,7 @@ impl Run {
 
     async fn create_aside(&self, lock: &LockSession, build: &Build<'_>) -> Result<RowWatch, Fault> {
         let mut connection = lock.connection().await;
-        operations::set_build_database(&mut connection, self.owner, build.name).await?;
-        databases::create_aside(&mut connection, build.name, build.old, self.target.url.user()).await?;
+        built::create(&mut connection, self.owner, build.name, build.old, self.target.url.user()).await?;
         let row = match build.old {
             Some(old) => databases::carry_over(&mut connection, old, build.name).await?,
             None => databases::row_of(&mut connection, build.name).await?,

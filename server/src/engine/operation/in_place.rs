@@ -26,13 +26,9 @@ use crate::postgres::{
         reset,
         transaction::Work,
     },
-    control::{
-        commit_deadline::CommitDeadline,
-        journal, operations,
-        targets::{self, Identity},
-    },
+    control::{commit_deadline::CommitDeadline, journal, operations, targets},
     lock::{fence, lease::LockSession},
-    session::{backend, failpoint},
+    session::{backend, failpoint, identity::Identity},
 };
 
 /// How many differences are named in one line; the report has all.

@@ -33,21 +33,19 @@ use crate::{
 
 /// How often a cancel is looked for without news.
 const CANCEL_LOOK: Duration = Duration::from_secs(2);
-/// The first and the longest pause between attempts to write an end.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// How long work may take to end by itself after an interrupt, and after its backends were ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long after an interrupt whatever still goes on is given up, and how long an end may take to be written: whoever takes
 /// longer waits for a connection that says nothing.
-const GIVE_UP: Duration = Duration::from_secs(60);
+pub(super) const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// The SQLSTATE of a statement that was cancelled.
 const CANCELLED: &str = "57014";
 
 /// How long the lock's connection may take to write the end.
-const WRITE_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
 /// One operation of this daemon.
 pub(in crate::engine) struct Run {
@@ -239,64 +237,6 @@ impl Run {
             biased;
             result = work => result,
             why = given_up => Err(why),
-        }
-    }
-
-    /// Writes the end, on the lock's connection where it lives, else on another one, until it is written or the
-    /// operation turns out to be somebody else's. Gives the lock back where its connection still lives.
-    async fn write_end(&self, lock: Option<LockSession>, result: Result<Done, Fault>) -> Option<LockSession> {
-        if let Some(lock) = lock {
-            let mut connection = lock.connection().await;
-            let written =
-                tokio::time::timeout(WRITE_LIMIT, self.write_end_on(&mut connection, &result)).await;
-            drop(connection);
-            if let Ok(Ok(())) = written {
-                return Some(lock);
-            }
-            // A connection that did not take the end is of no use; closing it ends whatever it still did.
-        }
-        let mut pause = PAUSES.0;
-        loop {
-            let written = tokio::time::timeout(GIVE_UP, self.write_end_elsewhere(&result)).await;
-            match written.unwrap_or_else(|_| Err(Fault::new(Reason::ControlUnavailable, "no answer"))) {
-                Ok(()) => return None,
-                Err(fault) if fault.reason == Reason::LockLost => {
-                    tracing::warn!(operation = %self.owner.operation, "another daemon wrote the end of this operation");
-                    return None;
-                }
-                Err(fault) => {
-                    tracing::warn!(operation = %self.owner.operation, %fault, "the end is not written yet")
-                }
-            }
-            if self.engine.ended().is_cancelled() {
-                return None;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
-        }
-    }
-
-    async fn write_end_elsewhere(&self, result: &Result<Done, Fault>) -> Result<(), Fault> {
-        let mut connection = self.engine.control.connection().await?;
-        self.write_end_on(&mut connection, result).await
-    }
-
-    async fn write_end_on(
-        &self,
-        connection: &mut crate::postgres::Connection,
-        result: &Result<Done, Fault>,
-    ) -> Result<(), Fault> {
-        match result {
-            Ok(Done::Finished) => Ok(()),
-            Ok(Done::Committed) => Ok(journal::finish_prepared(connection, self.owner).await?),
-            Ok(Done::Read(summary)) => Ok(journal::finish(connection, self.owner, &|events, at| {
-                ending::make(events, at, Ok(summary))
-            })
-            .await?),
-            Err(fault) => Ok(journal::finish(connection, self.owner, &|events, at| {
-                ending::make(events, at, Err(fault))
-            })
-            .await?),
         }
     }
 }

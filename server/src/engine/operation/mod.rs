@@ -14,3 +14,4 @@ pub(crate) mod replace;
 pub(crate) mod submit;
 pub(crate) mod undo;
 pub(crate) mod window_deadline;
+mod write_end;

@@ -9,6 +9,7 @@ use model::{
 
 use super::lifecycle::Run;
 use crate::postgres::{
+    change::control_schema,
     control::journal,
     lock::{lease::LockSession, queue::Waiter},
 };
@@ -50,6 +51,8 @@ impl Run {
             waited = waiter.wait() => waited?,
             failed = milestone => failed?,
         }
+        // It may have waited for long.
+        control_schema::is_current(control).await?;
         let mut connection = lock.connection().await;
         let acquired = EventKind::LockAcquired { shared: lock.shared, pid: lock.pid };
         let event = journal::append(&mut connection, self.owner, acquired).await?;

@@ -13,7 +13,7 @@ use model::{
     event::{Event, EventKind},
     fault::Fault,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
 use crate::postgres::{change::transaction::ProgressSink, session::interrupt::Interrupt};
@@ -28,6 +28,15 @@ pub(in crate::engine) struct LiveOperation {
     pub(in crate::engine) interrupt: Interrupt,
     ephemeral: broadcast::Sender<Ephemeral>,
     stored: Arc<AtomicU64>,
+    unrecorded: Arc<watch::Sender<Option<Fault>>>,
+}
+
+/// What a watcher of an operation hears beside the journal.
+#[derive(Debug)]
+pub(in crate::engine) struct Ear {
+    pub(in crate::engine) ephemeral: broadcast::Receiver<Ephemeral>,
+    /// How it ended, where its end cannot be written down yet.
+    pub(in crate::engine) unrecorded: watch::Receiver<Option<Fault>>,
 }
 
 /// An ephemeral event, and the number of the stored one that it comes after.
@@ -44,6 +53,11 @@ impl LiveOperation {
     /// An event was stored: what is told from now on comes after it.
     pub(in crate::engine) fn stored(&self, sequence: u64) {
         self.stored.fetch_max(sequence, Ordering::Relaxed);
+    }
+
+    /// It has ended, and its end cannot be written down yet: whoever watches here is told.
+    pub(in crate::engine) fn tell_unrecorded(&self, fault: Fault) {
+        self.unrecorded.send_replace(Some(fault));
     }
 
     /// Somebody watches it here.
@@ -90,6 +104,7 @@ impl Live {
             interrupt: Interrupt::default(),
             ephemeral: broadcast::Sender::new(LAG),
             stored: Arc::default(),
+            unrecorded: Arc::new(watch::Sender::new(None)),
         };
         self.locked().insert(id, live.clone());
         live
@@ -114,8 +129,11 @@ impl Live {
         self.locked().contains_key(&id)
     }
 
-    pub(in crate::engine) fn watch(&self, id: Uuid) -> Option<broadcast::Receiver<Ephemeral>> {
-        self.locked().get(&id).map(|live| live.ephemeral.subscribe())
+    pub(in crate::engine) fn watch(&self, id: Uuid) -> Option<Ear> {
+        self.locked().get(&id).map(|live| Ear {
+            ephemeral: live.ephemeral.subscribe(),
+            unrecorded: live.unrecorded.subscribe(),
+        })
     }
 
     pub(in crate::engine) fn interrupt_all(&self, why: &Fault) {

@@ -28,8 +28,8 @@ use crate::postgres::{
     lock::{fence, lease::LockSession},
     session::backend,
     swap::{
+        built,
         carried::{self, Carried},
-        databases,
         exchange::{self, Swap},
     },
 };
@@ -76,7 +76,7 @@ impl Run {
         if let Err(fault) = &done
             && fault.reason != Reason::OutcomeUnknown
         {
-            self.sweep(lock, &name).await;
+            self.sweep(lock).await;
         }
         done
     }
@@ -95,9 +95,9 @@ impl Run {
     }
 
     /// Drops what was built; what cannot be dropped now is dropped by whoever recovers or by the next start.
-    async fn sweep(&self, lock: &LockSession, name: &str) {
-        if let Err(fault) = databases::drop_generated(&mut *lock.connection().await, name).await {
-            tracing::warn!(%fault, name, "the database built aside is not dropped yet");
+    async fn sweep(&self, lock: &LockSession) {
+        if let Err(fault) = built::sweep(&mut *lock.connection().await, self.owner.operation).await {
+            tracing::warn!(%fault, "the database built aside is not dropped yet");
         }
     }
 

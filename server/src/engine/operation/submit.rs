@@ -23,6 +23,7 @@ use crate::{
     chains,
     engine::{Engine, Target},
     postgres::{
+        change::control_schema,
         control::{
             journal::Owner,
             keys::{self, Bound},
@@ -86,6 +87,7 @@ impl Engine {
             )
             .hint("try again when it is back"));
         }
+        control_schema::is_current(&self.control).await?;
         let target = Arc::clone(self.target(&request.target)?);
         let guarded = guard::check(request, target.database(), &target.profile, &target.matrix)?;
         let request = guarded.request().clone();

@@ -13,11 +13,15 @@ use uuid::Uuid;
 use crate::{
     chains::{self, Shelf},
     engine::{Engine, Target},
-    postgres::control::{
-        cancel,
-        operations::{self, Filter},
-        retained::Kept,
-        targets, window_guard,
+    postgres::{
+        change::control_schema,
+        control::{
+            cancel,
+            operations::{self, Filter},
+            retained::Kept,
+            targets, window_guard,
+        },
+        lock::conflict,
     },
 };
 
@@ -123,6 +127,9 @@ impl Engine {
         let (now, windows) =
             window_guard::coming(&self.control.pool, target.database(), &target.name).await?;
         let (active, coming): (Vec<_>, Vec<_>) = windows.into_iter().partition(|w| w.is_active(now));
+        let mut warnings = state.warnings;
+        warnings.extend(conflict::told(&self.control, target.database()).await?);
+        warnings.extend(control_schema::is_current(&self.control).await.err().map(|newer| newer.message));
         Ok(TargetStatus {
             name: target.name.clone(),
             database: target.database().to_owned(),
@@ -137,6 +144,7 @@ impl Engine {
             next_windows: coming.into_iter().take(NEXT).collect(),
             last: state.last,
             kept: state.kept.into_iter().map(shown).collect(),
+            warnings,
         })
     }
 

@@ -12,7 +12,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use crate::{
-    engine::{Engine, operation::registry::Ephemeral},
+    engine::{
+        Engine,
+        operation::registry::{Ear, Ephemeral},
+    },
     postgres::control::{journal, operations},
 };
 
@@ -41,7 +44,7 @@ impl Engine {
         let (sender, receiver) = mpsc::channel(BUFFER);
         let watcher = Watcher {
             news: self.wakeups.subscribe(operation),
-            ephemeral: self.live.watch(operation),
+            ear: self.live.watch(operation),
             engine: Arc::clone(self),
             operation,
             early: None,
@@ -58,7 +61,7 @@ struct Watcher {
     operation: Uuid,
     cursor: u64,
     news: tokio::sync::watch::Receiver<()>,
-    ephemeral: Option<broadcast::Receiver<Ephemeral>>,
+    ear: Option<Ear>,
     /// An ephemeral event whose turn comes after stored ones that were not read yet.
     early: Option<Ephemeral>,
     sender: mpsc::Sender<Result<Event, Fault>>,
@@ -92,6 +95,10 @@ impl Watcher {
                 Ok(true) => return None,
                 Ok(false) => {}
                 Err(fault) => return Some(fault),
+            }
+            // What is stored was sent; nothing more comes for a while.
+            if let Some(fault) = self.ear.as_ref().and_then(|ear| ear.unrecorded.borrow().clone()) {
+                return Some(fault);
             }
             if !self.wait(&mut beat).await {
                 return None;
@@ -154,9 +161,12 @@ impl Watcher {
         let look = tokio::time::sleep(LOOK);
         tokio::pin!(look);
         loop {
-            let ephemeral = async {
-                match &mut self.ephemeral {
-                    Some(receiver) => receiver.recv().await,
+            let heard = async {
+                match &mut self.ear {
+                    Some(ear) => tokio::select! {
+                        told = ear.ephemeral.recv() => Some(told),
+                        Ok(()) = ear.unrecorded.changed() => None,
+                    },
                     None => std::future::pending().await,
                 }
             };
@@ -169,15 +179,16 @@ impl Watcher {
                     }
                     return true;
                 }
-                told = ephemeral => match told {
-                    Ok((after, event)) if after < self.cursor => event,
-                    Ok(early) => {
+                told = heard => match told {
+                    None => return true,
+                    Some(Ok((after, event))) if after < self.cursor => event,
+                    Some(Ok(early)) => {
                         self.early = Some(early);
                         return true;
                     }
-                    Err(broadcast::error::RecvError::Lagged(_)) => continue,
-                    Err(broadcast::error::RecvError::Closed) => {
-                        self.ephemeral = None;
+                    Some(Err(broadcast::error::RecvError::Lagged(_))) => continue,
+                    Some(Err(broadcast::error::RecvError::Closed)) => {
+                        self.ear = None;
                         continue;
                     }
                 },

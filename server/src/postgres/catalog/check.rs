@@ -72,8 +72,8 @@ async fn missing_rights(
     Ok(wrong)
 }
 
-/// Whether the control database is there, or could be made by its role from one of the others; what lets others in, and what
-/// the role lacks for its targets.
+/// What lets others into the control database, and what the role lacks for its targets; whether it is there, or could be made
+/// by its role from one of the others.
 ///
 /// # Errors
 /// It is missing and the role may not make it: with the exact statement.
@@ -81,14 +81,14 @@ pub(crate) async fn control(
     options: &PgConnectOptions,
     others: &[&str],
     served: &[Served<'_>],
-) -> Result<Checked, Fault> {
+) -> Result<(Checked, bool), Fault> {
     let options = connect::options(options, "resetd check", &[]);
     let missing = match connect::open(&options).await {
         Ok(mut connection) => {
             connect::refuse_pooler(&mut connection, "the control database").await?;
             let mut checked = check_roles::control(&mut connection, served).await?;
             checked.warnings.extend(openings(&mut connection).await?);
-            return Ok(checked);
+            return Ok((checked, true));
         }
         Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => fault,
         Err(fault) => return Err(fault),
@@ -105,7 +105,7 @@ pub(crate) async fn control(
         .await
         .map_err(control_fault)?;
         if may {
-            return check_roles::control(&mut connection, served).await;
+            return Ok((check_roles::control(&mut connection, served).await?, false));
         }
         return Err(Fault::new(
             Reason::ControlUnavailable,

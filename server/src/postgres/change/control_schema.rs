@@ -14,27 +14,48 @@ use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
 use super::replay::{self, ReplayTarget};
 use crate::postgres::{
     control::{
+        adopt, audit_guard,
+        given_up::{self, GivenUp},
         keys::{self, Bound},
+        neighbours::{self, ControlDatabase},
         pool::Control,
     },
-    session::{advisory, connect},
+    session::{advisory, connect, identity},
     sql::{
         error::{control_fault, message, sqlstate},
         ident::Ident,
     },
 };
 
+/// Where the control database is, and other databases of the same cluster from which it can be made, as its own role.
+pub(crate) struct Site {
+    pub(crate) options: PgConnectOptions,
+    pub(crate) others: Vec<String>,
+}
+
 /// Opens the control database, creates it where it is missing and the role may, and migrates it.
 ///
-/// `others` are databases of the same cluster from which it can be created, as its own role.
+/// # Errors
+/// What is missing, with the statement that mends it; `CONTROL_FOREIGN`.
+pub(crate) async fn open(site: &Site) -> Result<Control, Fault> {
+    let control = open_foreign(site).await?;
+    let name = site.options.get_database().unwrap_or_default();
+    let mut connection = control.connection().await?;
+    adopt::check(&mut connection, name, &control.identity()).await?;
+    neighbours::mark(&mut connection, name).await?;
+    drop(connection);
+    Ok(control)
+}
+
+/// As [`open`], also where it was written elsewhere: only to be adopted.
 ///
 /// # Errors
 /// What is missing, with the statement that mends it.
-pub(crate) async fn open(options: &PgConnectOptions, others: &[&str]) -> Result<Control, Fault> {
-    let options = connect::options(options, "resetd control", &[("lock_timeout", "0")]);
+pub(crate) async fn open_foreign(site: &Site) -> Result<Control, Fault> {
+    let options = connect::options(&site.options, "resetd control", &[("lock_timeout", "0")]);
     let mut connection = match connect::open(&options).await {
         Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => {
-            create(&options, others).await?;
+            create(&options, &site.others).await?;
             connect::open(&options).await?
         }
         opened => opened?,
@@ -47,18 +68,79 @@ pub(crate) async fn open(options: &PgConnectOptions, others: &[&str]) -> Result<
 
 /// How long another daemon may take to migrate the control schema.
 const OTHERS_LIMIT: Duration = Duration::from_secs(15);
+/// What a control database says when it is only looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Inspection {
+    /// What an admin should know.
+    pub(crate) warnings: Vec<String>,
+    /// The control databases of the cluster.
+    pub(crate) databases: Vec<ControlDatabase>,
+}
+
+/// Looks at a control database that is there, and changes nothing; `targets` are the databases to be served.
+///
+/// # Errors
+/// `CONTROL_NEWER`, `CONTROL_FOREIGN`; it cannot be reached.
+pub(crate) async fn inspect(options: &PgConnectOptions, targets: &[String]) -> Result<Inspection, Fault> {
+    let options = connect::options(options, "resetd check", &[]);
+    let mut connection = connect::open(&options).await?;
+    let here = identity::of(&mut connection).await?;
+    refuse_newer(&history(&mut connection).await?)?;
+    let mut found = Inspection {
+        databases: neighbours::all(&mut connection, here.database_oid, targets).await?,
+        ..Inspection::default()
+    };
+    found.warnings.extend(found.databases.iter().filter_map(ControlDatabase::shared));
+    let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regclass('resetd.identity') IS NOT NULL")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(control_fault)?;
+    if there {
+        adopt::check(&mut connection, options.get_database().unwrap_or_default(), &here).await?;
+        let guard = audit_guard::look(&mut connection).await?;
+        found.warnings.extend(guard.map(|what| format!("audit record: {what}")));
+        for database in targets {
+            let given_up = given_up::of(&mut connection, database).await?;
+            found.warnings.extend(given_up.iter().map(GivenUp::phrase));
+        }
+    }
+    Ok(found)
+}
+
+/// Makes sure that no newer daemon has migrated the control database since this one opened it.
+///
+/// # Errors
+/// `CONTROL_NEWER`; it does not answer.
+pub(crate) async fn is_current(control: &Control) -> Result<(), Fault> {
+    refuse_newer(&history(&mut *control.connection().await?).await?)
+}
+
+fn refuse_newer(history: &History) -> Result<(), Fault> {
+    let known =
+        |version: &String| REVISIONS.iter().any(|(path, _)| *path == format!("control/{version}.sql"));
+    match history.versions.iter().find(|version| !known(version)) {
+        None => Ok(()),
+        Some(unknown) => Err(Fault::new(
+            Reason::ControlNewer,
+            format!("the control schema holds revision {unknown}, which this version does not know"),
+        )
+        .hint("a newer daemon migrated it: start that version, or a newer one")
+        .with("revision", unknown)),
+    }
+}
 
 /// The schema of the daemon's own tables.
 const SCHEMA: &str = "resetd";
 
 /// The daemon's own chain, compiled in.
-const REVISIONS: [(&str, &[u8]); 6] = [
+const REVISIONS: [(&str, &[u8]); 7] = [
     ("control/control_001.sql", include_bytes!("../../../../migrations/control/control_001.sql")),
     ("control/control_002.sql", include_bytes!("../../../../migrations/control/control_002.sql")),
     ("control/control_003.sql", include_bytes!("../../../../migrations/control/control_003.sql")),
     ("control/control_004.sql", include_bytes!("../../../../migrations/control/control_004.sql")),
     ("control/control_005.sql", include_bytes!("../../../../migrations/control/control_005.sql")),
     ("control/control_006.sql", include_bytes!("../../../../migrations/control/control_006.sql")),
+    ("control/control_007.sql", include_bytes!("../../../../migrations/control/control_007.sql")),
 ];
 
 /// The chain that is compiled in.
@@ -71,7 +153,7 @@ fn chain() -> Result<Chain, Fault> {
 }
 
 /// Creates the control database from another one of the cluster.
-async fn create(options: &PgConnectOptions, others: &[&str]) -> Result<(), Fault> {
+async fn create(options: &PgConnectOptions, others: &[String]) -> Result<(), Fault> {
     let database = options.get_database().unwrap_or_default();
     let mut last = None;
     for other in others {
@@ -144,13 +226,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
         run(connection, "CREATE SCHEMA resetd").await?;
     }
     let history = history(connection).await?;
-    if let Some(unknown) = history.unknown(&[&chain]).first() {
-        return Err(Fault::new(
-            Reason::ControlUnavailable,
-            format!("the control schema holds revision {unknown}, which this version does not know"),
-        )
-        .hint("a newer daemon migrated it: start that version, or a newer one"));
-    }
+    refuse_newer(&history)?;
     let mut before = history.head_of(&chain).map(|r| r.id.clone());
     let place = ReplayTarget { schema: SCHEMA, search_path: &[SCHEMA], owner: None };
     for revision in history.pending(&chain) {

@@ -7,7 +7,7 @@ use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 use super::{
-    control_schema,
+    control_schema::{self, Site},
     transaction::{Work, WorkContext},
 };
 use crate::{
@@ -53,8 +53,11 @@ impl Race {
     /// One of them cannot be reached.
     pub async fn open(target: &DatabaseUrl, control: &str) -> Result<Self, Fault> {
         let options = target.connect_options();
-        let control = target.with_database(control).connect_options();
-        let control = control_schema::open(&control, &[target.database()]).await?;
+        let site = Site {
+            options: target.with_database(control).connect_options(),
+            others: vec![target.database().to_owned()],
+        };
+        let control = control_schema::open(&site).await?;
         let it = Self { control, target: options, database: target.database().to_owned() };
         let mut connection = it.look().await?;
         sqlx::raw_sql("CREATE TABLE public.counter AS SELECT 0 AS n")

@@ -3,11 +3,12 @@
 //! It decides nothing: what is written, and whether what is there is what was written, comes from the model.
 
 use model::{
-    audit::{AuditVerdict, Chained, Decision, Head, Verifier},
+    audit::{AuditVerdict, Chained, Decision, Head, SealKey, Verifier},
     fault::{Fault, Reason, SqlSite},
 };
 use sqlx::{PgConnection, PgPool};
 
+use super::audit_guard;
 use crate::postgres::sql::{
     error::{ControlError, message, sqlstate},
     timestamp,
@@ -36,10 +37,11 @@ fn unavailable(error: sqlx::Error) -> Fault {
 pub(crate) async fn append(
     pool: &PgPool,
     decisions: &[(Decision, u64)],
+    key: Option<&SealKey>,
 ) -> Result<Vec<Chained>, ControlError> {
     // Dropped half-way, it is rolled back: nothing stays open on a shared session.
     let mut within = pool.begin().await.map_err(unavailable)?;
-    let records = append_within(&mut within, decisions).await?;
+    let records = append_within(&mut within, decisions, key).await?;
     within.commit().await.map_err(unavailable)?;
     Ok(records)
 }
@@ -47,6 +49,7 @@ pub(crate) async fn append(
 async fn append_within(
     connection: &mut PgConnection,
     decisions: &[(Decision, u64)],
+    key: Option<&SealKey>,
 ) -> Result<Vec<Chained>, ControlError> {
     // Nobody waits for the record longer than this.
     sqlx::raw_sql("SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '8s'")
@@ -65,18 +68,21 @@ async fn append_within(
     .ok_or_else(no_head)?;
     let mut head = Head { sequence: sequence.unsigned_abs(), hash };
     let at = timestamp::from_micros(now);
-    let records: Vec<Chained> = decisions.iter().map(|(it, count)| head.chain(it, *count, at)).collect();
-    let (mut sequences, mut bodies, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+    let sealed = |it: Chained| Chained { seal: key.map(|key| key.seal(&it.hash)), ..it };
+    let records: Vec<Chained> =
+        decisions.iter().map(|(it, count)| sealed(head.chain(it, *count, at))).collect();
+    let (mut sequences, mut bodies, mut hashes, mut seals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for it in &records {
         sequences.push(i64::try_from(it.sequence).unwrap_or(i64::MAX));
         bodies.push(it.body.clone());
         hashes.push(it.hash.clone());
+        seals.push(it.seal.clone());
     }
     sqlx::query(
         "WITH record AS (
-            INSERT INTO resetd.audit_record (sequence, at, body, hash)
-            SELECT r.sequence, 'epoch'::timestamptz + $4 * interval '1 microsecond', r.body, r.hash
-              FROM unnest($1::int8[], $2::text[], $3::text[]) AS r (sequence, body, hash))
+            INSERT INTO resetd.audit_record (sequence, at, body, hash, seal)
+            SELECT r.sequence, 'epoch'::timestamptz + $4 * interval '1 microsecond', r.body, r.hash, r.seal
+              FROM unnest($1::int8[], $2::text[], $3::text[], $7::text[]) AS r (sequence, body, hash, seal))
          UPDATE resetd.audit_head SET sequence = $5, hash = $6",
     )
     .bind(sequences)
@@ -85,6 +91,7 @@ async fn append_within(
     .bind(now)
     .bind(i64::try_from(head.sequence).unwrap_or(i64::MAX))
     .bind(head.hash)
+    .bind(seals)
     .execute(connection)
     .await
     .map_err(unavailable)?;
@@ -105,7 +112,7 @@ pub(crate) async fn list(
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "SELECT sequence, ",
         timestamp::micros!("at"),
-        ", body, hash FROM resetd.audit_record WHERE $1::int8 IS NULL OR sequence < $1 ORDER BY sequence DESC LIMIT $2"
+        ", body, hash, seal FROM resetd.audit_record WHERE $1::int8 IS NULL OR sequence < $1 ORDER BY sequence DESC LIMIT $2"
     ))
     .bind(before.map(|b| i64::try_from(b).unwrap_or(i64::MAX)))
     .bind(most)
@@ -115,16 +122,20 @@ pub(crate) async fn list(
 }
 
 /// Reads the whole record as it is at one moment and verifies it. `expected` is an end that somebody remembers.
-pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<AuditVerdict, ControlError> {
+pub(crate) async fn verify(
+    pool: &PgPool,
+    expected: Option<Head>,
+    key: Option<SealKey>,
+) -> Result<AuditVerdict, ControlError> {
     let mut within = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let mut verifier = Verifier::new(expected);
+    let mut verifier = Verifier::new(expected).sealed_with(key);
     // Whatever its number: a record that was put before the first one is found as well.
     let mut after: Option<i64> = None;
     loop {
         let page: Vec<Row> = sqlx::query_as(concat!(
             "SELECT sequence, ",
             timestamp::micros!("at"),
-            ", body, hash FROM resetd.audit_record WHERE $1::int8 IS NULL OR sequence > $1 ORDER BY sequence LIMIT $2"
+            ", body, hash, seal FROM resetd.audit_record WHERE $1::int8 IS NULL OR sequence > $1 ORDER BY sequence LIMIT $2"
         ))
         .bind(after)
         .bind(PAGE)
@@ -141,14 +152,21 @@ pub(crate) async fn verify(pool: &PgPool, expected: Option<Head>) -> Result<Audi
     }
     let anchor: Option<(i64, String)> =
         sqlx::query_as("SELECT sequence, hash FROM resetd.audit_head").fetch_optional(&mut *within).await?;
+    let guard = audit_guard::look(&mut *within).await?;
     within.rollback().await?;
     let anchor = anchor.map(|(sequence, hash)| Head { sequence: sequence.unsigned_abs(), hash });
-    Ok(verifier.finish(anchor.as_ref()))
+    Ok(AuditVerdict { guard, ..verifier.finish(anchor.as_ref()) })
 }
 
-type Row = (i64, i64, String, String);
+type Row = (i64, i64, String, String, Option<String>);
 
-fn chained((sequence, at, body, hash): Row) -> Chained {
+fn chained((sequence, at, body, hash, seal): Row) -> Chained {
     // A place below one is nobody's: it does not fit, whatever number it gets.
-    Chained { sequence: u64::try_from(sequence).unwrap_or(0), at: timestamp::from_micros(at), body, hash }
+    Chained {
+        sequence: u64::try_from(sequence).unwrap_or(0),
+        at: timestamp::from_micros(at),
+        body,
+        hash,
+        seal,
+    }
 }

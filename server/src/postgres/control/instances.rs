@@ -26,16 +26,35 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct Presence {
     connection: PgConnection,
     instance: Uuid,
+    /// The databases that it serves.
+    databases: Vec<String>,
 }
 
 impl Presence {
-    /// Takes the instance's lock and records it.
-    pub(crate) async fn enter(control: &Control, instance: Uuid) -> Result<Self, ControlError> {
+    /// Takes the instance's lock and records it; shared keys tell the cluster that a daemon runs here, and what it serves.
+    pub(crate) async fn enter(
+        control: &Control,
+        instance: Uuid,
+        databases: Vec<String>,
+    ) -> Result<Self, ControlError> {
         let mut connection = connect::open(&control.session_options("resetd instance")).await?;
         // A session of before may not have noticed yet that its connection is gone.
         let (key, until) = (LockKey::instance(instance), keys::Until::Session);
         if let Some(holder) = keys::take_or_name(&mut connection, key, until, Bound::MOMENT).await? {
             return Err(holder.refusal("the daemon's own key").into());
+        }
+        let shared = [LockKey::control_database().0].into_iter();
+        let shared: Vec<i64> = shared.chain(databases.iter().map(|name| LockKey::serves(name).0)).collect();
+        let told: bool = sqlx::query_scalar(
+            "SELECT pg_catalog.bool_and(pg_catalog.pg_try_advisory_lock_shared(k))
+               FROM pg_catalog.unnest($1::pg_catalog.int8[]) k",
+        )
+        .bind(shared)
+        .fetch_one(&mut connection)
+        .await?;
+        if !told {
+            // Whoever keeps one of them exclusively keeps the cluster from seeing this daemon, and nothing else.
+            tracing::warn!("somebody holds the keys by which other daemons see this one");
         }
         sqlx::query(
             "INSERT INTO resetd.instance (id, version, host, pid)
@@ -46,7 +65,7 @@ impl Presence {
         .bind(i32::try_from(std::process::id()).unwrap_or_default())
         .execute(&mut connection)
         .await?;
-        Ok(Self { connection, instance })
+        Ok(Self { connection, instance, databases })
     }
 
     /// Holds the presence until the daemon ends, and renews it when its connection is lost.
@@ -65,7 +84,7 @@ impl Presence {
             if matches!(tokio::time::timeout(ANSWER_LIMIT, beat).await, Ok(Ok(_))) {
                 continue;
             }
-            match Self::enter(&control, self.instance).await {
+            match Self::enter(&control, self.instance, self.databases.clone()).await {
                 Ok(renewed) => self = renewed,
                 Err(fault) => tracing::warn!(%fault, "the instance's lock is lost and cannot be renewed yet"),
             }

@@ -2,12 +2,16 @@
 //!
 //! It must not know what an operation does in its target.
 
+pub(crate) mod adopt;
 pub(crate) mod audit;
+pub(in crate::postgres) mod audit_guard;
 pub(crate) mod cancel;
 pub(crate) mod commit_deadline;
+pub(crate) mod given_up;
 pub(crate) mod instances;
 pub(crate) mod journal;
 pub(crate) mod keys;
+pub(crate) mod neighbours;
 pub(crate) mod notify;
 pub(crate) mod operations;
 pub(crate) mod orphans;

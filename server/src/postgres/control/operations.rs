@@ -30,7 +30,7 @@ const COLUMNS: &str = concat!(
     timestamp::micros!("finished_at"),
     " AS finished_at, (SELECT ",
     timestamp::micros!("k.expires_at"),
-    " FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state <> 'dropping') AS undoable_until"
+    " FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state IN ('kept', 'undoing')) AS undoable_until"
 );
 
 /// What is recorded of a new operation.
@@ -173,6 +173,21 @@ pub(crate) async fn set_build_database(
     Ok(())
 }
 
+/// Stores which database was made under that name.
+pub(crate) async fn set_build_oid(connection: &mut PgConnection, owner: Owner) -> Result<u32, ControlError> {
+    let oid: Option<i64> = sqlx::query_scalar(
+        "UPDATE resetd.operation o SET build_oid = d.oid FROM pg_catalog.pg_database d
+          WHERE o.id = $1 AND o.instance = $2 AND d.datname = o.build_database RETURNING d.oid::pg_catalog.int8",
+    )
+    .bind(owner.operation)
+    .bind(owner.instance)
+    .fetch_optional(connection)
+    .await?;
+    oid.and_then(|oid| u32::try_from(oid).ok()).ok_or_else(|| {
+        Fault::new(Reason::LockLost, "the operation has ended or belongs to another daemon now").into()
+    })
+}
+
 /// Forgets operations that ended longer ago than they are kept.
 pub(crate) async fn forget_old(
     pool: &PgPool,
@@ -262,6 +277,16 @@ pub(crate) async fn waiting(
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(database).bind(most).fetch_all(pool).await?;
     rows.iter().map(|row| decode(row).map_err(ControlError::from)).collect()
+}
+
+/// The change of a database that began and has not ended.
+pub(crate) async fn open_change(pool: &PgPool, database: &str) -> Result<Option<Operation>, ControlError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM resetd.operation
+          WHERE database = $1 AND state IN ('running', 'committing') AND NOT reads_only ORDER BY id DESC LIMIT 1"
+    );
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(database).fetch_optional(pool).await?;
+    row.map(|row| decode(&row).map_err(ControlError::from)).transpose()
 }
 
 /// The report of an ended operation.

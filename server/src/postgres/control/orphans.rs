@@ -19,18 +19,17 @@ pub(crate) struct Orphan {
     pub(crate) entered: bool,
     /// How long ago it was recorded, in seconds.
     pub(crate) age_seconds: f64,
-    pub(crate) build_database: Option<String>,
     /// How long ago its lock was broken, in seconds.
     pub(crate) broken_seconds: Option<f64>,
 }
 
-type OrphanRow = (Uuid, Uuid, String, String, bool, String, bool, f64, Option<String>, Option<f64>);
+type OrphanRow = (Uuid, Uuid, String, String, bool, String, bool, f64, Option<f64>);
 
 /// Operations that have not ended. Whether their daemons live is another question.
 pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, ControlError> {
     let rows: Vec<OrphanRow> = sqlx::query_as(
         "SELECT id, instance, target, database, reads_only, state, waiter_pid IS NOT NULL,
-                extract(epoch FROM clock_timestamp() - created_at)::float8, build_database,
+                extract(epoch FROM clock_timestamp() - created_at)::float8,
                 extract(epoch FROM clock_timestamp() - forced_at)::float8
            FROM resetd.operation WHERE state <> 'finished' ORDER BY id",
     )
@@ -48,11 +47,9 @@ pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, ControlErro
                 state,
                 entered,
                 age_seconds,
-                build_database,
                 broken_seconds,
             )| {
                 Orphan {
-                    build_database,
                     broken_seconds,
                     owner: Owner { operation, instance },
                     target,

@@ -10,6 +10,7 @@ use sqlx::{
 
 use crate::postgres::{
     catalog::openings::openings,
+    session::identity::{self, Identity},
     sql::{error::ControlError, timestamp},
 };
 
@@ -35,7 +36,12 @@ impl Control {
         connection: &mut PgConnection,
     ) -> Result<Self, ControlError> {
         let openings = openings(connection).await?;
-        let identity = identity(connection).await?;
+        let identity = identity::of(connection).await?;
+        let postgres_version = sqlx::query_scalar(
+            "SELECT pg_catalog.split_part(pg_catalog.current_setting('server_version'), ' ', 1)",
+        )
+        .fetch_one(connection)
+        .await?;
         let pool = PgPoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(10))
@@ -43,11 +49,16 @@ impl Control {
         Ok(Self {
             pool,
             options,
-            database_oid: identity.0,
-            system_identifier: identity.1,
-            postgres_version: identity.2,
+            database_oid: identity.database_oid,
+            system_identifier: identity.system_identifier,
+            postgres_version,
             openings,
         })
+    }
+
+    /// Where it is.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity { system_identifier: self.system_identifier.clone(), database_oid: self.database_oid }
     }
 
     /// One of the daemon's shared sessions.
@@ -79,16 +90,4 @@ impl Control {
 /// Shared sessions must not stay in a transaction, whatever becomes of who used them.
 fn pooled(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().options([("idle_in_transaction_session_timeout", "10s")])
-}
-
-async fn identity(connection: &mut PgConnection) -> sqlx::Result<(u32, String, String)> {
-    let (oid, system, version): (i64, String, String) = sqlx::query_as(
-        "SELECT d.oid::pg_catalog.int8, s.system_identifier::pg_catalog.text,
-                pg_catalog.split_part(pg_catalog.current_setting('server_version'), ' ', 1)
-           FROM pg_catalog.pg_database d, pg_catalog.pg_control_system() s
-          WHERE d.datname = pg_catalog.current_database()",
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok((u32::try_from(oid).unwrap_or_default(), system, version))
 }

@@ -1,4 +1,8 @@
-//! The ledger of databases that were swapped away and can come back for a while. Known by oid.
+//! The ledger of databases that were swapped away and can come back for a while.
+//!
+//! An oid alone names nothing: it may be another database's by now, and people rename what they find. A database is the
+//! daemon's to drop or bring back only while cluster, oid, generated name and the daemon's comment fit and it is closed. One
+//! that lacks a sign is given up, and told.
 
 use std::time::Duration;
 
@@ -21,21 +25,62 @@ pub(crate) struct Kept {
     pub(crate) expires_at: Timestamp,
 }
 
+/// A database that is being swapped away.
+pub(crate) struct SetAside<'a> {
+    pub(crate) oid: u32,
+    /// Its generated name.
+    pub(crate) name: &'a str,
+    /// The name that it had.
+    pub(crate) database: &'a str,
+    pub(crate) operation: Uuid,
+    /// The comment that it had.
+    pub(crate) comment: Option<&'a str>,
+    pub(crate) keep: Duration,
+}
+
+/// The comment by which a database that an operation swapped away is known to be the daemon's.
+pub(crate) fn marker(operation: Uuid) -> String {
+    format!(
+        "resetd: set aside by operation {operation}; dropped when its time is over, unless this comment is changed"
+    )
+}
+
+/// Why the database of entry `k` is not the daemon's any more; NULL: by every sign it is.
+macro_rules! why_not {
+    () => {
+        "(SELECT CASE
+             WHEN d.oid IS NULL THEN 'it is gone'
+             WHEN k.system_identifier <> s.system_identifier::pg_catalog.text THEN 'it was kept in another cluster'
+             WHEN d.datname <> k.name THEN pg_catalog.format('it is called %I now', d.datname)
+             WHEN d.datallowconn THEN 'it takes connections'
+             WHEN k.marker <> coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), '')
+                 THEN 'its comment was changed' END
+           FROM pg_catalog.pg_control_system() s LEFT JOIN pg_catalog.pg_database d ON d.oid = k.oid)"
+    };
+}
+
+pub(super) use why_not;
+
 type KeptRow = (i64, String, Uuid, i64, i64);
 
 const SELECT: &str = concat!(
-    "SELECT oid::int8, name, operation, ",
-    timestamp::micros!("kept_at"),
+    "SELECT k.oid::int8, k.name, k.operation, ",
+    timestamp::micros!("k.kept_at"),
     ", ",
-    timestamp::micros!("expires_at"),
-    " FROM resetd.kept_database "
+    timestamp::micros!("k.expires_at"),
+    " FROM resetd.kept_database k "
 );
 
 /// Which database of $1 an undo (of operation $2, where that is given) brings back.
 macro_rules! returnable {
     () => {
-        "WHERE oid IN (SELECT oid FROM pg_database WHERE datconnlimit <> -2) AND database = $1 AND state = 'kept'
-           AND expires_at > clock_timestamp() AND ($2::uuid IS NULL OR operation = $2) ORDER BY kept_at DESC LIMIT 1"
+        concat!(
+            "WHERE k.database = $1 AND k.state = 'kept' AND k.expires_at > clock_timestamp()
+               AND ($2::uuid IS NULL OR k.operation = $2) AND ",
+            why_not!(),
+            " IS NULL AND k.oid IN (SELECT oid FROM pg_catalog.pg_database WHERE datconnlimit <> -2)
+              ORDER BY k.kept_at DESC LIMIT 1"
+        )
     };
 }
 
@@ -61,27 +106,29 @@ fn decode((oid, name, operation, kept_at, expires_at): KeptRow) -> Kept {
     }
 }
 
-/// Enters a database that is being swapped away, inside the swap's transaction.
+/// Enters a database that is being swapped away, inside the swap's transaction; until when it is kept.
 pub(crate) async fn enter(
     connection: &mut PgConnection,
-    oid: u32,
-    name: &str,
-    database: &str,
-    operation: Uuid,
-    keep: Duration,
+    it: &SetAside<'_>,
 ) -> Result<Timestamp, ControlError> {
     let expires_at: i64 = sqlx::query_scalar(concat!(
-        "INSERT INTO resetd.kept_database (oid, name, database, operation, expires_at)
-         VALUES ($1::oid, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
-         ON CONFLICT (oid) DO UPDATE SET name = excluded.name, operation = excluded.operation, state = 'kept',
-             used_by = NULL, kept_at = clock_timestamp(), expires_at = excluded.expires_at RETURNING ",
+        "INSERT INTO resetd.kept_database (oid, name, database, operation, expires_at, system_identifier, marker, comment)
+         SELECT $1::oid, $2, $3, $4, clock_timestamp() + make_interval(secs => $5), s.system_identifier::text, $6, $7
+           FROM pg_catalog.pg_control_system() s
+         ON CONFLICT (oid) DO UPDATE SET name = excluded.name, database = excluded.database, operation = excluded.operation,
+             state = 'kept', used_by = NULL, kept_at = clock_timestamp(), expires_at = excluded.expires_at,
+             system_identifier = excluded.system_identifier, marker = excluded.marker, comment = excluded.comment,
+             given_up = NULL
+         RETURNING ",
         timestamp::micros!("expires_at")
     ))
-    .bind(i64::from(oid))
-    .bind(name)
-    .bind(database)
-    .bind(operation)
-    .bind(keep.as_secs_f64())
+    .bind(i64::from(it.oid))
+    .bind(it.name)
+    .bind(it.database)
+    .bind(it.operation)
+    .bind(it.keep.as_secs_f64())
+    .bind(marker(it.operation))
+    .bind(it.comment)
     .fetch_one(connection)
     .await?;
     Ok(timestamp::from_micros(expires_at))
@@ -99,16 +146,15 @@ pub(crate) async fn claim(
     by: Uuid,
 ) -> Result<Kept, ControlError> {
     let row: Option<KeptRow> = sqlx::query_as(concat!(
-        "UPDATE resetd.kept_database k SET state = 'undoing', used_by = $3,
-                name = (SELECT d.datname FROM pg_database d WHERE d.oid = k.oid)
-          WHERE k.oid = (
-            SELECT oid FROM resetd.kept_database ",
+        "UPDATE resetd.kept_database u SET state = 'undoing', used_by = $3
+          WHERE u.oid = (
+            SELECT k.oid FROM resetd.kept_database k ",
         returnable!(),
         " FOR UPDATE SKIP LOCKED)
-         RETURNING k.oid::int8, k.name, k.operation, ",
-        timestamp::micros!("kept_at"),
+         RETURNING u.oid::int8, u.name, u.operation, ",
+        timestamp::micros!("u.kept_at"),
         ", ",
-        timestamp::micros!("expires_at")
+        timestamp::micros!("u.expires_at")
     ))
     .bind(database)
     .bind(operation)
@@ -136,28 +182,39 @@ pub(in crate::postgres) async fn give_back(
     Ok(())
 }
 
-/// Takes a database that came back out of the ledger, inside the swap's transaction.
+/// Takes a database that comes back out of the ledger, inside the swap's transaction, and gives the comment that it had.
 ///
 /// # Errors
-/// It is not claimed by this operation any more.
-pub(crate) async fn take_out(connection: &mut PgConnection, oid: u32, by: Uuid) -> Result<(), ControlError> {
-    let taken = sqlx::query("DELETE FROM resetd.kept_database WHERE oid = $1::oid AND used_by = $2")
-        .bind(i64::from(oid))
-        .bind(by)
-        .execute(connection)
-        .await?;
-    match taken.rows_affected() {
-        1 => Ok(()),
-        _ => {
-            Err(Fault::new(Reason::NothingToUndo, "the kept database is not this operation's any more")
-                .into())
-        }
-    }
+/// It is not claimed by this operation any more, or lacks a sign of the daemon's.
+pub(crate) async fn take_out(
+    connection: &mut PgConnection,
+    oid: u32,
+    by: Uuid,
+) -> Result<Option<String>, ControlError> {
+    let taken: Option<Option<String>> = sqlx::query_scalar(concat!(
+        "DELETE FROM resetd.kept_database k WHERE k.oid = $1::oid AND k.used_by = $2 AND ",
+        why_not!(),
+        " IS NULL RETURNING k.comment"
+    ))
+    .bind(i64::from(oid))
+    .bind(by)
+    .fetch_optional(connection)
+    .await?;
+    Ok(taken.ok_or_else(|| {
+        Fault::new(
+            Reason::NothingToUndo,
+            "the kept database is not this operation's any more, or was changed by hand",
+        )
+        .hint("nothing was changed; `resetctl status` tells what became of it")
+    })?)
 }
 
 /// The databases that are kept for a database, newest first.
 pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, ControlError> {
-    let sql = format!("{SELECT} WHERE database = $1 AND state <> 'dropping' ORDER BY kept_at DESC");
+    let sql = format!(
+        "{SELECT} WHERE k.database = $1 AND k.state IN ('kept', 'undoing') AND {} IS NULL ORDER BY k.kept_at DESC",
+        why_not!()
+    );
     let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).fetch_all(pool).await?;
     Ok(rows.into_iter().map(decode).collect())
 }
@@ -165,7 +222,9 @@ pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, Contr
 /// The databases that an undo could bring back now, newest first.
 pub(crate) async fn returnable(pool: &PgPool, database: &str) -> Result<Vec<Kept>, ControlError> {
     let sql = format!(
-        "{SELECT} WHERE database = $1 AND state = 'kept' AND expires_at > clock_timestamp() ORDER BY kept_at DESC"
+        "{SELECT} WHERE k.database = $1 AND k.state = 'kept' AND k.expires_at > clock_timestamp() AND {} IS NULL
+          ORDER BY k.kept_at DESC",
+        why_not!()
     );
     let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).fetch_all(pool).await?;
     Ok(rows.into_iter().map(decode).collect())
@@ -203,23 +262,41 @@ pub(crate) async fn end_early(
     Ok(())
 }
 
-/// Marks one expired database for dropping and gives its present name; also one whose dropping was interrupted; none that
+/// Marks one expired database for dropping and gives its oid and name; also one whose dropping was interrupted; none that
 /// was tried just now.
 pub(crate) async fn next_expired(
     connection: &mut PgConnection,
     tried: &[u32],
-) -> Result<Option<(u32, Option<String>)>, ControlError> {
-    let row: Option<(i64, Option<String>)> = sqlx::query_as(
-        "UPDATE resetd.kept_database k SET state = 'dropping' WHERE k.oid = (
-            SELECT oid FROM resetd.kept_database
-             WHERE (state = 'dropping' OR (state = 'kept' AND expires_at <= clock_timestamp())) AND oid <> ALL($1::int8[]::oid[])
-             ORDER BY expires_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-         RETURNING k.oid::int8, (SELECT d.datname::text FROM pg_database d WHERE d.oid = k.oid)",
-    )
+) -> Result<Option<(u32, String)>, ControlError> {
+    let row: Option<(i64, String)> = sqlx::query_as(concat!(
+        "UPDATE resetd.kept_database u SET state = 'dropping' WHERE u.oid = (
+            SELECT k.oid FROM resetd.kept_database k
+             WHERE (k.state = 'dropping' OR (k.state = 'kept' AND k.expires_at <= clock_timestamp()))
+               AND k.oid <> ALL($1::int8[]::oid[]) AND ",
+        why_not!(),
+        " IS NULL ORDER BY k.expires_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+         RETURNING u.oid::int8, u.name"
+    ))
     .bind(tried.iter().map(|oid| i64::from(*oid)).collect::<Vec<_>>())
     .fetch_optional(connection)
     .await?;
     Ok(row.map(|(oid, name)| (u32::try_from(oid).unwrap_or_default(), name)))
+}
+
+/// Whether a database that is to be dropped is a template; `None`: it is not the daemon's by every sign any more.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn is_ours(connection: &mut PgConnection, oid: u32) -> Result<Option<bool>, ControlError> {
+    Ok(sqlx::query_scalar(concat!(
+        "SELECT d.datistemplate FROM resetd.kept_database k JOIN pg_catalog.pg_database d ON d.oid = k.oid
+          WHERE k.oid = $1::oid AND k.state = 'dropping' AND ",
+        why_not!(),
+        " IS NULL"
+    ))
+    .bind(i64::from(oid))
+    .fetch_optional(connection)
+    .await?)
 }
 
 /// How long until the next one has had its time; `None` when none is kept.

@@ -5,38 +5,23 @@ use model::{
     lock::{Holder, LockKey},
     operation::Operation,
 };
-use sqlx::{PgConnection, postgres::PgConnectOptions};
+use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 
 use super::{
+    given_up::{self, GivenUp},
     keys,
+    neighbours::{self, ControlDatabase},
     operations::{self, Filter},
     pool::Control,
     retained::{self, Kept},
 };
 use crate::postgres::{
-    session::connect,
-    sql::error::{ControlError, work_fault},
+    session::{
+        connect,
+        identity::{self, Identity},
+    },
+    sql::error::ControlError,
 };
-
-/// A database's identity.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Identity {
-    pub(crate) system_identifier: String,
-    pub(crate) database_oid: u32,
-}
-
-/// The identity of the database that a session is connected to.
-pub(crate) async fn identity(connection: &mut PgConnection) -> Result<Identity, ControlError> {
-    let (system_identifier, oid): (String, i64) = sqlx::query_as(
-        "SELECT s.system_identifier::pg_catalog.text, d.oid::pg_catalog.int8
-           FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
-          WHERE d.datname = pg_catalog.current_database()",
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(|e| work_fault("asking for the target's identity", &e))?;
-    Ok(Identity { system_identifier, database_oid: u32::try_from(oid).unwrap_or_default() })
-}
 
 /// What is on record about a database of this cluster.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -127,7 +112,7 @@ pub(crate) async fn same_cluster(
     control: &Control,
     connection: &mut PgConnection,
 ) -> Result<Identity, ControlError> {
-    let identity = identity(connection).await?;
+    let identity = identity::of(connection).await?;
     if identity.system_identifier == control.system_identifier {
         return Ok(identity);
     }
@@ -151,6 +136,8 @@ pub(crate) struct TargetState {
     pub(crate) queue: Vec<Operation>,
     pub(crate) last: Option<Operation>,
     pub(crate) kept: Vec<Kept>,
+    /// What an admin should know.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Looks up what is known of a target now.
@@ -161,11 +148,40 @@ pub(crate) async fn state(
 ) -> Result<TargetState, ControlError> {
     let recent = Filter { targets: vec![target.to_owned()], before: None, active_only: false, most: RECENT };
     let recent = operations::list(&control.pool, &recent).await?;
+    let given_up = given_up::of(&control.pool, database).await?;
+    let beside = neighbours::all(&control.pool, control.database_oid, &[database.to_owned()]).await?;
+    let mut warnings: Vec<String> = given_up.iter().map(GivenUp::phrase).collect();
+    warnings.extend(beside.iter().filter_map(ControlDatabase::shared));
+    let mut holder = keys::holder(&control.pool, LockKey::target(database)).await?;
+    if holder.is_none()
+        && let Some(open) = unended(&control.pool, database).await?
+    {
+        let what = open.phrase();
+        warnings.push(format!(
+            "{what} has not ended, and its lock is gone: its daemon ends it, or another one does"
+        ));
+        holder = Some(open);
+    }
     Ok(TargetState {
+        warnings,
         enrolled: enrolment(control, database).await? == Enrolment::This,
-        holder: keys::holder(&control.pool, LockKey::target(database)).await?,
+        holder,
         queue: operations::waiting(&control.pool, database, RECENT).await?,
         kept: retained::of(&control.pool, database).await?,
         last: recent.into_iter().find(|o| o.end.is_some()),
     })
+}
+
+/// The change of a database that began and has not ended, whoever holds the lock.
+async fn unended(pool: &PgPool, database: &str) -> Result<Option<Holder>, ControlError> {
+    let open = operations::open_change(pool, database).await?;
+    Ok(open.map(|it| Holder {
+        operation: Some(it.id),
+        verb: Some(it.verb),
+        principal: Some(it.principal),
+        since: it.started_at,
+        pid: 0,
+        user: String::new(),
+        application_name: String::new(),
+    }))
 }

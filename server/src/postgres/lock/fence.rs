@@ -8,7 +8,10 @@ use model::{
 };
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
-use super::lease::{LockSession, lock_is_gone};
+use super::{
+    conflict::{self, Foreign},
+    lease::{LockSession, lock_is_gone},
+};
 use crate::postgres::{
     session::{
         advisory::{holds_both, pg_locks_row},
@@ -24,10 +27,11 @@ const LIMIT: Duration = Duration::from_secs(20);
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Ends whoever still holds the target's key in the target, and waits until nobody does. Only the lock's holder may: one
-/// that lost it would end the sessions of the next.
+/// that lost it would end the sessions of the next; and nobody is ended while the target is locked under another control
+/// database.
 ///
 /// # Errors
-/// `ZOMBIE_BACKEND` with who it is, `LOCK_LOST`, or the target cannot be reached.
+/// `ZOMBIE_BACKEND` with who it is, `CONTROL_CONFLICT`, `LOCK_LOST`, or the target cannot be reached.
 pub(crate) async fn pass(target: &PgConnectOptions, lock: &LockSession) -> Result<(), Fault> {
     let options = connect::options(target, &lock.application_name, &[("lock_timeout", "0")]);
     let mut connection = connect::open(&options).await?;
@@ -40,7 +44,13 @@ pub(crate) async fn pass(target: &PgConnectOptions, lock: &LockSession) -> Resul
             FenceAttempt::Held(zombies) if tokio::time::Instant::now() >= until => {
                 break Err(zombie(&zombies));
             }
-            FenceAttempt::Held(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            FenceAttempt::Conflict(foreign) if tokio::time::Instant::now() >= until => {
+                break Err(foreign.fault(options.get_database().unwrap_or_default()));
+            }
+            // One that only tries sees this lock, and goes.
+            FenceAttempt::Held(_) | FenceAttempt::Conflict(_) => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         }
     };
     // Closing the session gives the key back.
@@ -56,6 +66,8 @@ enum FenceAttempt {
     LockLost,
     /// By these, who were told to end.
     Held(Vec<InTheWay>),
+    /// By somebody who may work for this one.
+    Conflict(Foreign),
 }
 
 /// Takes the key; where somebody has it, ends them.
@@ -83,7 +95,10 @@ async fn attempt(
     Ok(match taken {
         None => FenceAttempt::LockLost,
         Some(true) => FenceAttempt::Passed,
-        Some(false) => FenceAttempt::Held(terminate_holders(database, key, lock).await?),
+        Some(false) => match conflict::look(&mut *connection, lock.wanted()).await? {
+            Some(foreign) => FenceAttempt::Conflict(foreign),
+            None => FenceAttempt::Held(terminate_holders(database, key, lock).await?),
+        },
     })
 }
 

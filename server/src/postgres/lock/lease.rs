@@ -12,6 +12,7 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use super::conflict::{self, Wanted};
 use crate::postgres::{
     control::{
         keys::{self, Bound},
@@ -48,6 +49,7 @@ pub(crate) struct LockSession {
     pub(crate) database_oid: u32,
     pub(crate) application_name: String,
     pub(crate) shared: bool,
+    database: String,
     heartbeat: Option<tokio::task::JoinHandle<()>>,
 }
 
@@ -96,6 +98,7 @@ impl LockSession {
             database_oid: control.database_oid,
             application_name: request.application_name.clone(),
             shared: request.shared,
+            database: request.database.clone(),
             heartbeat: None,
         })
     }
@@ -109,7 +112,14 @@ impl LockSession {
         let session = Self::open(control, request).await?;
         let mut patience = ReleaseDeadline::default();
         loop {
-            if session.try_lock().await? {
+            let taken = match session.try_lock().await {
+                Ok(taken) => taken,
+                Err(fault) => {
+                    session.release().await;
+                    return Err(fault);
+                }
+            };
+            if taken {
                 return Ok(LeaseAttempt::Granted(session));
             }
             let holder = session.holder(&control.pool).await?;
@@ -126,6 +136,9 @@ impl LockSession {
     }
 
     /// Takes both keys on the lock's own connection, if the target's is free.
+    ///
+    /// # Errors
+    /// `CONTROL_CONFLICT`, with nothing taken; the control database does not answer.
     pub(in crate::postgres) async fn try_lock_on(
         &self,
         connection: &mut PgConnection,
@@ -136,9 +149,27 @@ impl LockSession {
         };
         let granted: bool = sqlx::query_scalar(sql).bind(self.key.0).fetch_one(&mut *connection).await?;
         if granted {
+            self.refuse_conflict(connection).await?;
             self.lock_operation(connection).await?;
         }
         Ok(granted)
+    }
+
+    /// Gives the key back where a daemon with another control database works on the target.
+    async fn refuse_conflict(&self, connection: &mut PgConnection) -> Result<(), ControlError> {
+        let found = conflict::look(&mut *connection, self.wanted()).await?;
+        let Some(foreign) = found else { return Ok(()) };
+        let sql = match self.shared {
+            true => "SELECT pg_catalog.pg_advisory_unlock_shared($1)",
+            false => "SELECT pg_catalog.pg_advisory_unlock($1)",
+        };
+        sqlx::query(sql).bind(self.key.0).execute(connection).await?;
+        Err(foreign.fault(&self.database).into())
+    }
+
+    /// What is in this lock's way elsewhere.
+    pub(in crate::postgres) fn wanted(&self) -> Wanted<'_> {
+        Wanted { database: &self.database, own: self.database_oid, shared: self.shared }
     }
 
     pub(in crate::postgres) async fn lock_operation(

@@ -2,6 +2,7 @@
 //!
 //! It must not know what is done under the lease.
 
+pub(crate) mod conflict;
 pub(crate) mod fence;
 pub(crate) mod force_unlock;
 pub(crate) mod lease;

@@ -6,5 +6,6 @@ pub(crate) mod advisory;
 pub(crate) mod backend;
 pub(crate) mod connect;
 pub(crate) mod failpoint;
+pub(crate) mod identity;
 pub(crate) mod interrupt;
 pub(crate) mod liveness;

@@ -103,17 +103,19 @@ impl ControlError {
 /// An error on one of the daemon's own connections to the control database.
 pub(crate) fn control_fault(error: sqlx::Error) -> Fault {
     let hint = match sqlstate(&error) {
+        Some("53100") => "make room for the control database",
         Some("42501") => "grant the daemon's role what is missing in the control database",
         Some("53300") => "PostgreSQL has no connection left: end some, or raise max_connections",
         Some("28P01" | "28000") => "the role or its password is wrong",
         _ => "check that PostgreSQL runs and accepts connections; `resetd check` tells more",
     };
-    Fault::new(
-        Reason::ControlUnavailable,
-        format!("the control database does not answer: {}", message(&error)),
-    )
-    .hint(hint)
-    .at(SqlSite { sqlstate: sqlstate(&error).map(str::to_owned), ..SqlSite::default() })
+    let what = match sqlstate(&error) {
+        Some("53100") => "the control database has no room left",
+        _ => "the control database does not answer",
+    };
+    Fault::new(Reason::ControlUnavailable, format!("{what}: {}", message(&error)))
+        .hint(hint)
+        .at(SqlSite { sqlstate: sqlstate(&error).map(str::to_owned), ..SqlSite::default() })
 }
 
 /// An error of a daemon's own statement in the target.

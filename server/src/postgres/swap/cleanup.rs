@@ -4,11 +4,18 @@
 use model::{fault::Fault, lock::LockKey};
 use sqlx::{Connection as _, PgConnection};
 
-use super::databases;
+use super::{built, databases};
 use crate::postgres::{
-    control::{pool::Control, retained},
+    control::{
+        given_up::{self, GivenUp},
+        pool::Control,
+        retained,
+    },
     session::{advisory, connect},
-    sql::error::{control_fault, message},
+    sql::{
+        error::{control_fault, message},
+        ident::Ident,
+    },
 };
 
 /// What the session that cleans up calls itself.
@@ -47,35 +54,38 @@ pub(crate) async fn drop_expired(control: &Control) -> Result<Vec<String>, Fault
 }
 
 async fn drop_all(connection: &mut PgConnection) -> Result<Vec<String>, Fault> {
+    for GivenUp { name, operation, why } in given_up::give_up(connection).await? {
+        tracing::warn!(name, %operation, why, "a kept database is not looked after any more: it may be somebody's");
+    }
     let (mut dropped, mut failed, mut tried) = (Vec::new(), None, Vec::new());
     while let Some((oid, name)) = retained::next_expired(connection, &tried).await? {
         tried.push(oid);
-        if let Some(name) = &name
-            && let Err(fault) = databases::drop_generated(connection, name).await
-        {
-            failed = Some(fault);
-            continue;
+        match drop_retained(connection, oid, &name).await {
+            Ok(true) => dropped.push(name),
+            // Changed by hand just now: the next look gives it up.
+            Ok(false) => {}
+            Err(fault) => failed = Some(fault),
         }
-        retained::forget(connection, oid).await?;
-        dropped.push(name.unwrap_or_else(|| format!("oid {oid}")));
     }
-    for name in left_over(connection).await? {
-        match databases::drop_generated(connection, &name).await {
-            Ok(()) => dropped.push(name),
+    for (operation, name) in built::left_over(connection).await? {
+        match built::sweep(connection, operation).await {
+            Ok(true) => dropped.push(name),
+            Ok(false) => {}
             Err(fault) => failed = Some(fault),
         }
     }
     failed.map_or(Ok(dropped), Err)
 }
 
-/// What operations that have ended built and did not swap in: a statement that went on after its session was lost, or a
-/// drop that failed.
-async fn left_over(connection: &mut PgConnection) -> Result<Vec<String>, Fault> {
-    sqlx::query_scalar(
-        "SELECT d.datname::text FROM resetd.operation o JOIN pg_database d ON d.datname = o.build_database
-          WHERE o.state = 'finished' ORDER BY o.id",
-    )
-    .fetch_all(connection)
-    .await
-    .map_err(control_fault)
+/// Drops a kept database, without force: nobody can be in one that takes no connections. `false`: it is not the daemon's.
+async fn drop_retained(connection: &mut PgConnection, oid: u32, name: &str) -> Result<bool, Fault> {
+    const DOING: &str = "dropping a kept database";
+    let Some(is_template) = retained::is_ours(connection, oid).await? else { return Ok(false) };
+    if is_template {
+        databases::run(connection, DOING, &format!("ALTER DATABASE {} IS_TEMPLATE false", Ident(name)))
+            .await?;
+    }
+    databases::run(connection, DOING, &format!("DROP DATABASE IF EXISTS {}", Ident(name))).await?;
+    retained::forget(connection, oid).await?;
+    Ok(true)
 }

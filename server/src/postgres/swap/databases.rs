@@ -1,7 +1,4 @@
-//! Whole databases: what belongs to their row in the catalog, building aside, and the swap.
-//!
-//! Every statement on databases themselves runs on the connection that holds the lock. Names change; databases are known
-//! by oid.
+//! Statements on databases themselves. Each runs on the connection that holds the lock.
 
 use model::fault::{Fault, Reason, SqlSite};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -17,33 +14,6 @@ use crate::postgres::{
         ident::{Ident, Literal},
     },
 };
-
-/// Makes a database of the same kind as `like` (of the cluster's default kind, and the target's role's own, where there is
-/// none).
-///
-/// # Errors
-/// What PostgreSQL said, with the statement that mends it.
-pub(crate) async fn create_aside(
-    connection: &mut PgConnection,
-    name: &str,
-    like: Option<&DatabaseRow>,
-    role: &str,
-) -> Result<u32, Fault> {
-    let owner = like.map_or(role, |like| &like.owner);
-    let kind = like.map(|l| l.creation.as_str()).unwrap_or_default();
-    run(
-        connection,
-        "building the new database",
-        &format!("CREATE DATABASE {} OWNER {} TEMPLATE template0{kind}", Ident(name), Ident(owner)),
-    )
-    .await?;
-    let oid: i64 = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1")
-        .bind(name)
-        .fetch_one(connection)
-        .await
-        .map_err(control_fault)?;
-    Ok(u32::try_from(oid).unwrap_or_default())
-}
 
 /// Puts what belongs to the row of `from` onto the new database `onto`, and gives the row that it has then.
 ///
@@ -100,9 +70,6 @@ fn statements(from: &DatabaseRow, onto: &str, acted_as: &[String]) -> String {
         "ALTER DATABASE {database} CONNECTION LIMIT {}; ALTER DATABASE {database} IS_TEMPLATE {};",
         from.connection_limit, from.is_template
     ));
-    if let Some(comment) = &from.comment {
-        sql.push_str(&format!("COMMENT ON DATABASE {database} IS {};", Literal(comment)));
-    }
     for (provider, label) in &from.labels {
         sql.push_str(&format!(
             "SECURITY LABEL FOR {} ON DATABASE {database} IS {};",
@@ -134,20 +101,15 @@ async fn acted_as(connection: &mut PgConnection, row: &DatabaseRow) -> Result<Ve
     .map_err(control_fault)
 }
 
-/// Drops a database of a generated name, sessions and all. One that is gone already is no fault.
-pub(crate) async fn drop_generated(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
-    const DOING: &str = "dropping a generated database";
-    let template: Option<bool> =
-        sqlx::query_scalar("SELECT datistemplate FROM pg_database WHERE datname = $1")
-            .bind(name)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(control_fault)?;
-    if template == Some(true) {
-        let unmark = format!("ALTER DATABASE {} IS_TEMPLATE false", Ident(name));
-        run(connection, DOING, &unmark).await?;
-    }
-    run(connection, DOING, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", Ident(name))).await
+/// Puts a comment on a database, or takes it away.
+pub(super) async fn comment(
+    connection: &mut PgConnection,
+    name: &str,
+    comment: Option<&str>,
+) -> Result<(), Fault> {
+    let text = comment.map_or_else(|| "NULL".to_owned(), |text| Literal(text).to_string());
+    run(connection, "commenting the database", &format!("COMMENT ON DATABASE {} IS {text}", Ident(name)))
+        .await
 }
 
 /// Runs a statement on databases on the connection that holds the lock.

@@ -27,7 +27,9 @@ use crate::postgres::{
         commit_deadline::CommitDeadline,
         journal::{self, MakeEnding, Owner},
         keys::Bound,
-        operations, retained, targets,
+        operations,
+        retained::{self, SetAside},
+        targets,
         window_guard::WindowGuard,
     },
     session::failpoint,
@@ -232,10 +234,16 @@ async fn rename(
     }
     match renamed {
         Err(fault) if fault.sql.sqlstate.as_deref() == Some(IN_USE) => {
-            Err(in_use(context, swap, oid, fault).await)
+            return Err(in_use(context, swap, oid, fault).await);
         }
-        renamed => renamed,
+        // One that is not there any more, or a name that is taken, is the work of somebody else.
+        Err(fault) if matches!(fault.sql.sqlstate.as_deref(), Some("3D000" | "42P04" | "23505")) => {
+            return Err(another_one(swap.database));
+        }
+        renamed => renamed?,
     }
+    // The rename went by name, and waited: it may have met another database.
+    must_be(connection, to, oid, swap.database).await
 }
 
 /// Who uses a database that could not be renamed: looked for from outside, since the transaction has failed.
@@ -288,8 +296,17 @@ async fn take_away(
     let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", Ident(swap.kept_name));
     databases::run(connection, "closing the old database", &close).await?;
     retained::end_early(connection, swap.database, swap.ends_early).await?;
-    Ok(retained::enter(connection, old.oid, swap.kept_name, swap.database, swap.owner.operation, swap.keep)
-        .await?)
+    let operation = swap.owner.operation;
+    databases::comment(connection, swap.kept_name, Some(&retained::marker(operation))).await?;
+    let aside = SetAside {
+        oid: old.oid,
+        name: swap.kept_name,
+        database: swap.database,
+        operation,
+        comment: old.comment.as_deref(),
+        keep: swap.keep,
+    };
+    Ok(retained::enter(connection, &aside).await?)
 }
 
 async fn bring_in(
@@ -299,20 +316,35 @@ async fn bring_in(
 ) -> Result<(), Fault> {
     let (name, oid) = swap.incoming;
     if swap.built.is_none() {
-        retained::take_out(connection, oid, swap.owner.operation).await?;
+        let comment = retained::take_out(connection, oid, swap.owner.operation).await?;
         let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", Ident(name));
         databases::run(connection, "opening the kept database", &open).await?;
+        databases::comment(connection, name, comment.as_deref()).await?;
     }
     // Whoever found it before it had its name has nothing in it.
     let incoming = ("bringing the new database in", oid, name, swap.database);
     rename(connection, context, swap, incoming, SessionRule::Terminate).await
 }
 
+/// The database of a name is the one that was meant, whatever happened to names meanwhile.
+async fn must_be(connection: &mut PgConnection, name: &str, oid: u32, database: &str) -> Result<(), Fault> {
+    let there: Option<i64> =
+        sqlx::query_scalar("SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_database WHERE datname = $1")
+            .bind(name)
+            .fetch_optional(connection)
+            .await
+            .map_err(control_fault)?;
+    match there == Some(i64::from(oid)) {
+        true => Ok(()),
+        false => Err(another_one(database)),
+    }
+}
+
 /// The database that has the name now is the incoming one, as it was built.
 async fn compare(connection: &mut PgConnection, swap: &Swap<'_>) -> Result<(), Fault> {
     let new = databases::row_of(connection, swap.database).await?;
     if new.oid != swap.incoming.1 {
-        return Err(Fault::new(Reason::Internal, "another database took the name"));
+        return Err(another_one(swap.database));
     }
     let changes = swap.built.map(|built| new.changes_since(built)).unwrap_or_default();
     match changes.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! It is the top floor: no other room imports it.
 
+pub(crate) mod built;
 pub(crate) mod carried;
 pub(crate) mod cleanup;
 pub(crate) mod databases;

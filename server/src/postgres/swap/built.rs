@@ -1,0 +1,91 @@
+//! Databases that are built aside: made under a name of the operation's own, known by name and oid from then on, and
+//! dropped only while all of that fits.
+
+use model::fault::Fault;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::databases::run;
+use crate::postgres::{
+    catalog::database::DatabaseRow,
+    control::{given_up, journal::Owner, operations},
+    sql::{error::control_fault, ident::Ident},
+};
+
+const DROPPING: &str = "dropping the database built aside";
+
+/// Makes a database of the same kind as `like` (of the cluster's default kind, and the target's role's own, where there is
+/// none), and gives its oid. Its name is stored before it is there.
+///
+/// # Errors
+/// What PostgreSQL said, with the statement that mends it.
+pub(crate) async fn create(
+    connection: &mut PgConnection,
+    owner: Owner,
+    name: &str,
+    like: Option<&DatabaseRow>,
+    role: &str,
+) -> Result<u32, Fault> {
+    const BUILDING: &str = "building the new database";
+    operations::set_build_database(connection, owner, name).await?;
+    let owned = like.map_or(role, |like| &like.owner);
+    let kind = like.map(|l| l.creation.as_str()).unwrap_or_default();
+    run(
+        connection,
+        BUILDING,
+        &format!("CREATE DATABASE {} OWNER {} TEMPLATE template0{kind}", Ident(name), Ident(owned)),
+    )
+    .await?;
+    Ok(operations::set_build_oid(connection, owner).await?)
+}
+
+type FoundRow = (String, i64, bool, Option<String>);
+
+/// Drops what an operation built, sessions and all. What is gone already is no fault; what is not surely the operation's is
+/// given up. Whether something was dropped.
+///
+/// # Errors
+/// What PostgreSQL said.
+pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Result<bool, Fault> {
+    // Chains may comment it, once its oid is on record. Who renames it makes it theirs.
+    let found: Option<FoundRow> = sqlx::query_as(
+        "SELECT o.build_database, d.oid::pg_catalog.int8, d.datistemplate, CASE
+                WHEN d.oid <> o.build_oid
+                  OR (o.build_oid IS NULL AND pg_catalog.shobj_description(d.oid, 'pg_database') IS NOT NULL)
+                    THEN 'another database has the name now' END
+           FROM resetd.operation o JOIN pg_catalog.pg_database d ON d.datname = o.build_database
+          WHERE o.id = $1",
+    )
+    .bind(operation)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(control_fault)?;
+    let Some((name, oid, is_template, why)) = found else { return Ok(false) };
+    if let Some(why) = why {
+        tracing::warn!(name, %operation, why, "a database built aside is not dropped: it may be somebody's");
+        let oid = u32::try_from(oid).unwrap_or_default();
+        given_up::enter_built(connection, operation, oid, &why).await?;
+        return Ok(false);
+    }
+    if is_template {
+        run(connection, DROPPING, &format!("ALTER DATABASE {} IS_TEMPLATE false", Ident(&name))).await?;
+    }
+    run(connection, DROPPING, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", Ident(&name))).await?;
+    Ok(true)
+}
+
+/// Operations that have ended and whose database built aside is still there: a statement that went on after its session was
+/// lost, or a drop that failed.
+///
+/// # Errors
+/// The control database does not answer.
+pub(super) async fn left_over(connection: &mut PgConnection) -> Result<Vec<(Uuid, String)>, Fault> {
+    sqlx::query_as(
+        "SELECT o.id, o.build_database FROM resetd.operation o
+           JOIN pg_catalog.pg_database d ON d.datname = o.build_database
+          WHERE o.state = 'finished' ORDER BY o.id",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(control_fault)
+}
