@@ -169,7 +169,7 @@ async fn an_invalid_database_is_dropped() {
         .control_sql("UPDATE resetd.operation SET build_database = 'resetd_new_' || right(replace(id::text, '-', ''), 16)")
         .await;
     let built = target.control_rows("SELECT build_database FROM resetd.operation").await[0][0].clone();
-    target.control_sql(&format!("CREATE DATABASE {built} TEMPLATE template0")).await;
+    target.control_sql(&format!("CREATE DATABASE {built} OWNER {} TEMPLATE template0", target.role)).await;
     let _daemon = Setup::of(&target).start().await;
     for kind in ["kept", "new"] {
         eventually(kind, || async { generated(&target, kind).await.is_empty() }).await;

@@ -21,9 +21,9 @@ async fn a_remote_client_over_tls_in_the_three_commands_of_the_readme() {
     let target = TestTarget::migrated().await;
     let authority = Authority::new();
     let text = format!(
-        "[control]\ndatabase = \"{}\"\n[target.staging]\ndatabase_url_env = \"BUTLERS_DATABASE_URL\"\n\
+        "{}[target.staging]\ndatabase_url_env = \"BUTLERS_DATABASE_URL\"\n\
          [[role]]\nprincipal = \"token:deploy\"\ntargets = [\"staging\"]\nrole = \"resetter\"\n",
-        target.control
+        target.control_section()
     );
     let daemon = Setup::of(&target).config(&text).profile("local").tls(&authority).spawn().await;
 
@@ -32,6 +32,7 @@ async fn a_remote_client_over_tls_in_the_three_commands_of_the_readme() {
         .args(["token", "create", "deploy", "--config", "resetd.toml", "--output", "deploy.token"])
         .current_dir(daemon.folder())
         .env("BUTLERS_DATABASE_URL", target.url())
+        .envs(target.control_url().map(|url| ("CONTROL_URL", url)))
         .output();
     let made = soon("a token", made).await.expect("resetd can be run");
     assert!(made.status.success(), "{made:?}");
