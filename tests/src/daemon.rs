@@ -43,10 +43,7 @@ impl Setup {
     #[must_use]
     pub fn of(target: &TestTarget) -> Self {
         let control = target.control_url();
-        let text = match &control {
-            Some(_) => "[control]\ndatabase_url_env = \"CONTROL_URL\"\n".to_owned(),
-            None => format!("[control]\ndatabase = \"{}\"\n", target.control),
-        };
+        let text = target.control_section();
         let it = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             text: Some(text),

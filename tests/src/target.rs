@@ -24,8 +24,14 @@ const CONTROL_PASSWORD: &str = "control-secret";
 pub enum Because {
     /// It is about superusers: what they mean is shown or told.
     ItIsAboutSuperusers,
-    /// It is about a daemon with one role and no configuration.
-    ItHasNoConfiguration,
+    /// It is about a daemon without a configuration, or with one of its own: one role.
+    ItHasOneRole,
+    /// The daemon looks at the server's disk: only a superuser, or `pg_read_server_files`, which leads out of a target, may.
+    ItLooksAtTheDisk,
+    /// Extensions move: what an extension made is the bootstrap superuser's, also where another role created it.
+    ExtensionsMove,
+    /// Whole-schema publications, security labels or default privileges that a superuser made: only one puts them back.
+    APropertyIsASuperusers,
 }
 
 /// As which roles the daemons of a target work.
@@ -176,6 +182,15 @@ impl TestTarget {
     pub fn control_url(&self) -> Option<String> {
         let role = self.control_role.as_ref()?;
         Some(self.postgres.url_of(role, CONTROL_PASSWORD, &self.control))
+    }
+
+    /// The section of a configuration that names its control database; the URL, where there is one, is in `CONTROL_URL`.
+    #[must_use]
+    pub fn control_section(&self) -> String {
+        match self.control_role {
+            Some(_) => "[control]\ndatabase_url_env = \"CONTROL_URL\"\n".to_owned(),
+            None => format!("[control]\ndatabase = \"{}\"\n", self.control),
+        }
     }
 
     /// The same over TCP, where the password is proved.

@@ -26,11 +26,8 @@ fn program() -> PathBuf {
 
 impl Alembic<'_> {
     async fn try_run(&self, words: &[&str]) -> Output {
-        let postgres = &self.target.postgres;
-        let url = format!(
-            "postgresql+psycopg://postgres:{}@127.0.0.1:{}/{}",
-            postgres.password, postgres.port, self.target.database
-        );
+        // As teams run it: as the role that owns the target.
+        let url = self.target.tcp_url().replace("postgres://", "postgresql+psycopg://");
         let mut command = tokio::process::Command::new(program());
         command.current_dir(PathBuf::from(HERE).join("alembic")).kill_on_drop(true);
         command.args(["--name", &self.versions.join("_")]).args(words);

@@ -9,7 +9,7 @@ use std::{
     process::Stdio,
 };
 
-use harness::{Daemon, Make, Migrations, OTHER_DIGEST, Setup, TestTarget, binary, eventually, soon};
+use harness::{Because, Daemon, Make, Migrations, OTHER_DIGEST, Setup, TestTarget, binary, eventually, soon};
 use model::fault::Reason;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -425,7 +425,7 @@ async fn a_wrong_configuration_names_file_and_line() {
 
 #[tokio::test]
 async fn check_shows_what_is_in_force_when_all_is_good() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::ItHasOneRole)).await;
     let (folder, chains) = (tempfile::tempdir().unwrap(), Migrations::shipped());
     let config = folder.path().join("resetd.toml");
     fs::write(

@@ -1,7 +1,7 @@
 //! Scope database: built aside, validated, swapped in; what belongs to the database's row comes along, what it held outside
 //! the matrix is listed as lost; a failure on the way leaves the old one serving.
 
-use harness::{Make, Migrations, Setup, TestTarget, eventually};
+use harness::{Because, Make, Migrations, Roles, Setup, TestTarget, eventually};
 use serde_json::{Value, json};
 
 pub(crate) const RUN: &str = "run --scope database --confirm-destructive-reset RESET";
@@ -90,6 +90,9 @@ async fn furnish(target: &TestTarget) {
 async fn the_properties_of_the_database_come_along() {
     let target = TestTarget::migrated().await;
     furnish(&target).await;
+    let named = ["owner", "grantor", "reader"].map(|name| format!("{name}_{}", target.database));
+    let odd = format!("\"Odd \"\"Role_{}\"", target.database);
+    target.let_act_as(&[&named[0], &named[1], &named[2], &odd]).await;
     let daemon = Setup::of(&target).start().await;
     let before = schema_properties(&target).await;
     assert_eq!(before.1.iter().filter(|row| row[0] == "right").count(), 8, "{before:#?}");
@@ -124,6 +127,9 @@ async fn encoding_locale_provider_and_tablespace_are_the_old_ones() {
     let mut session = keeper.session().await;
     session.sql("SET allow_in_place_tablespaces = on").await;
     session.sql(&format!("CREATE TABLESPACE {tablespace} LOCATION ''")).await;
+    if let Some(control) = &target.control_role {
+        session.sql(&format!("GRANT CREATE ON TABLESPACE {tablespace} TO {control}, {}", target.role)).await;
+    }
     let mut swaps = 0;
     for kind in [
         "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' LOCALE_PROVIDER libc".to_owned(),
@@ -131,7 +137,7 @@ async fn encoding_locale_provider_and_tablespace_are_the_old_ones() {
         format!("TABLESPACE {tablespace}"),
     ] {
         session.sql(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
-        session.sql(&format!("CREATE DATABASE {name} TEMPLATE template0 {kind}")).await;
+        session.sql(&format!("CREATE DATABASE {name} OWNER {} TEMPLATE template0 {kind}", target.role)).await;
         let daemon = Setup::of(&target).start().await;
         let before = (schema_properties(&target).await, oid(&target).await);
         // In place first: statements are sent in whatever encoding the database has.
@@ -381,6 +387,7 @@ async fn named_extensions_come_back_where_they_stood() {
              CREATE EXTENSION hstore SCHEMA \"Ext 1\" VERSION '1.4'; CREATE EXTENSION citext; CREATE EXTENSION cube; CREATE EXTENSION earthdistance"
         ))
         .await;
+    target.let_act_as(&[&format!("reader_{d}")]).await;
     let section =
         "[profile.local]\npreserve_extensions = [\"earthdistance\", \"hstore\", \"cube\", \"unaccent\"]\n";
     let daemon = Setup::of(&target).with(section).start().await;
@@ -428,7 +435,8 @@ async fn a_missing_database_is_created() {
 
 #[tokio::test]
 async fn names_of_every_kind() {
-    let server = TestTarget::empty().await;
+    let server =
+        TestTarget::make(Make { roles: Roles::Superuser(Because::ItHasOneRole), ..Make::default() }).await;
     let long = "n".repeat(63);
     for (n, name) in ["Größe \"quoted\" it's 100%/?#&", &long, "resetd_new_one"].into_iter().enumerate() {
         let mut target = server.clone();

@@ -4,7 +4,7 @@
 
 use std::{fs::File, io::Write as _, path::Path, process::Command};
 
-use harness::{Make, Migrations, Postgres, Setup, TestTarget};
+use harness::{Because, Make, Migrations, Postgres, Setup, TestTarget};
 use nix::{sys::statvfs::statvfs, unistd::Uid};
 use tempfile::TempDir;
 
@@ -63,7 +63,7 @@ async fn a_disk_that_is_too_small_is_told_before_and_harmless_on_the_way() {
     let data = volume.0.path().join("data");
     own(&data);
     let (_cluster, postgres) = Postgres::private_in(&data).await;
-    let target = TestTarget::make_on(&postgres, Make::migrated()).await;
+    let target = TestTarget::make_on(&postgres, Make::superuser(Because::ItLooksAtTheDisk)).await;
     let chains = Migrations::shipped();
     let daemon = Setup::of(&target).migrations(&chains).start().await;
     daemon.ctl("validate").await.expect(0);

@@ -20,7 +20,7 @@ async fn rule(target: &TestTarget, rule: &str) -> harness::Daemon {
 async fn refuse_refuses_any_session_and_the_flag_ends_them() {
     let target = TestTarget::migrated().await;
     let daemon = rule(&target, "refuse").await;
-    let idle = target.session().await;
+    let idle = target.role_session().await;
     let before = oid(&target).await;
     let out = daemon.ctl(RUN).await;
     out.refused("PREFLIGHT_FAILED");
@@ -54,8 +54,8 @@ async fn refuse_refuses_any_session_and_the_flag_ends_them() {
 async fn idle_only_ends_idle_ones_and_refuses_for_others() {
     let target = TestTarget::migrated().await;
     let daemon = rule(&target, "idle-only").await;
-    let idle = target.session().await;
-    let mut busy = target.session().await;
+    let idle = target.role_session().await;
+    let mut busy = target.role_session().await;
     busy.sql("BEGIN; INSERT INTO general.state (key) VALUES ('mine')").await;
     let before = oid(&target).await;
     let out = daemon.ctl(RUN).await;
@@ -125,6 +125,7 @@ async fn what_cannot_follow_is_found_before_anything_starts() {
                 WITH (connect = false, enabled = false, create_slot = false, slot_name = NONE)"
         ))
         .await;
+    session.close().await;
     let named = [format!("gid of {d}"), format!("slot_{d}"), format!("sub_{d}")];
     let undo = [
         format!("ROLLBACK PREPARED 'gid of {d}'"),

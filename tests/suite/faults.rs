@@ -38,8 +38,9 @@ impl Place {
     /// A daemon here, with these bare keys at the top of its configuration.
     fn setup(&self, target: &TestTarget, keys: &str) -> Setup {
         let text = format!(
-            "{keys}\n[control]\ndatabase = \"{}\"\n[target.{}]\ndatabase_url_env = \"TARGET\"\n",
-            target.control, target.name
+            "{keys}\n{}[target.{}]\ndatabase_url_env = \"TARGET\"\n",
+            target.control_section(),
+            target.name
         );
         Setup::of(target).config(&text).env("TARGET", &target.url()).listen(&self.address())
     }

@@ -5,6 +5,7 @@ use harness::{Make, Newer, Setup, TestTarget};
 
 use crate::{
     database::{RUN as REPLACE, generated, oid},
+    least_privilege,
     migrate::RUN,
     plan::finding,
 };
@@ -40,6 +41,7 @@ async fn a_newer_server_does_the_same_and_more() {
         async { vectors(&on(Make::migrated()).await).await },
         async { labels(&on(Make::migrated()).await).await },
         async { a_worker(&on(Make::migrated()).await, &newer.library).await },
+        async { least_privilege::every_verb(&on(Make::least()).await).await },
         async { settings_of_another_role(&on(Make { restricted: true, ..Make::migrated() }).await).await },
     );
 }

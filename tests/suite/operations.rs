@@ -385,7 +385,9 @@ async fn cancelled_during_a_revision() {
 async fn cancelled_while_its_session_is_idle() {
     let (target, chains) = (TestTarget::migrated().await, Migrations::shipped());
     chains.revision("core/core_002.sql", "core_002", "core_001", "LOCK TABLE public.door IN SHARE MODE;");
-    target.sql("CREATE TABLE public.door ()").await;
+    target
+        .sql(&format!("CREATE TABLE public.door (); ALTER TABLE public.door OWNER TO {}", target.role))
+        .await;
     let daemon = Setup::of(&target).migrations(&chains).start().await;
     let before = target.state().await;
     let mut door = target.session().await;

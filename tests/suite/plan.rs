@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use harness::{Output, Setup, TestTarget, eventually};
+use harness::{Because, Make, Output, Setup, TestTarget, eventually};
 use serde_json::Value;
 
 const CONFIRMED: &str = "--confirm-destructive-reset RESET";
@@ -17,7 +17,7 @@ pub(crate) fn finding<'a>(out: &'a Output, code: &str) -> &'a Value {
 /// An extension in a managed schema with a column elsewhere: it is moved, and the column and its rows stay.
 #[tokio::test]
 async fn an_extension_is_moved_out_and_the_column_that_uses_it_survives() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::ExtensionsMove)).await;
     target
         .sql(
             "CREATE EXTENSION hstore SCHEMA general;
@@ -49,7 +49,7 @@ async fn an_extension_is_moved_out_and_the_column_that_uses_it_survives() {
 /// One that cannot be moved goes with the schema: refused with all that would go, and done with the plan's digest.
 #[tokio::test]
 async fn an_extension_that_cannot_be_moved_goes_with_the_digest_only() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::ExtensionsMove)).await;
     target
         .sql(
             "CREATE EXTENSION hstore SCHEMA general;
@@ -195,7 +195,7 @@ fn furnish(dice: &mut Dice, roles: &[String], schema: &str, round: u32) -> Strin
 /// A dump is the same before and after a run, whatever schema properties there is.
 #[tokio::test]
 async fn schema_properties_of_any_kind_come_back_as_they_were() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::APropertyIsASuperusers)).await;
     let daemon = Setup::of(&target).start().await;
     let roles: Vec<String> = (0..5).map(|n| format!("role_{n}_{}", target.database)).collect();
     let make: Vec<String> = roles.iter().map(|role| format!("CREATE ROLE {role}")).collect();

@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path};
 
-use harness::{Postgres, Setup, TestTarget, eventually};
+use harness::{Because, Make, Postgres, Roles, Setup, TestTarget, eventually};
 use tokio::process::{Child, Command};
 
 /// PgBouncer's port, for as long as the process lives.
@@ -33,7 +33,8 @@ async fn pgbouncer(folder: &Path, postgres: &Postgres, more: &str) -> (Child, u1
 }
 
 async fn refused(more: &str) {
-    let target = TestTarget::empty().await;
+    let target =
+        TestTarget::make(Make { roles: Roles::Superuser(Because::ItHasOneRole), ..Make::default() }).await;
     // The control database is there: nothing else is wrong.
     Setup::of(&target).start().await.stop().await;
     let folder = tempfile::tempdir().unwrap();

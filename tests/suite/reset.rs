@@ -1,6 +1,6 @@
 //! What a reset takes, and what it must leave as it was: roles, grants, schema properties, schemas that were not named.
 
-use harness::{Make, Relation, Setup, TestTarget};
+use harness::{Because, Make, Relation, Setup, TestTarget};
 use serde_json::json;
 
 const CONFIRMED: &str = "--confirm-destructive-reset RESET";
@@ -68,7 +68,7 @@ async fn furnish(target: &TestTarget) {
 
 #[tokio::test]
 async fn schema_properties_survive_their_recreation() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::APropertyIsASuperusers)).await;
     furnish(&target).await;
     let daemon = Setup::of(&target).start().await;
     let before = target.rows(SCHEMA_PROPERTIES).await;

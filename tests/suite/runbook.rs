@@ -1,7 +1,7 @@
 //! The runbook, section by section, with nothing but `BUTLERS_DATABASE_URL` and the chains in `./migrations`: the commands that
 //! people type, the keys that scripts read.
 
-use harness::{Daemon, Output, Setup, TestTarget};
+use harness::{Because, Daemon, Make, Output, Setup, TestTarget};
 use serde_json::{Value, json};
 
 const MANAGED: [&str; 6] = ["shared", "general", "health", "messenger", "relationship", "switchboard"];
@@ -98,7 +98,7 @@ fn valid(out: &Output) {
 
 #[tokio::test]
 async fn precheck_lists_what_would_be_dropped_and_changes_nothing() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::ItHasOneRole)).await;
     let daemon = daemon(&target).await;
     let before = target.state().await;
 
@@ -127,7 +127,7 @@ async fn precheck_lists_what_would_be_dropped_and_changes_nothing() {
 
 #[tokio::test]
 async fn the_whole_runbook_on_one_database() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::ItHasOneRole)).await;
     let daemon = daemon(&target).await;
 
     let out = daemon.ctl("reset --confirm-destructive-reset RESET").await;
@@ -180,7 +180,10 @@ async fn the_whole_runbook_on_one_database() {
 /// What `run` leaves is what the chains make by themselves, by plain SQL, in a fresh database.
 #[tokio::test]
 async fn run_on_an_empty_database_makes_exactly_what_the_chains_say() {
-    let (target, model) = tokio::join!(TestTarget::empty(), TestTarget::migrated());
+    let (target, model) = tokio::join!(
+        TestTarget::make(Make { template: None, ..Make::superuser(Because::ItHasOneRole) }),
+        TestTarget::make(Make::superuser(Because::ItHasOneRole))
+    );
     let daemon = daemon(&target).await;
 
     let out = daemon.ctl("run --scope managed-schemas --confirm-destructive-reset RESET").await;
@@ -197,7 +200,7 @@ async fn run_on_an_empty_database_makes_exactly_what_the_chains_say() {
 
 #[tokio::test]
 async fn run_with_dry_run_is_the_reset_preview_only() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::ItHasOneRole)).await;
     let daemon = daemon(&target).await;
     let before = target.state().await;
 
@@ -213,7 +216,7 @@ async fn run_with_dry_run_is_the_reset_preview_only() {
 /// `migrate --dry-run` says what is pending, on an empty database and on one that is behind nothing.
 #[tokio::test]
 async fn migrate_with_dry_run_says_what_is_pending() {
-    let target = TestTarget::empty().await;
+    let target = TestTarget::make(Make { template: None, ..Make::superuser(Because::ItHasOneRole) }).await;
     let daemon = daemon(&target).await;
     let out = daemon.ctl("migrate --dry-run").await;
     out.expect(0);
@@ -231,7 +234,7 @@ async fn migrate_with_dry_run_says_what_is_pending() {
 /// The report is the same text on disk, from `report get`, and from standard output.
 #[tokio::test]
 async fn the_evidence_is_kept_by_client_and_daemon() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::ItHasOneRole)).await;
     let daemon = daemon(&target).await;
     let path = daemon.folder().join("deployments/42/validate.json");
     let path = path.to_str().unwrap();

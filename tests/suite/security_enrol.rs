@@ -53,7 +53,8 @@ async fn a_database_that_was_replaced_by_hand_is_not_the_enrolled_one() {
     let name = &target.database;
     let elsewhere = TestTarget::empty().await;
     elsewhere.sql(&format!("ALTER DATABASE {name} RENAME TO {name}_gone")).await;
-    elsewhere.sql(&format!("CREATE DATABASE {name} TEMPLATE {}", twin.database)).await;
+    elsewhere.sql(&format!("CREATE DATABASE {name} OWNER {} TEMPLATE {}", target.role, twin.database)).await;
+    target.let_act_as(&[&twin.role]).await;
     let before = target.state().await;
     for line in ["run", "reset", "run --scope database"] {
         let out = daemon.ctl(&format!("{line} {CONFIRMED}")).await;
@@ -110,8 +111,9 @@ async fn a_url_that_points_elsewhere_is_refused() {
     daemon.stop().await;
     // The same target, and a URL of another database.
     let text = format!(
-        "[control]\ndatabase = \"{}\"\n[target.{}]\ndatabase_url_env = \"BUTLERS_DATABASE_URL\"\n{STRICT}",
-        target.control, target.name
+        "{}[target.{}]\ndatabase_url_env = \"BUTLERS_DATABASE_URL\"\n{STRICT}",
+        target.control_section(),
+        target.name
     );
     let setup = Setup::of(&target).config(&text).env("BUTLERS_DATABASE_URL", &other.url()).profile("strict");
     let daemon = setup.listen("unix:socket").start().await;

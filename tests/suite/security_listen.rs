@@ -39,8 +39,7 @@ async fn a_socket_is_given_to_a_group_that_exists() {
     let own = nix::unistd::Group::from_gid(nix::unistd::getegid()).expect("looked up").expect("a group");
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("group/resetd.sock");
-    let text =
-        |group: &str| format!("socket_group = \"{group}\"\n[control]\ndatabase = \"{}\"\n", target.control);
+    let text = |group: &str| format!("socket_group = \"{group}\"\n{}", target.control_section());
     let listen = format!("unix:{}", path.display());
     let setup = |group: &str| Setup::of(&target).config(&text(group)).and(&target).listen(&listen);
     let daemon = setup(&own.name).start().await;
@@ -61,8 +60,7 @@ async fn sockets_of_the_service_manager_are_taken_over_and_it_is_told() {
     let notify = UnixDatagram::bind(folder.path().join("notify")).expect("bound");
     notify.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("set");
     let config = folder.path().join("resetd.toml");
-    let text =
-        format!("[control]\ndatabase = \"{}\"\n[target.t]\ndatabase_url_env = \"URL\"\n", target.control);
+    let text = format!("{}[target.t]\ndatabase_url_env = \"URL\"\n", target.control_section());
     std::fs::write(&config, text).expect("written");
     let chains = harness::Migrations::shipped();
     // The shell puts the socket where the service manager does: on descriptor 3, for the process that it becomes.
@@ -74,6 +72,7 @@ async fn sockets_of_the_service_manager_are_taken_over_and_it_is_told() {
         .arg(&config)
         .arg(chains.path())
         .env("URL", target.url())
+        .envs(target.control_url().map(|url| ("CONTROL_URL", url)))
         .env("NOTIFY_SOCKET", folder.path().join("notify"))
         .env_remove("XDG_RUNTIME_DIR")
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(listener)))

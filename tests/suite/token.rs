@@ -214,14 +214,15 @@ async fn a_token_goes_to_a_file_that_only_its_owner_may_read() {
 async fn on_the_host(target: &TestTarget, folder: &std::path::Path, words: &[&str]) -> (i32, String, String) {
     let config = folder.join("host.toml");
     let text = format!(
-        "[control]\ndatabase = \"{}\"\n\n[audit]\nfile = \"{}\"\n\n[target.{}]\ndatabase_url_env = \"URL\"\n",
-        target.control,
+        "{}\n[audit]\nfile = \"{}\"\n\n[target.{}]\ndatabase_url_env = \"URL\"\n",
+        target.control_section(),
         folder.join("audit.jsonl").display(),
         target.name
     );
     fs::write(&config, text).unwrap();
     let mut command = tokio::process::Command::new(binary("resetd"));
     command.arg("token").args(words).arg("--config").arg(&config).current_dir(folder);
+    command.envs(target.control_url().map(|url| ("CONTROL_URL", url)));
     command.env("URL", target.url()).stdin(Stdio::null()).kill_on_drop(true);
     let output = soon("the end of resetd token", command.output()).await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -346,8 +346,8 @@ async fn a_thousand_windows_are_listed_and_judged() {
 async fn a_database_is_one_whatever_daemons_call_it() {
     let mut two = Two::new("").await;
     let text = format!(
-        "[control]\ndatabase = \"{}\"\n[target.other_name]\ndatabase_url_env = \"BUTLERS_DATABASE_URL\"\n",
-        two.target.control
+        "{}[target.other_name]\ndatabase_url_env = \"BUTLERS_DATABASE_URL\"\n",
+        two.target.control_section()
     );
     let there = Setup::of(&two.target).config(&text).start().await;
     reserve(&mut two.owner, wish(&two.target, 0, 600)).await.unwrap();
