@@ -10,7 +10,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::tz::TimeZone;
 use model::{
-    event::{EventKind, Finished},
+    event::{Blocker, EventKind, Finished},
     fault::Fault,
     finding::Severity,
     plan::{Plan, Refusal},
@@ -60,12 +60,14 @@ pub(crate) struct Screen {
     bar: Option<ProgressBar>,
     /// What moved last in a log, and when that was printed.
     last_moving: Option<(String, Instant)>,
+    /// Who was in the way when a terminal was told last.
+    blockers: Vec<String>,
 }
 
 impl Screen {
     pub(crate) fn new(io: Io) -> Self {
         let mode = if io.stderr_is_terminal { Mode::Tty } else { Mode::Plain };
-        Self { io, mode, bar: None, last_moving: None }
+        Self { io, mode, bar: None, last_moving: None, blockers: Vec::new() }
     }
 
     /// Chooses how progress is shown.
@@ -205,13 +207,34 @@ impl Screen {
             (Mode::Plain, Weight::Milestone) => self.lines(vec![event::plain(event)]),
             (Mode::Plain, Weight::Moving) => self.seldom(event),
             (Mode::Tty, Weight::Milestone) => {
-                let (mark, text) = event::tty(event, self.paint());
-                let lines = text::wrap(&mark, &text, self.width());
-                self.lines(lines);
+                self.milestone(event);
                 self.moving(event);
             }
-            (Mode::Tty, Weight::Moving) => self.moving(event),
+            (Mode::Tty, Weight::Moving) => {
+                if self.is_news(event) {
+                    self.milestone(event);
+                }
+                self.moving(event);
+            }
         }
+    }
+
+    /// A line of its own on a terminal, with its details below.
+    fn milestone(&mut self, event: &Received) {
+        let (mark, text) = event::tty(event, self.paint());
+        let mut lines = text::wrap(&mark, &text, self.width());
+        let details = event::details(event);
+        lines.extend(details.iter().flat_map(|detail| text::wrap("  ", detail, self.width())));
+        self.lines(lines);
+    }
+
+    /// Other sessions are in the way than before: who they were is still to be seen when the operation has failed.
+    fn is_news(&mut self, event: &Received) -> bool {
+        let Some(EventKind::Blocked { blockers, .. }) = &event.kind else { return false };
+        let now: Vec<String> = blockers.iter().map(Blocker::object).collect();
+        let news = now != self.blockers;
+        self.blockers = now;
+        news
     }
 
     /// A whole plan, with the command that executes it.

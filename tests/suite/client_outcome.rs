@@ -142,16 +142,20 @@ async fn a_digest_that_is_none_is_a_usage_error_before_anything_is_locked() {
             let out = daemon.ctl_args(&words).await;
             assert!(out.expect(2).stderr.contains("--plan-digest"), "{digest:?}\n{out}");
         }
+        let out = daemon.ctl_args(&["migrate", "--plan-digest", digest]).await;
+        assert!(out.expect(2).stderr.contains("--plan-digest"), "{digest:?}\n{out}");
         if digest.is_empty() {
             continue; // In the contract that is none.
         }
         // The daemon asks no client for its manners.
-        let asked =
-            model::operation::Request { plan_digest: Some(digest.clone()), ..request(Verb::Run, &target) };
-        let status = daemon.api().await.begin(&asked).await.expect_err("a wrong digest");
-        let fault = wire::decode_status(&status).unwrap();
-        assert_eq!(fault.reason, Reason::InvalidRequest, "{digest}: {fault}");
-        assert!(fault.message.contains("plan_digest"), "{fault}");
+        for verb in [Verb::Run, Verb::Migrate] {
+            let asked =
+                model::operation::Request { plan_digest: Some(digest.clone()), ..request(verb, &target) };
+            let status = daemon.api().await.begin(&asked).await.expect_err("a wrong digest");
+            let fault = wire::decode_status(&status).unwrap();
+            assert_eq!(fault.reason, Reason::InvalidRequest, "{digest}: {fault}");
+            assert!(fault.message.contains("plan_digest"), "{fault}");
+        }
     }
     assert_eq!(target.control_rows("SELECT count(*) FROM resetd.operation").await[0][0], "0");
     // A digest of the right form that is of another plan is what it was.
@@ -197,4 +201,24 @@ async fn the_report_of_a_failure_says_how_long_it_took() {
     let out = daemon.ctl_args(&[&RUN[..], &["--plan-digest", OTHER_DIGEST]].concat()).await;
     out.refused("PLAN_CHANGED").expect(4);
     assert!(millis(&out, "waited_ms") >= 0 && millis(&out, "total_ms") >= millis(&out, "waited_ms"), "{out}");
+}
+
+/// Who is in the way is in what a person reads, with what to copy, and stays there when the operation has failed.
+#[tokio::test]
+async fn who_blocks_is_shown_with_the_statement_that_ends_it() {
+    let target = TestTarget::migrated().await;
+    let daemon = Setup::of(&target).with(SHORT).start().await;
+    let mut session = target.session().await;
+    session.sql("SET application_name = 'lunch break'; BEGIN; SELECT key FROM general.state").await;
+    let ends = format!("SELECT pg_terminate_backend({})", session.pid);
+    for mode in ["plain", "tty"] {
+        let out = daemon.ctl_args(&[&RUN[..], &["--progress", mode]].concat()).await;
+        out.expect(1).refused("BLOCKED");
+        let progress = out.stderr.split("BLOCKED\n").next().unwrap();
+        for part in ["lunch break", "idle in transaction", "SELECT key FROM general.state", &ends] {
+            assert!(progress.contains(part), "{mode}: {part}\n{out}");
+        }
+        let told = progress.matches(" waits for ").count();
+        assert_eq!(told, 1, "{mode}: once while nothing changes\n{out}");
+    }
 }

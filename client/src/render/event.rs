@@ -1,6 +1,9 @@
 //! One event as a line: for a person, for a log, for a script. Pure.
 
-use model::{event::EventKind, finding::Severity};
+use model::{
+    event::{Blocker, EventKind},
+    finding::Severity,
+};
 use serde_json::{Value, json};
 use wire::Received;
 
@@ -42,14 +45,36 @@ pub(crate) fn tty(event: &Received, paint: Paint) -> (String, String) {
     (format!("{mark} "), event.text.clone())
 }
 
-/// An event in a log: time in UTC, severity where it matters, text.
+/// What a person needs beside an event's line: what to do about a finding, and of each session in the way its query and the
+/// statement that ends it.
+pub(crate) fn details(event: &Received) -> Vec<String> {
+    match &event.kind {
+        Some(EventKind::FindingReported { finding }) if !finding.hint.is_empty() => {
+            vec![format!("what to do: {}", finding.hint)]
+        }
+        Some(EventKind::Blocked { blockers, .. }) => blockers.iter().map(in_the_way).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn in_the_way(it: &Blocker) -> String {
+    if !it.gid.is_empty() {
+        let gid = it.gid.replace('\'', "''");
+        return format!("to end {}: ROLLBACK PREPARED '{gid}';", it.object());
+    }
+    let query = if it.query.is_empty() { String::new() } else { format!(", last query: {}", it.query) };
+    format!("pid {}{query}; to end it: SELECT pg_terminate_backend({});", it.pid, it.pid)
+}
+
+/// An event in a log, in one line: time in UTC, severity where it matters, text and details.
 pub(crate) fn plain(event: &Received) -> String {
     let severity = match event.severity {
         Severity::Info => "",
         Severity::Warning => "warning: ",
         Severity::Error => "error: ",
     };
-    format!("{:.3} {severity}{}", event.at, clean(&event.text))
+    let parts: Vec<String> = std::iter::once(event.text.clone()).chain(details(event)).collect();
+    format!("{:.3} {severity}{}", event.at, clean(&parts.join("; ")))
 }
 
 /// An event for a script. `payload` is the model's own form, as in the daemon's journal; null for a kind that this version
@@ -81,7 +106,7 @@ pub(crate) fn json_talk(code: &str, severity: Severity, text: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use model::event::SchemaReset;
+    use model::{event::SchemaReset, finding::Finding};
     use uuid::Uuid;
 
     use super::*;
@@ -102,6 +127,25 @@ mod tests {
     #[test]
     fn a_log_line_is_one_line_with_its_time() {
         assert_eq!(plain(&received(None)), "2026-01-02T03:04:05.678Z warning: what happened");
+    }
+
+    #[test]
+    fn a_finding_says_what_to_do_and_a_session_in_the_way_how_it_ends() {
+        let finding = Finding::error("BLOCKED_BY", "session 7", "idle", "SELECT 1;");
+        let found = received(Some(EventKind::FindingReported { finding }));
+        assert!(plain(&found).ends_with("what happened; what to do: SELECT 1;"), "{}", plain(&found));
+        let session = |pid, query: &str| Blocker { pid, query: query.into(), ..Blocker::default() };
+        let prepared = Blocker { gid: "it's".into(), user: "app".into(), ..Blocker::default() };
+        let blockers = vec![session(7, "SELECT x"), session(8, ""), prepared];
+        let blocked = received(Some(EventKind::Blocked { waiting: "backend 1".into(), blockers }));
+        assert_eq!(
+            details(&blocked),
+            [
+                "pid 7, last query: SELECT x; to end it: SELECT pg_terminate_backend(7);",
+                "pid 8; to end it: SELECT pg_terminate_backend(8);",
+                "to end prepared transaction it's of app: ROLLBACK PREPARED 'it''s';",
+            ]
+        );
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub fn decode_request(request: Request) -> Result<operation::Request, DecodeErro
             Ok(operation::Request {
                 dry_run: it.dry_run,
                 allow_phased: it.allow_phased,
-                plan_digest: some(it.plan_digest),
+                plan_digest: sha256("plan_digest", it.plan_digest)?,
                 ..plain
             })
         }

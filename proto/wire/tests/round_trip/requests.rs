@@ -54,7 +54,7 @@ fn full(verb: Verb) -> Request {
             ..plain
         },
         Verb::Migrate => {
-            Request { dry_run: true, allow_phased: true, plan_digest: Some(text("sha256:def")), ..plain }
+            Request { dry_run: true, allow_phased: true, plan_digest: Some(digest("de")), ..plain }
         }
         Verb::Validate => plain,
         Verb::Undo => Request {
