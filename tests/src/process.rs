@@ -40,6 +40,17 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// The Python environment that `make setup-tests` makes in cargo's own folder, wherever that is.
+///
+/// # Panics
+/// It was not made.
+#[must_use]
+pub fn test_venv() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has an executable");
+    let found = test.ancestors().map(|folder| folder.join("test-venv")).find(|venv| venv.is_dir());
+    found.expect("test-venv is not in cargo's target folder: run `make setup-tests` first")
+}
+
 /// A binary of the workspace: it lies beside the folder of the test's own executable.
 ///
 /// # Panics

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Output};
 
-use harness::{Setup, TestTarget};
+use harness::{Setup, TestTarget, test_venv};
 
 use crate::migrate::RUN;
 
@@ -19,7 +19,7 @@ struct Alembic<'a> {
 }
 
 fn program() -> PathBuf {
-    let path = PathBuf::from(HERE).join("../target/test-venv/bin/alembic");
+    let path = test_venv().join("bin/alembic");
     assert!(path.is_file(), "Alembic is not there: run `make setup-tests` first ({})", path.display());
     path
 }

@@ -89,7 +89,7 @@ impl Clone {
         let it = Self { folder: tempfile::tempdir().expect("a temporary folder") };
         // As root, PostgreSQL runs as another user.
         fs::set_permissions(it.folder.path(), fs::Permissions::from_mode(0o755)).expect("its owner");
-        for folder in ["home", "logs", "tmp", "bin", "clone/target/debug", "clone/target/release"] {
+        for folder in ["home", "logs", "tmp", "bin", "clone", "built/debug", "built/release"] {
             fs::create_dir_all(it.path(folder)).expect("a folder");
         }
         fs::set_permissions(it.path("tmp"), fs::Permissions::from_mode(0o1777)).expect("its owner");
@@ -100,10 +100,11 @@ impl Clone {
                 symlink(root.join(&name), it.path("clone").join(&name)).expect("a link");
             }
         }
+        // A folder elsewhere, as people have it whose disk is small.
+        symlink(it.path("built"), it.path("clone/target")).expect("a link");
         for program in ["resetd", "resetctl"] {
             for profile in ["debug", "release"] {
-                symlink(binary(program), it.path(&format!("clone/target/{profile}/{program}")))
-                    .expect("a link");
+                symlink(binary(program), it.path(&format!("built/{profile}/{program}"))).expect("a link");
             }
         }
         let cargo = format!(

@@ -35,6 +35,10 @@ fn tree() -> Vec<(String, String)> {
             if BUILT.contains(&entry.file_name().to_string_lossy().as_ref()) {
                 continue;
             }
+            // Cargo marks its folder, whatever CARGO_TARGET_DIR calls it.
+            if kind.is_dir() && path.join("CACHEDIR.TAG").exists() {
+                continue;
+            }
             if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file()
