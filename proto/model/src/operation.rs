@@ -153,6 +153,8 @@ pub mod limits {
     pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
     /// The most revision files in one request.
     pub const CHAIN_FILES: usize = 2_000;
+    /// The most statements in one chain.
+    pub const STATEMENTS: usize = 100_000;
     /// The most labels in one request.
     pub const LABELS: usize = 32;
     /// The longest label key, in bytes.
