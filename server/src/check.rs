@@ -2,6 +2,8 @@
 
 mod guarded;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     chains,
     config::{Config, DatabaseUrl, Target},
@@ -29,7 +31,9 @@ pub async fn run(config: &Config) -> (String, bool) {
         warnings.extend(checked.warnings);
     }
     for target in &config.targets {
-        if let Err(fault) = chains::from_disk(config.migrations.clone(), &target.matrix).await {
+        let read =
+            chains::from_disk(config.migrations.clone(), &target.matrix, CancellationToken::new()).await;
+        if let Err(fault) = read {
             problems.push(told(&fault));
         }
     }

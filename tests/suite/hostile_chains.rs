@@ -78,11 +78,20 @@ async fn reason(daemon: &Daemon, request: &Request) -> String {
 async fn no_depth_of_a_chain_ends_the_daemon() {
     let target = TestTarget::migrated().await;
     let daemon = Setup::of(&target).spawn().await;
-    let before = target.state().await;
+    let mut accepted = Vec::new();
     for (what, sql) in deep() {
-        let found = reason(&daemon, &migrate(&target, &sql)).await;
-        assert!(["CHAINS_INVALID", "REVISION_FAILED"].contains(&&*found), "{what}: {found}");
+        // A dry run: what PostgreSQL takes at this depth changes nothing either.
+        let found = reason(&daemon, &Request { dry_run: true, ..migrate(&target, &sql) }).await;
+        assert!(["CHAINS_INVALID", "none"].contains(&&*found), "{what}: {found}");
+        if found == "none" {
+            accepted.push((what, sql));
+        }
         daemon.ctl("validate").await.expect(0);
+    }
+    let before = target.state().await;
+    for (what, sql) in accepted {
+        let sql = format!("{sql}\nSELECT 1 / 0;");
+        assert_eq!(reason(&daemon, &migrate(&target, &sql)).await, "REVISION_FAILED", "{what}");
     }
     assert_eq!(before, target.state().await);
 }

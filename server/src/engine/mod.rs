@@ -25,7 +25,7 @@ use crate::{
     ledger::Ledger,
     postgres::control::{notify::Wakeups, pool::Control},
 };
-use operation::registry::Live;
+use operation::{chains::Readings, registry::Live};
 
 pub(crate) use admin::{force_unlock::Force, windows::ReleaseRequest};
 pub(crate) use watch::query::Enrolment;
@@ -71,6 +71,7 @@ pub(crate) struct Engine {
     pub(crate) instance: Uuid,
     pub(crate) started_at: Timestamp,
     recorder: background::audit::Recorder,
+    readings: Readings,
     live: Live,
     wakeups: Wakeups,
     /// No new operations from here on.
@@ -97,6 +98,7 @@ impl Engine {
             instance: parts.instance,
             started_at,
             recorder,
+            readings: Readings::default(),
             live: Live::default(),
             wakeups: Wakeups::default(),
             closing: CancellationToken::new(),

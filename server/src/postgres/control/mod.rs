@@ -5,6 +5,7 @@
 pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod commit_deadline;
+pub(crate) mod grammar;
 pub(crate) mod instances;
 pub(crate) mod journal;
 pub(crate) mod keys;
