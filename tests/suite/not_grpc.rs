@@ -1,7 +1,7 @@
 //! What is not gRPC is refused before anybody asks who sent it: a page in a browser that has a client certificate can send
 //! forms, and no gRPC.
 
-use harness::{Authority, Says, Setup, TestTarget, raw, request};
+use harness::{Authority, Subject, Setup, TestTarget, raw, request};
 use model::operation::Verb;
 use prost::Message as _;
 
@@ -24,7 +24,7 @@ fn run(target: &TestTarget) -> Vec<u8> {
 async fn a_request_that_is_not_grpc_is_refused_before_identity() {
     let target = TestTarget::migrated().await;
     let authority = Authority::new();
-    let paper = authority.client("alice", &Says::dns("alice.example"));
+    let paper = authority.client("alice", &Subject::dns("alice.example"));
     let roles = "\n[[role]]\nprincipal = \"cert:*\"\ntargets = [\"*\"]\nrole = \"admin\"\n";
     let daemon = Setup::of(&target).with(roles).tls(&authority).spawn().await;
     let channel = authority.channel(&daemon.address, Some(&paper)).await.expect("a channel");
