@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := $(TARGET)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build install test test-matrix test-least bench crash-matrix demo lint clean
+.PHONY: help setup setup-tests build install test test-matrix test-least bench fuzz crash-matrix demo lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -54,6 +54,10 @@ test-least: ## the suite once more, with the two recommended roles instead of a 
 demo: ## show what resetd promises, on a private PostgreSQL; leaves nothing running
 	@scripts/setup.sh --quiet
 	$(CARGO) build -p resetd -p resetctl --bins --locked
+fuzz: ## ten million made-up texts through lexer, cutter and chains (release build, some minutes)
+	$(CARGO) test -p resetd-model --test fuzz --release --locked -- --ignored --nocapture
+
+demo: setup build ## start a private daemon and walk through precheck, reset, migrate, validate and run
 	@scripts/demo.sh
 
 lint: ## formatting, clippy, documentation, dependencies (licences, bans, sources)

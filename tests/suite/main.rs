@@ -52,6 +52,7 @@ mod security_limits;
 mod security_listen;
 mod security_table;
 mod setup;
+mod sql_pieces;
 mod status_watch;
 mod stranger;
 mod stream;

@@ -1,7 +1,7 @@
 //! What is not gRPC is refused before anybody asks who sent it: a page in a browser that has a client certificate can send
 //! forms, and no gRPC.
 
-use harness::{Authority, Subject, Setup, TestTarget, raw, request};
+use harness::{Authority, Setup, Subject, TestTarget, raw, request};
 use model::operation::Verb;
 use prost::Message as _;
 
