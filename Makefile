@@ -54,11 +54,10 @@ test-least: ## the suite once more, with the two recommended roles instead of a 
 demo: ## show what resetd promises, on a private PostgreSQL; leaves nothing running
 	@scripts/setup.sh --quiet
 	$(CARGO) build -p resetd -p resetctl --bins --locked
+	@scripts/demo.sh
+
 fuzz: ## ten million made-up texts through lexer, cutter and chains (release build, some minutes)
 	$(CARGO) test -p resetd-model --test fuzz --release --locked -- --ignored --nocapture
-
-demo: setup build ## start a private daemon and walk through precheck, reset, migrate, validate and run
-	@scripts/demo.sh
 
 lint: ## formatting, clippy, documentation, dependencies (licences, bans, sources)
 	$(CARGO) fmt --all --check

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod authorization;
 pub mod blast;
+pub mod cancellation;
 pub mod chain;
 pub mod duration;
 pub mod event;
