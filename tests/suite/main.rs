@@ -28,6 +28,7 @@ mod guards;
 mod hostile;
 mod hostile_chains;
 mod kept_limits;
+mod large_answers;
 mod least_privilege;
 mod migrate;
 mod newer;

@@ -28,6 +28,7 @@ pub mod target;
 #[cfg(test)]
 mod testing;
 pub mod text;
+pub mod text_limit;
 pub mod token;
 pub mod validation;
 pub mod window;

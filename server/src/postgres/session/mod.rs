@@ -8,3 +8,4 @@ pub(crate) mod connect;
 pub(crate) mod failpoint;
 pub(crate) mod interrupt;
 pub(crate) mod liveness;
+pub(crate) mod relay;
