@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := $(TARGET)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build install test test-matrix test-least bench crash-matrix demo lint clean
+.PHONY: help setup setup-tests build install test test-matrix test-least bench fuzz crash-matrix demo lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -55,6 +55,9 @@ demo: ## show what resetd promises, on a private PostgreSQL; leaves nothing runn
 	@scripts/setup.sh --quiet
 	$(CARGO) build -p resetd -p resetctl --bins --locked
 	@scripts/demo.sh
+
+fuzz: ## ten million made-up texts through lexer, cutter and chains (release build, some minutes)
+	$(CARGO) test -p resetd-model --test fuzz --release --locked -- --ignored --nocapture
 
 lint: ## formatting, clippy, documentation, dependencies (licences, bans, sources)
 	$(CARGO) fmt --all --check

@@ -1,4 +1,5 @@
-//! The chains of a matrix, read from the daemon's disk at each operation, never cached, or taken from the request.
+//! The chains of a matrix, read from the daemon's disk at each operation, never cached, or taken from the request. They are
+//! read apart from the runtime's threads, and no longer than somebody waits for them.
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +13,7 @@ use model::{
     matrix::{CONTROL_CHAIN, Matrix},
     operation::{ChainFile, limits},
 };
+use tokio_util::sync::CancellationToken;
 
 /// Files by their path below the migrations folder.
 type Files = Vec<(String, Vec<u8>)>;
@@ -22,47 +24,63 @@ pub(crate) type Shelf = BTreeMap<String, Result<Chain, Vec<ChainFault>>>;
 /// Reads a matrix's chains from disk.
 ///
 /// # Errors
-/// `CHAINS_INVALID` with everything that is wrong, by file and line.
-pub(crate) async fn from_disk(migrations: PathBuf, matrix: &Matrix) -> Result<ChainSet, Fault> {
-    let names: Vec<String> = matrix.chains.iter().map(|c| c.name.clone()).collect();
-    let read = tokio::task::spawn_blocking(move || {
+/// `CHAINS_INVALID` with what is wrong, by file and line.
+pub(crate) async fn from_disk(
+    migrations: PathBuf,
+    matrix: &Matrix,
+    gone: CancellationToken,
+) -> Result<ChainSet, Fault> {
+    let matrix = matrix.clone();
+    apart(move || {
         let mut folders = Vec::new();
-        for name in names {
-            let files =
-                read_folder(&migrations, &name).map_err(|e| unreadable(&migrations.join(&name), &e))?;
-            folders.push((name, files));
+        for chain in &matrix.chains {
+            let files = read_folder(&migrations, &chain.name)
+                .map_err(|e| unreadable(&migrations.join(&chain.name), &e))?;
+            folders.push((chain.name.clone(), files));
         }
-        Ok::<_, Fault>(folders)
-    });
-    let folders =
-        read.await.map_err(|e| Fault::new(Reason::Internal, format!("reading the chains: {e}")))??;
-    assemble(folders, matrix)
+        assemble(folders, &matrix, &gone)
+    })
+    .await
 }
 
 /// Takes a matrix's chains from a request.
 ///
 /// # Errors
 /// As [`from_disk`]; also paths that are not `<chain>/<name>.sql`.
-pub(crate) fn from_request(files: &[ChainFile], matrix: &Matrix) -> Result<ChainSet, Fault> {
-    let mut folders: BTreeMap<&str, Files> = BTreeMap::new();
-    for file in files {
-        let mut parts = file.path.split('/');
-        let (Some(chain), Some(name), None) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(Fault::new(
-                Reason::InvalidRequest,
-                format!("chain file `{}` is not <chain>/<name>.sql", file.path),
-            )
-            .hint("send the files of one migrations folder"));
-        };
-        if name.ends_with(".sql") {
-            folders.entry(chain).or_default().push((file.path.clone(), file.content.clone()));
+pub(crate) async fn from_request(
+    files: Vec<ChainFile>,
+    matrix: &Matrix,
+    gone: CancellationToken,
+) -> Result<ChainSet, Fault> {
+    let matrix = matrix.clone();
+    apart(move || {
+        let mut folders: BTreeMap<String, Files> = BTreeMap::new();
+        for file in files {
+            let mut parts = file.path.split('/');
+            let (Some(chain), Some(name), None) = (parts.next(), parts.next(), parts.next()) else {
+                return Err(Fault::new(
+                    Reason::InvalidRequest,
+                    format!("chain file `{}` is not <chain>/<name>.sql", file.path),
+                )
+                .hint("send the files of one migrations folder"));
+            };
+            if name.ends_with(".sql") {
+                folders.entry(chain.to_owned()).or_default().push((file.path, file.content));
+            }
         }
-    }
-    let wanted = matrix.chains.iter().map(|c| {
-        let files = folders.remove(c.name.as_str()).unwrap_or_default();
-        (c.name.clone(), files)
-    });
-    assemble(wanted.collect(), matrix)
+        let wanted = matrix.chains.iter().map(|c| {
+            let files = folders.remove(c.name.as_str()).unwrap_or_default();
+            (c.name.clone(), files)
+        });
+        assemble(wanted.collect(), &matrix, &gone)
+    })
+    .await
+}
+
+/// On a thread for such work.
+async fn apart(read: impl FnOnce() -> Result<ChainSet, Fault> + Send + 'static) -> Result<ChainSet, Fault> {
+    let read = tokio::task::spawn_blocking(read).await;
+    read.map_err(|e| Fault::new(Reason::Internal, format!("reading the chains: {e}")))?
 }
 
 /// Every chain folder on disk, for showing.
@@ -104,11 +122,15 @@ pub(crate) fn expect(chains: &ChainSet, expected: Option<&str>, shelf: &Shelf) -
     .with("fingerprint", used))
 }
 
-fn assemble(folders: Vec<(String, Files)>, matrix: &Matrix) -> Result<ChainSet, Fault> {
+fn assemble(
+    folders: Vec<(String, Files)>,
+    matrix: &Matrix,
+    gone: &CancellationToken,
+) -> Result<ChainSet, Fault> {
     let mut set = ChainSet::default();
     let mut faults: Vec<ChainFault> = Vec::new();
     for (name, files) in folders {
-        match Chain::assemble(&name, files) {
+        match Chain::assemble_unless(&name, files, &|| gone.is_cancelled()) {
             Ok(chain) => set.chains.push(chain),
             Err(found) => faults.extend(found),
         }
@@ -116,10 +138,15 @@ fn assemble(folders: Vec<(String, Files)>, matrix: &Matrix) -> Result<ChainSet, 
     if faults.is_empty() {
         faults.extend(set.check_shared_ids().err().unwrap_or_default());
     }
-    if faults.is_empty() {
-        return Ok(set);
+    if faults.is_empty() { Ok(set) } else { Err(invalid(matrix, &faults)) }
+}
+
+/// What is said of chains with faults: the first ones.
+pub(crate) fn invalid(matrix: &Matrix, faults: &[ChainFault]) -> Fault {
+    let mut lines: Vec<String> = faults.iter().take(limits::FAULTS).map(ToString::to_string).collect();
+    if faults.len() >= limits::FAULTS {
+        lines.push("there may be more".to_owned());
     }
-    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
     let mut fault = Fault::new(
         Reason::ChainsInvalid,
         format!("the chains of matrix {} cannot be replayed: {}", matrix.name, lines.join("; ")),
@@ -128,7 +155,7 @@ fn assemble(folders: Vec<(String, Files)>, matrix: &Matrix) -> Result<ChainSet, 
     .with("faults", faults.len());
     fault.sql.file = faults.first().map(|f| f.file.clone());
     fault.sql.line = faults.first().and_then(|f| f.line);
-    Err(fault)
+    fault
 }
 
 /// The `.sql` files of one chain; none when its folder is missing.

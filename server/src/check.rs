@@ -3,6 +3,7 @@
 mod guarded;
 
 use model::fault::Fault;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     chains,
@@ -40,7 +41,9 @@ pub async fn run(config: &Config) -> (String, bool) {
         }
     }
     for target in &config.targets {
-        if let Err(fault) = chains::from_disk(config.migrations.clone(), &target.matrix).await {
+        let read =
+            chains::from_disk(config.migrations.clone(), &target.matrix, CancellationToken::new()).await;
+        if let Err(fault) = read {
             problems.push(told(&fault));
         }
     }

@@ -86,18 +86,7 @@ impl Api {
     /// # Errors
     /// The refusal.
     pub async fn begin(&mut self, request: &Request) -> Result<EventStream, Status> {
-        let client = &mut self.operations;
-        Ok(match wire::encode_request(request) {
-            wire::Request::Reset(it) => EventStream::of(client.reset(it).await?.into_inner(), |r| r.event),
-            wire::Request::Run(it) => EventStream::of(client.run(it).await?.into_inner(), |r| r.event),
-            wire::Request::Migrate(it) => {
-                EventStream::of(client.migrate(it).await?.into_inner(), |r| r.event)
-            }
-            wire::Request::Validate(it) => {
-                EventStream::of(client.validate(it).await?.into_inner(), |r| r.event)
-            }
-            wire::Request::Undo(it) => EventStream::of(client.undo(it).await?.into_inner(), |r| r.event),
-        })
+        begin(&mut self.operations, request).await
     }
 
     /// Follows an operation from a sequence.
@@ -122,6 +111,19 @@ impl Api {
         }
         Ok(bytes)
     }
+}
+
+async fn begin(
+    client: &mut OperationServiceClient<Channel>,
+    request: &Request,
+) -> Result<EventStream, Status> {
+    Ok(match wire::encode_request(request) {
+        wire::Request::Reset(it) => EventStream::of(client.reset(it).await?.into_inner(), |r| r.event),
+        wire::Request::Run(it) => EventStream::of(client.run(it).await?.into_inner(), |r| r.event),
+        wire::Request::Migrate(it) => EventStream::of(client.migrate(it).await?.into_inner(), |r| r.event),
+        wire::Request::Validate(it) => EventStream::of(client.validate(it).await?.into_inner(), |r| r.event),
+        wire::Request::Undo(it) => EventStream::of(client.undo(it).await?.into_inner(), |r| r.event),
+    })
 }
 
 /// One event.
@@ -170,6 +172,15 @@ impl std::fmt::Debug for EventStream {
 }
 
 impl EventStream {
+    /// Sends a request on a channel.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub async fn begin(channel: Channel, request: &Request) -> Self {
+        let client = OperationServiceClient::new(channel).max_decoding_message_size(LARGEST);
+        begin(&mut client.max_encoding_message_size(LARGEST), request).await.expect("it is not refused")
+    }
+
     fn of<R: Send + 'static>(
         stream: tonic::Streaming<R>,
         event: impl Fn(R) -> Option<OperationEvent> + Send + 'static,

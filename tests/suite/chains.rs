@@ -145,7 +145,7 @@ async fn chains_that_are_no_line_are_refused_by_file() {
                     "core/core_002.sql",
                     "core_002",
                     "core_001",
-                    "SELECT 1;\nCREATE TABEL oops (n int);",
+                    "SELECT 1;\nCREATE TABLE oops (n int;",
                 );
                 c.write_bytes(
                     "memory/mem_002.sql",
@@ -216,4 +216,31 @@ async fn an_extension_the_server_does_not_have_is_told_before_anything_is_droppe
     );
     let out = scene.no_trace("PREFLIGHT_FAILED").await;
     assert!(out.text("/error").contains("no_such_extension"), "{out}");
+}
+
+/// What is no SQL in the target's own version of PostgreSQL is refused before anything happens, by its own words.
+#[tokio::test]
+async fn what_postgresql_does_not_understand_is_refused_before_there_is_an_operation() {
+    let scene = Scene::new().await;
+    for (sql, line, words) in [
+        ("CREATE TABLE fine (n int);\nCREAT TABLE x (a int);", 5, "syntax error at or near \"CREAT\""),
+        ("CREATE TABLE fine (n int);\nSELECT 'ä',\n  1 FROM FROM x;", 6, "at or near \"FROM\""),
+        ("SELECT E'\\uZZZZ';", 4, "invalid Unicode escape"),
+        ("CREATE TABLE t (a int,,);", 4, "at or near \",\""),
+        ("SELECT 1; -- syntax: unchecked\nfrobnicate;", 5, "at or near \"frobnicate\""),
+    ] {
+        scene.second(sql);
+        let out = scene.no_trace("CHAINS_INVALID").await;
+        assert!(out.text("/error").contains(&format!("core/core_002.sql:{line}:")), "{sql}\n{out}");
+        assert!(out.text("/error").contains(words), "{sql}\n{out}");
+        assert!(out.at("/operation").is_null(), "no operation came of it\n{out}");
+        scene.daemon.ctl("run --dry-run").await.refused("CHAINS_INVALID");
+    }
+    // What it understands is not looked up before its time: nothing of this is there yet.
+    scene.second(
+        "EXPLAIN SELECT * FROM later;\nCREATE TABLE copied AS SELECT * FROM later;\nCALL later();\n\
+         DECLARE c CURSOR FOR SELECT * FROM later;\nMERGE INTO later USING later AS l ON true WHEN MATCHED THEN DELETE;",
+    );
+    let out = scene.no_trace("REVISION_FAILED").await;
+    assert_eq!(out.text("/error_detail/sqlstate"), "42P01", "{out}");
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use harness::{Api, Authority, Certificate, Daemon, Setup, Subject, TestTarget, raw, request};
+use harness::{Api, Authority, Certificate, Daemon, EventStream, Setup, Subject, TestTarget, raw, request};
 use model::operation::Verb;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -76,7 +76,8 @@ const TABLE: &[(&str, Least)] = &[
     ("resetd.v1.OperationService/WatchOperation", Here(VIEWER)),
     ("resetd.v1.OperationService/GetOperation", Here(VIEWER)),
     ("resetd.v1.OperationService/ListOperations", Somewhere(VIEWER)),
-    ("resetd.v1.OperationService/CancelOperation", Here(OPERATOR)),
+    // Somebody else's, with no window about; one's own: `cancel_rights`.
+    ("resetd.v1.OperationService/CancelOperation", Here(RESETTER)),
     ("resetd.v1.OperationService/GetReport", Here(VIEWER)),
     ("resetd.v1.WindowService/ReserveWindow", Here(OPERATOR)),
     ("resetd.v1.WindowService/GetWindow", Here(VIEWER)),
@@ -434,13 +435,15 @@ async fn every_method_with_every_identity() {
     let setup = Setup::of(&target).and(&other).with(&roles(&other)).tls(&authority).insecure_loopback();
     let daemon =
         setup.listen("unix:socket").listen_also("127.0.0.1:0").listen_also("0.0.0.0:0").start().await;
-    let mut api = daemon.api().await;
-    let mut events = api.begin(&request(Verb::Validate, &target)).await.expect("an admin may");
+    let doors = Doors { authority: &authority, daemon: &daemon };
+    // Nobody else who is asked below: what is one's own may be cancelled.
+    let begun_by = authority.client("begun by", &Subject::dns("admin.example.org"));
+    let channel = doors.tls(Some(&begun_by)).await.expect("a channel");
+    let mut events = EventStream::begin(channel, &request(Verb::Validate, &target)).await;
     let operation = events.rest().await[0].operation.to_string();
     let world = World { target, operation };
     let before = (world.target.state().await, other.state().await);
 
-    let doors = Doors { authority: &authority, daemon: &daemon };
     let mut count = Count::default();
     let mut identities = with_certificates(&doors, &stranger).await;
     identities.extend(with_tokens(&doors, &world).await);

@@ -2,9 +2,13 @@
 //!
 //! This module must not know schemas, databases or where files come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::revision::{self, Reading, Revision, hex_sha256};
+use crate::{
+    operation::limits,
+    revision::{self, Reading, Revision, hex_sha256},
+    sql::Budget,
+};
 
 pub use fault::{ChainFault, ChainFaultKind};
 pub use obstacle::{Obstacle, ObstacleKind};
@@ -26,15 +30,29 @@ impl Chain {
     /// over.
     ///
     /// # Errors
-    /// Everything that is wrong with the files and their order, at once.
-    pub fn assemble(name: &str, mut files: Vec<(String, Vec<u8>)>) -> Result<Self, Vec<ChainFault>> {
+    /// What is wrong with the files and their order, at once: the first [`limits::FAULTS`], by file and line.
+    pub fn assemble(name: &str, files: Vec<(String, Vec<u8>)>) -> Result<Self, Vec<ChainFault>> {
+        Self::assemble_unless(name, files, &|| false)
+    }
+
+    /// The same, given up once `stop` says so.
+    ///
+    /// # Errors
+    /// As [`Chain::assemble`].
+    pub fn assemble_unless(
+        name: &str,
+        mut files: Vec<(String, Vec<u8>)>,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Self, Vec<ChainFault>> {
         files.retain(|(file, _)| file.ends_with(".sql"));
         files.sort();
         if files.is_empty() {
             let kind = ChainFaultKind::NoFiles { chain: name.to_owned() };
             return Err(vec![ChainFault::of(name, kind)]);
         }
-        let readings: Vec<Reading> = files.iter().map(|(file, bytes)| revision::read(file, bytes)).collect();
+        let mut budget = Budget::new(stop);
+        let readings: Vec<Reading> =
+            files.iter().map(|(file, bytes)| revision::read(file, bytes, &mut budget)).collect();
         let links = Links::of(&files, &readings);
         let complete = links.list.len() == files.len();
         let mut faults = links.faults(complete);
@@ -47,6 +65,7 @@ impl Chain {
         }
         if !faults.is_empty() {
             faults.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+            faults.truncate(limits::FAULTS);
             return Err(faults);
         }
         Ok(Self { name: name.to_owned(), revisions: in_order(revisions) })
@@ -151,6 +170,8 @@ impl ChainSet {
 /// What the headers say about the order.
 struct Links<'a> {
     list: Vec<Link<'a>>,
+    /// By id; the first of a file that says the same.
+    by_id: BTreeMap<&'a str, Link<'a>>,
 }
 
 #[derive(Clone, Copy)]
@@ -166,11 +187,13 @@ impl<'a> Links<'a> {
             let (id, revises) = reading.place.as_ref()?;
             Some(Link { file, id, revises: revises.as_deref() })
         };
-        Self { list: files.iter().zip(readings).filter_map(link).collect() }
+        let list: Vec<Link<'a>> = files.iter().zip(readings).filter_map(link).collect();
+        let by_id = list.iter().rev().map(|link| (link.id, *link)).collect();
+        Self { list, by_id }
     }
 
     fn find(&self, id: &str) -> Option<&Link<'a>> {
-        self.list.iter().find(|link| link.id == id)
+        self.by_id.get(id)
     }
 
     /// Faults of order. Gaps are looked for only when every header could be read: the missing one may be the unreadable.
@@ -179,6 +202,9 @@ impl<'a> Links<'a> {
         let mut ids: BTreeMap<&str, &str> = BTreeMap::new();
         let mut followers: BTreeMap<Option<&str>, &str> = BTreeMap::new();
         for link in &self.list {
+            if faults.len() >= limits::FAULTS {
+                break;
+            }
             let first = *ids.entry(link.id).or_insert(link.file);
             if first != link.file {
                 let kind = ChainFaultKind::Duplicate { id: link.id.to_owned() };
@@ -215,7 +241,7 @@ impl<'a> Links<'a> {
     /// Each ring once, reported for its first file.
     fn cycles(&self) -> Vec<ChainFault> {
         let mut faults = Vec::new();
-        let mut done: Vec<&str> = Vec::new();
+        let mut done: BTreeSet<&str> = BTreeSet::new();
         for start in &self.list {
             let mut path: Vec<&Link<'a>> = Vec::new();
             let mut next = Some(start);
@@ -245,13 +271,12 @@ fn ring(links: &[&Link<'_>]) -> ChainFault {
 }
 
 /// The order of revisions without any fault of order.
-fn in_order(mut revisions: Vec<Revision>) -> Vec<Revision> {
+fn in_order(revisions: Vec<Revision>) -> Vec<Revision> {
     let mut ordered: Vec<Revision> = Vec::with_capacity(revisions.len());
-    while let Some(at) = revisions
-        .iter()
-        .position(|revision| revision.revises.as_deref() == ordered.last().map(|last| last.id.as_str()))
-    {
-        ordered.push(revisions.swap_remove(at));
+    let mut after: BTreeMap<Option<String>, Revision> =
+        revisions.into_iter().map(|revision| (revision.revises.clone(), revision)).collect();
+    while let Some(next) = after.remove(&ordered.last().map(|last| last.id.clone())) {
+        ordered.push(next);
     }
     ordered
 }

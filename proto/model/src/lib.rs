@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod authorization;
 pub mod blast;
+pub mod cancellation;
 pub mod chain;
 pub mod duration;
 pub mod event;
@@ -27,6 +28,7 @@ pub mod target;
 #[cfg(test)]
 mod testing;
 pub mod text;
+pub mod text_limit;
 pub mod token;
 pub mod validation;
 pub mod window;

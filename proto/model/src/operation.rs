@@ -153,6 +153,14 @@ pub mod limits {
     pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
     /// The most revision files in one request.
     pub const CHAIN_FILES: usize = 2_000;
+    /// The most statements in one chain.
+    pub const STATEMENTS: usize = 100_000;
+    /// The most words and signs in one chain, comments and space left out.
+    pub const TOKENS: usize = 8_000_000;
+    /// The most parentheses, and bodies of routines, in one another.
+    pub const NESTING: usize = 1_000;
+    /// The most faults of one chain that are told; the first are.
+    pub const FAULTS: usize = 20;
     /// The most labels in one request.
     pub const LABELS: usize = 32;
     /// The longest label key, in bytes.

@@ -110,6 +110,10 @@ pub struct Profile {
     pub window: WindowRule,
     /// The longest window.
     pub max_window: Duration,
+    /// How many windows one principal may have on a target, the active one and those to come; `None`: any number.
+    pub max_windows: Option<u64>,
+    /// How much time they may cover together; see [`Profile::reserved_limit`].
+    pub max_reserved: Option<Duration>,
     /// How far ahead a window must be reserved.
     pub lead_time: Duration,
     /// How long an operation that waits keeps its place while nobody watches it.
@@ -150,6 +154,9 @@ pub struct Profile {
     pub role_client_chains: Role,
 }
 
+/// How many of the longest windows one principal may reserve, where `max_reserved` says nothing.
+const LONGEST_WINDOWS: u32 = 5;
+
 /// What kind of value a key has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -162,6 +169,8 @@ pub enum Kind {
     },
     /// A whole number, or `none`.
     Count,
+    /// A duration that is not zero, or `auto`: what follows from other keys.
+    DurationOrAuto,
     /// One of these words.
     Word(&'static [&'static str]),
     /// One or more of these words, each once, separated by commas.
@@ -271,6 +280,12 @@ impl Profile {
         (self.default_scope.is_none() || at_terminal).then_some(Scope::ManagedSchemas)
     }
 
+    /// How much time one principal may have reserved on a target: `max_reserved`, or so many windows of the longest kind.
+    #[must_use]
+    pub fn reserved_limit(&self) -> Duration {
+        self.max_reserved.unwrap_or(self.max_window.saturating_mul(LONGEST_WINDOWS))
+    }
+
     /// What is wrong between keys, each as one sentence with the key it is about.
     pub fn check(&self) -> Vec<(&'static str, String)> {
         match self.default_scope {
@@ -289,6 +304,8 @@ impl Profile {
             default_scope: None,
             window: WindowRule::Required,
             max_window: Duration::ZERO,
+            max_windows: None,
+            max_reserved: None,
             lead_time: Duration::ZERO,
             unwatched_wait_limit: Duration::ZERO,
             sessions: SessionRule::Refuse,
@@ -332,6 +349,10 @@ fn yes_no(value: bool) -> String {
 fn some_time(text: &str) -> Result<Duration, SettingError> {
     let duration = parse_duration(text)?;
     if duration.is_zero() { Err(SettingError::Zero) } else { Ok(duration) }
+}
+
+fn some_time_or_auto(text: &str) -> Result<Option<Duration>, SettingError> {
+    if text == "auto" { Ok(None) } else { some_time(text).map(Some) }
 }
 
 /// `none`, or a whole number, in thousands (k), millions (M) or thousand millions (G).

@@ -4,14 +4,15 @@
 //! `-- key: value` with a known key are read; a key that is nearly a known one is a fault; all other comments are
 //! comments. Keys are `revision` and `revises` (both required, `revises: none` begins a chain), `summary`,
 //! `requires-extension` (repeatable, or several separated by commas), `transaction: none`, and `syntax: unchecked`
-//! (for SQL newer than this program's grammar: only quotes, comments and transaction statements are checked then).
+//! (which older versions needed for SQL that they did not know, and which means nothing any more).
 //!
 //! This module must not know the other revisions of the chain or how SQL is sent.
 
 use sha2::{Digest, Sha256};
 
 use crate::chain::{ChainFault, ChainFaultKind};
-use crate::sql::{self, Script, Statement, StatementKind, SyntaxErrorKind};
+use crate::operation::limits;
+use crate::sql::{self, Budget, Script, Statement, StatementKind};
 
 const KEYS: [&str; 6] = ["revision", "revises", "summary", "requires-extension", "transaction", "syntax"];
 const EXCERPT: usize = 60;
@@ -45,7 +46,7 @@ impl Revision {
     /// # Errors
     /// All faults of the file at once, in order of place.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Vec<ChainFault>> {
-        read(file, bytes).revision
+        read(file, bytes, &mut Budget::new(&|| false)).revision
     }
 
     /// Every extension the revision needs: those of the header and those it creates itself.
@@ -85,7 +86,7 @@ pub(crate) struct Reading {
     pub(crate) revision: Result<Revision, Vec<ChainFault>>,
 }
 
-pub(crate) fn read(file: &str, bytes: &[u8]) -> Reading {
+pub(crate) fn read(file: &str, bytes: &[u8], budget: &mut Budget<'_>) -> Reading {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => text.strip_prefix('\u{feff}').unwrap_or(text),
         _ => {
@@ -95,8 +96,8 @@ pub(crate) fn read(file: &str, bytes: &[u8]) -> Reading {
     };
     let mut faults = Vec::new();
     let header = Header::read(file, text, &mut faults);
-    let script = sql::split(text);
-    body_faults(file, text, &script, header.unchecked, &mut faults);
+    let script = sql::split(text, budget);
+    body_faults(file, text, &script, &mut faults);
     let place = header.id.clone().zip(header.revises.clone());
     let revision = match &place {
         Some((id, revises)) if faults.is_empty() => Ok(Revision {
@@ -124,28 +125,28 @@ pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
 }
 
 /// The faults of a revision's SQL. What follows a `COPY … FROM stdin` is data, not SQL, so nothing is said about it.
-fn body_faults(file: &str, text: &str, script: &Script, unchecked: bool, faults: &mut Vec<ChainFault>) {
+fn body_faults(file: &str, text: &str, script: &Script, faults: &mut Vec<ChainFault>) {
     if script.statements.is_empty() && script.errors.is_empty() {
         faults.push(ChainFault::of(file, ChainFaultKind::Empty));
     }
     let stream = script.statements.iter().find(|statement| statement.kind == StatementKind::CopyStream);
     let end = stream.map_or(u32::MAX, |statement| statement.line);
     for statement in script.statements.iter().filter(|statement| statement.line <= end) {
-        let words = sql::excerpt(text, statement, EXCERPT);
         let kind = match statement.kind {
-            StatementKind::Transaction => ChainFaultKind::Transaction { statement: words },
-            StatementKind::CopyStream => ChainFaultKind::CopyStream { statement: words },
-            StatementKind::VersionTable => ChainFaultKind::VersionTable { statement: words },
+            StatementKind::Transaction => |statement| ChainFaultKind::Transaction { statement },
+            StatementKind::CopyStream => |statement| ChainFaultKind::CopyStream { statement },
+            StatementKind::VersionTable => |statement| ChainFaultKind::VersionTable { statement },
             _ => continue,
         };
-        faults.push(ChainFault::at(file, statement.line, kind));
+        if faults.len() > limits::FAULTS {
+            break;
+        }
+        let words = sql::excerpt(text, statement, EXCERPT);
+        faults.push(ChainFault::at(file, statement.line, kind(words)));
     }
     for error in script.errors.iter().filter(|error| error.line < end) {
-        let may_skip = error.kind == SyntaxErrorKind::Grammar;
-        if !(unchecked && may_skip) {
-            let kind = ChainFaultKind::Unparsable { message: error.message.clone(), may_skip };
-            faults.push(ChainFault { column: Some(error.column), ..ChainFault::at(file, error.line, kind) });
-        }
+        let kind = ChainFaultKind::Unparsable { message: error.message.clone() };
+        faults.push(ChainFault { column: Some(error.column), ..ChainFault::at(file, error.line, kind) });
     }
 }
 
@@ -156,7 +157,6 @@ struct Header {
     summary: Option<String>,
     extensions: Vec<String>,
     no_transaction: bool,
-    unchecked: bool,
 }
 
 impl Header {
@@ -212,7 +212,7 @@ impl Header {
             "transaction" => {
                 return Err(bad("only `transaction: none` exists; leave the line out otherwise"));
             }
-            "syntax" if value.eq_ignore_ascii_case("unchecked") => self.unchecked = true,
+            "syntax" if value.eq_ignore_ascii_case("unchecked") => {}
             "syntax" => return Err(bad("only `syntax: unchecked` exists; leave the line out otherwise")),
             _ => {
                 for name in value.split(',').map(str::trim) {
@@ -351,8 +351,8 @@ mod tests {
                 &["a.sql:4: `COPY t (a) FROM stdin` needs a data stream"],
             ),
             (
-                "-- revision: a\n-- revises: none\nselect 1;\n create tabel x();",
-                &["a.sql:4:", "add `-- syntax: unchecked`"],
+                "-- revision: a\n-- revises: none\nselect 1;\n create table x(a int;",
+                &["a.sql:4:16: cannot read this as SQL: this `(` is not closed"],
             ),
             (
                 "-- revision: a\n-- revises: none\n\\set x 1\nselect 1",
@@ -398,12 +398,13 @@ mod tests {
     }
 
     #[test]
-    fn unchecked_syntax_still_checks_what_matters() {
-        let head = format!("{HEAD}-- syntax: unchecked\n");
-        assert!(Revision::parse("a.sql", format!("{head}frobnicate table x;").as_bytes()).is_ok());
-        assert!(messages(format!("{head}frobnicate x; commit;").as_bytes())[0].contains("`commit`"));
-        assert!(messages(format!("{head}frobnicate 'x;").as_bytes())[0].contains("has no end"));
-        assert!(messages(format!("{head}\\gexec\nselect 1").as_bytes())[0].contains("psql"));
+    fn what_only_postgresql_knows_is_left_to_it() {
+        for head in [HEAD.to_owned(), format!("{HEAD}-- syntax: unchecked\n")] {
+            assert!(Revision::parse("a.sql", format!("{head}frobnicate table x;").as_bytes()).is_ok());
+            assert!(messages(format!("{head}frobnicate x; commit;").as_bytes())[0].contains("`commit`"));
+            assert!(messages(format!("{head}frobnicate 'x;").as_bytes())[0].contains("has no end"));
+            assert!(messages(format!("{head}\\gexec\nselect 1").as_bytes())[0].contains("psql"));
+        }
     }
 
     #[test]

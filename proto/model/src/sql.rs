@@ -1,20 +1,22 @@
 //! SQL text told apart into statements, and each statement told what it means for a transaction.
 //!
-//! The tokens are those of `squawk_syntax` (PostgreSQL's own lexical rules). Statements are cut and classified on
-//! tokens, not on the syntax tree: a file which the grammar does not understand still gives up every transaction
-//! statement in it. The grammar is asked only for syntax errors.
+//! A lexer, a cutter, and the first words of each statement: linear, without recursion, and without a grammar. Whether a
+//! statement is SQL at all only PostgreSQL knows, of its own version; it is asked before anything is changed.
 //!
 //! This module must not know revisions, chains or how SQL is sent.
 
 use std::ops::Range;
 
-use squawk_syntax::{SourceFile, SyntaxKind};
+use crate::operation::limits;
 
-use classify::classify;
-use token::{Token, cut};
+pub use classify::classify;
+pub(crate) use classify::table_of;
+pub use cutter::{Cutter, Open, Piece};
+pub use lexer::{Lexer, Strings, Token, TokenKind};
 
 mod classify;
-mod token;
+mod cutter;
+mod lexer;
 
 /// One statement of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,18 +67,7 @@ pub enum StatementKind {
     VersionTable,
 }
 
-/// What kind of mistake a [`SyntaxError`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SyntaxErrorKind {
-    /// A quote, comment or body does not end as it should: statements cannot be told apart.
-    Lexical,
-    /// A command of `psql`, which no server understands.
-    PsqlCommand,
-    /// The grammar does not know the statement; a newer PostgreSQL might.
-    Grammar,
-}
-
-/// A place where the text is not SQL as we know it.
+/// A place where the text cannot be cut, or goes beyond a bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntaxError {
     /// 1-based line.
@@ -85,8 +76,6 @@ pub struct SyntaxError {
     pub column: u32,
     /// What is wrong there.
     pub message: String,
-    /// How bad it is.
-    pub kind: SyntaxErrorKind,
 }
 
 /// A text cut into its statements.
@@ -94,7 +83,7 @@ pub struct SyntaxError {
 pub struct Script {
     /// In order; empty statements are left out.
     pub statements: Vec<Statement>,
-    /// In order of place, one per statement at most (the rest are echoes of the first).
+    /// In order of place.
     pub errors: Vec<SyntaxError>,
 }
 
@@ -109,32 +98,93 @@ pub struct Location {
     pub statement: Option<usize>,
 }
 
-/// Cuts and classifies a text. Never fails: what is wrong is in [`Script::errors`].
-pub fn split(text: &str) -> Script {
-    let parse = SourceFile::parse(text);
-    let lines = Lines::of(text);
-    let mut found = Vec::new();
-    let tokens = token::all(&parse, text);
-    found.extend(broken_continuations(&tokens));
-    let significant: Vec<Token<'_>> = tokens.into_iter().filter(|token| !token.is_trivia()).collect();
-    let (spans, open_body) = cut(&significant);
-    if let Some(offset) = open_body {
-        found.push((offset, "this BEGIN ATOMIC body has no END".to_owned(), SyntaxErrorKind::Lexical));
+/// How much may still be read of the files of one chain.
+pub struct Budget<'a> {
+    statements: usize,
+    tokens: usize,
+    stop: &'a dyn Fn() -> bool,
+}
+
+impl<'a> Budget<'a> {
+    /// A chain's, which is given up once `stop` says so.
+    #[must_use]
+    pub fn new(stop: &'a dyn Fn() -> bool) -> Self {
+        Self { statements: limits::STATEMENTS, tokens: limits::TOKENS, stop }
     }
-    let statements: Vec<Statement> = spans
-        .iter()
-        .map(|span| Statement {
-            range: span[0].range.start..span[span.len() - 1].range.end,
-            line: lines.place(text, span[0].range.start).0,
-            kind: classify(span),
-        })
-        .collect();
-    found.extend(parse.errors().iter().map(|error| {
-        let offset = usize::from(error.range().start()).min(text.len());
-        let (message, kind) = explain(error.message(), text.get(offset..).unwrap_or_default());
-        (offset, message, kind)
-    }));
-    Script { errors: first_of_each(found, &statements, text, &lines), statements }
+
+    /// Takes a piece from what is left; else what is too much.
+    fn take(&mut self, piece: &Piece) -> Result<(), String> {
+        let too_much = |what: &str, most: usize| {
+            Err(format!(
+                "more than {most} {what}; the bound keeps one chain from taking the daemon: divide the chain, or load \
+                 the data another way"
+            ))
+        };
+        if piece.depth > limits::NESTING {
+            return too_much("parentheses in one another", limits::NESTING);
+        }
+        if piece.statement.is_some() && self.statements == 0 {
+            return too_much("statements in one chain", limits::STATEMENTS);
+        }
+        if piece.tokens > self.tokens {
+            return too_much("words and signs in one chain", limits::TOKENS);
+        }
+        if (self.stop)() {
+            return Err("the rest was not read: nobody waits for it any more".to_owned());
+        }
+        self.statements -= usize::from(piece.statement.is_some());
+        self.tokens -= piece.tokens;
+        Ok(())
+    }
+}
+
+/// Cuts and classifies a text, as long as the budget lasts. Never fails: what is wrong is in [`Script::errors`].
+pub fn split(text: &str, budget: &mut Budget<'_>) -> Script {
+    let (mut script, mut lines) = (Script::default(), Lines::of(text));
+    for piece in Cutter::new(text, Strings::Standard) {
+        let start = piece.statement.as_ref().map_or(piece.whole.start, |range| range.start);
+        if let Err(message) = budget.take(&piece) {
+            let (line, column) = lines.place(start);
+            script.errors.push(SyntaxError { line, column, message });
+            break;
+        }
+        if let Some(range) = piece.statement.clone() {
+            let source = &text[range.clone()];
+            let place = lines.place(start);
+            if source.starts_with('\\') && script.errors.len() < limits::FAULTS {
+                script.errors.push(psql_command(source, place));
+            }
+            let kind = classify(source, Strings::Standard);
+            script.statements.push(Statement { line: place.0, kind, range });
+        }
+        if let Some((at, open)) = piece.open {
+            let (line, column) = lines.place(at);
+            let message = open.explain(&text[at..]).to_owned();
+            script.errors.push(SyntaxError { line, column, message });
+        }
+    }
+    script
+}
+
+impl Open {
+    fn explain(self, rest: &str) -> &'static str {
+        match self {
+            Self::Body => "this BEGIN ATOMIC body has no END",
+            Self::Parenthesis => "this `(` is not closed",
+            Self::Token(TokenKind::Comment) => "this comment has no end: `*/` is missing",
+            Self::Token(TokenKind::QuotedName) => "this quoted name has no end: `\"` is missing",
+            Self::Token(_) if rest.starts_with('$') => {
+                "this dollar-quoted body has no end: its closing tag is missing"
+            }
+            Self::Token(_) => "this string has no end: `'` is missing",
+        }
+    }
+}
+
+fn psql_command(source: &str, (line, column): (u32, u32)) -> SyntaxError {
+    let shown: String = source.split_whitespace().next().unwrap_or_default().chars().take(30).collect();
+    let message = format!("`{shown}` is a command of psql, which no server understands; take the line out");
+    SyntaxError { line, column, message }
 }
 
 /// The place of a 1-based *character* position, as PostgreSQL reports it for the whole text. A position outside the
@@ -142,7 +192,7 @@ pub fn split(text: &str) -> Script {
 pub fn locate(text: &str, script: &[Statement], position_chars: usize) -> Location {
     let offset =
         text.char_indices().nth(position_chars.saturating_sub(1)).map_or(text.len(), |(offset, _)| offset);
-    let (line, column) = Lines::of(text).place(text, offset);
+    let (line, column) = Lines::of(text).place(offset);
     let statement = script.partition_point(|statement| statement.range.start <= offset).checked_sub(1);
     Location { line, column, statement }
 }
@@ -155,7 +205,7 @@ pub fn excerpt(text: &str, statement: &Statement, max: usize) -> String {
         if !folded.is_empty() {
             folded.push(' ');
         }
-        folded.push_str(word);
+        folded.extend(word.chars().take(max + 1));
         if folded.chars().nth(max).is_some() {
             let kept: String = folded.chars().take(max.saturating_sub(1)).collect();
             return if max == 0 { String::new() } else { format!("{}…", kept.trim_end()) };
@@ -182,102 +232,47 @@ pub fn blank<'a>(text: &str, statements: impl IntoIterator<Item = &'a Statement>
 pub(crate) fn mentions_name(source: &str, name: &str) -> bool {
     let lowered = source.to_lowercase();
     let wanted = name.to_lowercase();
-    let edge = |c: Option<char>| c.is_none_or(|c| !(c.is_alphanumeric() || c == '_' || c == '$'));
+    let edge = |c: Option<char>| c.is_none_or(|c| !is_word(c));
     !wanted.is_empty()
         && lowered.match_indices(&wanted).any(|(at, found)| {
             edge(lowered[..at].chars().next_back()) && edge(lowered[at + found.len()..].chars().next())
         })
 }
 
-/// The table that a `CREATE TABLE` or `ALTER TABLE` statement is about, without schema and quotes.
-pub(crate) fn table_of(source: &str) -> Option<String> {
-    let tokens = token::all(&SourceFile::parse(source), source);
-    let tokens: Vec<Token<'_>> = tokens.into_iter().filter(|token| !token.is_trivia()).collect();
-    classify::table_of(&tokens)
+/// A character of words, as far as the mention of a name goes.
+pub(crate) fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '$'
 }
 
-/// PostgreSQL reads `E'a'` and a string on the next line as one escape string; the lexer here reads the second one as
-/// plain. They differ where a backslash stands before a quote, and then the end of the string is not where it seems.
-fn broken_continuations(tokens: &[Token<'_>]) -> Vec<(usize, String, SyntaxErrorKind)> {
-    let mut found = Vec::new();
-    let mut escape = false;
-    for token in tokens {
-        match token.kind {
-            SyntaxKind::ESC_STRING => escape = true,
-            SyntaxKind::STRING if escape && has_escaped_quote(token.text) => found.push((
-                token.range.start,
-                "this continues an E'…' string and has `\\'` in it; write both as one string".to_owned(),
-                SyntaxErrorKind::Lexical,
-            )),
-            SyntaxKind::STRING | SyntaxKind::WHITESPACE | SyntaxKind::COMMENT => {}
-            _ => escape = false,
-        }
-    }
-    found
+/// Lines and columns of places that come in order: each byte is looked at once.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    place: (u32, u32),
 }
 
-fn has_escaped_quote(literal: &str) -> bool {
-    let mut chars = literal.chars();
-    while let Some(c) = chars.next() {
-        if c == '\\' && chars.next() == Some('\'') {
-            return true;
-        }
-    }
-    false
-}
-
-fn explain(message: &str, rest: &str) -> (String, SyntaxErrorKind) {
-    let shown: String = rest.split_whitespace().next().unwrap_or_default().chars().take(30).collect();
-    if message.starts_with("Missing trailing") || message.starts_with("Unterminated") {
-        let what = match rest.chars().next() {
-            Some('/') => "this comment has no end: `*/` is missing",
-            Some('"') => "this quoted name has no end: `\"` is missing",
-            Some('$') => "this dollar-quoted body has no end: its closing tag is missing",
-            _ => "this string has no end: `'` is missing",
-        };
-        return (what.to_owned(), SyntaxErrorKind::Lexical);
-    }
-    if rest.starts_with('\\') {
-        let text = format!("`{shown}` is a command of psql, which no server understands; take the line out");
-        return (text, SyntaxErrorKind::PsqlCommand);
-    }
-    if message.starts_with("expected command") {
-        return (format!("no SQL statement begins with `{shown}`"), SyntaxErrorKind::Grammar);
-    }
-    let at = if shown.is_empty() { "the end".to_owned() } else { format!("`{shown}`") };
-    (format!("{message}, at {at}"), SyntaxErrorKind::Grammar)
-}
-
-/// The first error of each statement; a lexical one wins over the echoes around it.
-fn first_of_each(
-    mut found: Vec<(usize, String, SyntaxErrorKind)>,
-    statements: &[Statement],
-    text: &str,
-    lines: &Lines,
-) -> Vec<SyntaxError> {
-    let home = |offset: usize| statements.partition_point(|statement| statement.range.end < offset);
-    found.sort_by_key(|(offset, _, kind)| (home(*offset), *kind != SyntaxErrorKind::Lexical, *offset));
-    found.dedup_by_key(|(offset, _, _)| home(*offset));
-    let place = |(offset, message, kind)| {
-        let (line, column) = lines.place(text, offset);
-        SyntaxError { line, column, message, kind }
-    };
-    found.into_iter().map(place).collect()
-}
-
-/// Where lines begin.
-struct Lines(Vec<usize>);
-
-impl Lines {
-    fn of(text: &str) -> Self {
-        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text, at: 0, place: (1, 1) }
     }
 
     /// 1-based line and column (in characters) of a byte offset.
-    fn place(&self, text: &str, offset: usize) -> (u32, u32) {
-        let line = self.0.partition_point(|start| *start <= offset).max(1);
-        let column = text.get(self.0[line - 1]..offset).unwrap_or_default().chars().count() + 1;
-        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    fn place(&mut self, offset: usize) -> (u32, u32) {
+        if offset < self.at {
+            *self = Self::of(self.text);
+        }
+        let passed = &self.text[self.at..offset];
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let (line, column) = self.place;
+        self.place = match passed.rsplit_once('\n') {
+            None => (line, column.saturating_add(count(passed.chars().count()))),
+            Some((_, rest)) => {
+                let breaks = passed.bytes().filter(|byte| *byte == b'\n').count();
+                (line.saturating_add(count(breaks)), count(rest.chars().count() + 1))
+            }
+        };
+        self.at = offset;
+        self.place
     }
 }
 

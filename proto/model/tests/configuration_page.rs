@@ -17,6 +17,7 @@ fn kind(key: &Key) -> String {
         Kind::Flag => "`true`, `false`".to_owned(),
         Kind::Duration { zero: true } => "duration, `\"0s\"` too".to_owned(),
         Kind::Duration { zero: false } => "duration".to_owned(),
+        Kind::DurationOrAuto => "`\"auto\"`, duration".to_owned(),
         Kind::Count => "`\"none\"`, number such as `\"500k\"`".to_owned(),
         Kind::Word(words) => quoted(words),
         Kind::Names => "list of names".to_owned(),

@@ -69,7 +69,9 @@ fn text_of(key: &Key, section: &Section<'_>, problems: &mut Problems) -> Option<
             let flag = section.flag(key.name, problems)?;
             Some(At { value: if flag { "yes" } else { "no" }.to_owned(), place })
         }
-        Kind::Duration { .. } | Kind::Word(_) | Kind::Count => section.string(key.name, problems),
+        Kind::Duration { .. } | Kind::DurationOrAuto | Kind::Word(_) | Kind::Count => {
+            section.string(key.name, problems)
+        }
         Kind::Words(_) | Kind::Names => {
             let list = section.strings(key.name, key.kind == Kind::Names, problems)?;
             Some(At { value: list.into_iter().map(|word| word.value).collect::<Vec<_>>().join(", "), place })

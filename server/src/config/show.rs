@@ -94,7 +94,7 @@ fn profile(profile: &Profile) -> String {
         let value = match key.kind {
             Kind::Flag => (value == "yes").to_string(),
             Kind::Words(_) | Kind::Names => list(value.split(", ").filter(|word| !word.is_empty())),
-            Kind::Duration { .. } | Kind::Word(_) | Kind::Count => quoted(value),
+            Kind::Duration { .. } | Kind::DurationOrAuto | Kind::Word(_) | Kind::Count => quoted(value),
         };
         let set = format!("{} = {value}", key.name);
         text.push_str(&format!("{set:<44} # {}\n", key.meaning));

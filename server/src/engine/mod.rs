@@ -26,7 +26,7 @@ use crate::{
     ledger::Ledger,
     postgres::control::{notify::Wakeups, pool::Control},
 };
-use operation::registry::Live;
+use operation::{chains::Readings, registry::Live};
 
 pub(crate) use admin::{force_unlock::Force, windows::ReleaseRequest};
 pub(crate) use watch::query::Enrolment;
@@ -74,6 +74,7 @@ pub(crate) struct Engine {
     recorder: background::audit::Recorder,
     /// The key by which audit records are sealed.
     seal_key: Option<SealKey>,
+    readings: Readings,
     live: Live,
     wakeups: Wakeups,
     /// No new operations from here on.
@@ -102,6 +103,7 @@ impl Engine {
             started_at,
             recorder,
             seal_key,
+            readings: Readings::default(),
             live: Live::default(),
             wakeups: Wakeups::default(),
             closing: CancellationToken::new(),

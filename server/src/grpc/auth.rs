@@ -22,6 +22,7 @@ use super::{
     Api,
     body::{Received, Told},
     connection::Peer,
+    framing,
     identity::{self, Caller},
     limits::{self, Bytes, CALLS, Counted, Counter, HEALTH_CALLS, Held, PROVING, UNPROVED_CALLS},
     status,
@@ -183,6 +184,9 @@ where
                 return Ok(status(Fault::new(Reason::Internal, "the connection is not known")).into_http());
             };
             let open = peer.call();
+            if let Some(refusal) = framing::refusal(&request) {
+                return Ok(Told::wrap(refusal, open, None));
+            }
             let Admitted { counted, held } = match auth.admit(&peer, &mut request).await {
                 Ok(admitted) => admitted,
                 Err(fault) => return Ok(Told::wrap(status(fault).into_http(), open, None)),

@@ -9,6 +9,7 @@ mod authority;
 mod body;
 mod certificate;
 mod connection;
+mod framing;
 mod identity;
 mod limits;
 mod listen;

@@ -7,6 +7,7 @@ use model::{
     authorization::{Authorization, Role},
     fault::Fault,
     flag_roles,
+    operation::Operation,
 };
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
@@ -84,6 +85,18 @@ impl Operations {
         call: &Request<T>,
         id: &str,
     ) -> Result<(Authorization, Uuid), Status> {
+        let (known, authorization, asked) = self.judged(method, call, id).await?;
+        self.0.engine.record(asked).await.map_err(status)?;
+        Ok((authorization, known.map_err(status)?.id))
+    }
+
+    /// The same without the record of it.
+    async fn judged<T: Sync>(
+        &self,
+        method: &str,
+        call: &Request<T>,
+        id: &str,
+    ) -> Result<(Result<Operation, Fault>, Authorization, Decision), Status> {
         let known = match wire::parse_operation_id(id) {
             Ok(id) => self.0.engine.operation(id).await,
             Err(error) => Err(Fault::from(error)),
@@ -91,9 +104,7 @@ impl Operations {
         let target = known.as_ref().map(|o| o.target.clone()).unwrap_or_default();
         let (authorization, asked) = self.0.decide(method, call, About::Known(&target), None).await?;
         let operation = known.as_ref().ok().map(|o| o.id);
-        self.0.engine.record(Decision { operation, ..asked }).await.map_err(status)?;
-        let operation = known.map_err(status)?;
-        Ok((authorization, operation.id))
+        Ok((known, authorization, Decision { operation, ..asked }))
     }
 }
 
@@ -184,8 +195,15 @@ impl OperationService for Operations {
         &self,
         call: Request<v1::CancelOperationRequest>,
     ) -> Result<Response<v1::CancelOperationResponse>, Status> {
-        let (authorization, id) =
-            self.about("OperationService/CancelOperation", &call, &call.get_ref().operation).await?;
+        let method = "OperationService/CancelOperation";
+        let (known, authorization, asked) = self.judged(method, &call, &call.get_ref().operation).await?;
+        if let Ok(operation) = &known
+            && let Err(fault) = self.0.engine.may_cancel(operation, &authorization).await
+        {
+            return self.0.deny(asked, fault).await;
+        }
+        self.0.engine.record(asked).await.map_err(status)?;
+        let id = known.map_err(status)?.id;
         let operation =
             self.0.engine.cancel(id, &authorization, &call.get_ref().reason).await.map_err(status)?;
         Ok(Response::new(v1::CancelOperationResponse { operation: Some(wire::encode_operation(&operation)) }))

@@ -106,13 +106,11 @@ pub enum ChainFaultKind {
     /// The file has no statement.
     #[error("the revision is empty: it has a header and no statement; write one or delete the file")]
     Empty,
-    /// The text is not SQL as we know it.
-    #[error("cannot read this as SQL: {message}{}", if *.may_skip { "; mend it, or, if PostgreSQL accepts it as it is, add `-- syntax: unchecked` to the header" } else { "" })]
+    /// The text cannot be cut into statements, or goes beyond a bound.
+    #[error("cannot read this as SQL: {message}")]
     Unparsable {
         /// What is wrong.
         message: String,
-        /// Whether the header may say `syntax: unchecked` to go on regardless.
-        may_skip: bool,
     },
     /// A transaction statement at top level.
     #[error(

@@ -56,6 +56,22 @@ pub const KEYS: &[Key] = &[
         shown
     ),
     key!(
+        max_windows,
+        Kind::Count,
+        "how many windows one principal may have, active or to come",
+        ["5"; 3],
+        count_or_none,
+        shown_count
+    ),
+    key!(
+        max_reserved,
+        Kind::DurationOrAuto,
+        "how much time they may cover; `auto`: 5 times `max_window`",
+        ["auto"; 3],
+        some_time_or_auto,
+        |time: &Option<Duration>| time.as_ref().map_or_else(|| "auto".to_owned(), shown)
+    ),
+    key!(
         lead_time,
         Kind::Duration { zero: true },
         "how far ahead a window must be reserved",

@@ -2,9 +2,20 @@
 //!
 //! This module must not know where statements begin and end.
 
-use super::{StatementKind, token::Token};
+use super::{
+    StatementKind,
+    lexer::{Lexer, Strings, Token},
+};
 
-pub(super) fn classify(tokens: &[Token<'_>]) -> StatementKind {
+/// So many tokens at the beginning tell what a statement is. Further on only the data stream of a COPY is looked for:
+/// whatever else may stand there PostgreSQL refuses by itself where it does not fit.
+const HEAD: usize = 200;
+
+/// What a statement means.
+#[must_use]
+pub fn classify(statement: &str, strings: Strings) -> StatementKind {
+    let tokens: Vec<Token<'_>> = significant(statement, strings).take(HEAD).collect();
+    let tokens = tokens.as_slice();
     let starts = |pattern: &str| starts_with(tokens, pattern);
     if ["begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "prepare transaction"]
         .iter()
@@ -16,10 +27,10 @@ pub(super) fn classify(tokens: &[Token<'_>]) -> StatementKind {
         return StatementKind::NoTransaction { what };
     }
     if starts("copy") {
-        let stream = tokens.windows(2).any(|pair| {
-            (pair[0].is("from") && pair[1].is("stdin")) || (pair[0].is("to") && pair[1].is("stdout"))
-        });
-        return if stream { StatementKind::CopyStream } else { StatementKind::Ordinary };
+        return match has_stream(significant(statement, strings)) {
+            true => StatementKind::CopyStream,
+            false => StatementKind::Ordinary,
+        };
     }
     if starts("create extension") {
         let if_not_exists = starts("create extension if not exists");
@@ -35,6 +46,27 @@ pub(super) fn classify(tokens: &[Token<'_>]) -> StatementKind {
         return added_value(tokens).unwrap_or(StatementKind::Ordinary);
     }
     if writes_version_table(tokens) { StatementKind::VersionTable } else { StatementKind::Ordinary }
+}
+
+fn significant(statement: &str, strings: Strings) -> impl Iterator<Item = Token<'_>> {
+    Lexer::new(statement, strings).filter(|token| !token.is_trivia())
+}
+
+/// Whether a COPY reads from its client or writes to it. PostgreSQL takes either word in either direction.
+fn has_stream<'a>(tokens: impl Iterator<Item = Token<'a>>) -> bool {
+    let (mut depth, mut before) = (0_usize, false);
+    for token in tokens {
+        if before && (token.is("stdin") || token.is("stdout")) {
+            return true;
+        }
+        match token.text {
+            "(" => depth += 1,
+            ")" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        before = depth == 0 && (token.is("from") || token.is("to"));
+    }
+    false
 }
 
 /// The words for which PostgreSQL calls `PreventInTransactionBlock`.
@@ -86,7 +118,9 @@ fn turned_off(tokens: &[Token<'_>], options: &[&str]) -> bool {
     tokens.windows(3).any(|part| {
         options.iter().any(|option| part[0].is(option))
             && part[1].text == "="
-            && ["false", "off", "0", "'false'", "'off'"].iter().any(|no| part[2].is(no))
+            && ["false", "off", "0", "'false'", "'off'"]
+                .iter()
+                .any(|no| part[2].text.eq_ignore_ascii_case(no))
     })
 }
 
@@ -130,8 +164,9 @@ fn qualified_name(tokens: &[Token<'_>]) -> String {
     tokens.get(2 * qualifiers).map(Token::name).unwrap_or_default()
 }
 
-/// The table that a `CREATE TABLE` or `ALTER TABLE` statement is about.
-pub(super) fn table_of(tokens: &[Token<'_>]) -> Option<String> {
+/// The table that a `CREATE TABLE` or `ALTER TABLE` statement is about, without schema and quotes.
+pub(crate) fn table_of(statement: &str) -> Option<String> {
+    let tokens: Vec<Token<'_>> = significant(statement, Strings::Standard).take(HEAD).collect();
     let at = tokens.iter().take(4).position(|token| token.is("table"))?;
     Some(qualified_name(after_words(&tokens[at + 1..], &["if", "not", "exists", "only"])))
         .filter(|name| !name.is_empty())

@@ -22,6 +22,10 @@ pub struct Rules {
     pub window: WindowRule,
     /// The longest window.
     pub max_window: Duration,
+    /// How many windows one principal may have, the active one and those to come; `None`: any number.
+    pub max_windows: Option<u64>,
+    /// How much time they may cover together.
+    pub max_reserved: Duration,
     /// How far ahead a window must be reserved.
     pub lead_time: Duration,
 }
@@ -57,6 +61,8 @@ impl Rules {
             profile: profile.name.clone(),
             window: profile.window,
             max_window: profile.max_window,
+            max_windows: profile.max_windows,
+            max_reserved: profile.reserved_limit(),
             lead_time: profile.lead_time,
         }
     }
@@ -125,6 +131,45 @@ impl Rules {
         self.check_length(ends_at.duration_since(window.starts_at).unsigned_abs())
     }
 
+    /// Whether a principal that has these windows may have another one, or the same one longer, from `starts_at` to
+    /// `ends_at`. What is past of a window does not count.
+    ///
+    /// # Errors
+    /// `LIMIT_EXCEEDED`, naming the key.
+    pub fn bounded(
+        &self,
+        others: &[Window],
+        (starts_at, ends_at): (Timestamp, Timestamp),
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let others: Vec<&Window> = others.iter().filter(|window| !window.is_past(now)).collect();
+        let limit = |what: String, hint: String| {
+            let text = format!("profile {} of target {}: {what}", self.profile, self.target);
+            Err(Fault::new(Reason::LimitExceeded, text).hint(hint).with("target", &self.target))
+        };
+        let way = format!("release one (resetctl --target {} window list shows them)", self.target);
+        let count = others.len() as u64 + 1;
+        if let Some(most) = self.max_windows.filter(|most| count > *most) {
+            return limit(
+                format!(
+                    "you have {} already, and may have {most}",
+                    crate::plan::count(others.len(), "window")
+                ),
+                format!("{way}, or wait for its end; an admin can raise `max_windows`"),
+            );
+        }
+        let rest = |from: Timestamp, to: Timestamp| to.duration_since(from.max(now)).unsigned_abs();
+        let reserved: Duration = others.iter().map(|window| rest(window.starts_at, window.ends_at)).sum();
+        if reserved + rest(starts_at, ends_at) <= self.max_reserved {
+            return Ok(());
+        }
+        let (reserved, most) = (whole(reserved), format_duration(self.max_reserved));
+        limit(
+            format!("with the {reserved} that you have reserved it would be more than {most} together"),
+            format!("ask for less, or {way}; an admin can raise `max_reserved`"),
+        )
+    }
+
     /// Whether a window of `principal` may begin at `starts_at` beside the changes that run now. One that runs is told its
     /// deadline in time, or the window is refused.
     ///
@@ -160,6 +205,11 @@ impl Rules {
             .with("target", &self.target)
             .with("profile", &self.profile)
     }
+}
+
+/// A duration to the second, for reading.
+fn whole(duration: Duration) -> String {
+    format_duration(Duration::from_secs(duration.as_secs()))
 }
 
 /// A reason is needed wherever somebody else will read it.

@@ -16,11 +16,11 @@ use model::{
     profile::{ReportRule, Scope},
     window::Rules,
 };
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::lifecycle::Run;
 use crate::{
-    chains,
     engine::{Engine, Target},
     postgres::{
         change::control_schema,
@@ -49,10 +49,13 @@ impl Engine {
         authorization: &Authorization,
         asked: Decision,
     ) -> Result<Uuid, Fault> {
-        // Apart from the call: a caller that goes away between the lock and the record leaves nothing half-done.
+        // Apart from the call: a caller that goes away between the lock and the record leaves nothing half-done. Reading
+        // their chains, before that, is given up.
+        let gone = CancellationToken::new();
+        let _caller = gone.clone().drop_guard();
         let (engine, authorization) = (Arc::clone(self), authorization.clone());
         let accepting =
-            self.operations.spawn(async move { engine.accept(request, &authorization, asked).await });
+            self.operations.spawn(async move { engine.accept(request, &authorization, asked, &gone).await });
         accepting.await.map_err(|e| Fault::new(Reason::Internal, format!("accepting the operation: {e}")))?
     }
 
@@ -62,8 +65,9 @@ impl Engine {
         request: Request,
         authorization: &Authorization,
         asked: Decision,
+        gone: &CancellationToken,
     ) -> Result<Uuid, Fault> {
-        match Arc::clone(&self).admit(request, authorization, &asked).await {
+        match Arc::clone(&self).admit(request, authorization, &asked, gone).await {
             Err(fault) => Err(self.refused(asked, fault).await),
             admitted => admitted,
         }
@@ -74,6 +78,7 @@ impl Engine {
         request: Request,
         authorization: &Authorization,
         asked: &Decision,
+        gone: &CancellationToken,
     ) -> Result<Uuid, Fault> {
         let principal = authorization.principal().to_string();
         if let Some(id) = self.joined(&request, &principal).await? {
@@ -101,7 +106,7 @@ impl Engine {
         if let Some(window_guard) = &changes {
             self.check_windows(window_guard, request.wait).await?;
         }
-        let chains = self.chains(&request, &target).await?;
+        let chains = self.chains(&request, &target, &principal, gone).await?;
         let id = Uuid::now_v7();
         self.record(Decision { operation: Some(id), ..asked.clone() }).await?;
         let owner = Owner { operation: id, instance: self.instance };
@@ -305,25 +310,6 @@ impl Engine {
         as_enrolled(target, targets::enrolment(&self.control, target.database()).await?)
     }
 
-    async fn chains(&self, request: &Request, target: &Target) -> Result<ChainSet, Fault> {
-        let chains = match request.client_chains.is_empty() {
-            true => chains::from_disk(self.migrations.clone(), &target.matrix).await,
-            false => chains::from_request(&request.client_chains, &target.matrix),
-        };
-        // A reset or an undo replays nothing: chains that cannot be read do not stop it, unless the caller pins them.
-        let chains = match chains {
-            Err(_) if !replays(request.verb) && request.expect_chains.is_none() => {
-                return Ok(ChainSet::default());
-            }
-            chains => chains?,
-        };
-        if request.expect_chains.is_some() {
-            let shelf = chains::shelf(self.migrations.clone()).await;
-            chains::expect(&chains, request.expect_chains.as_deref(), &shelf)?;
-        }
-        Ok(chains)
-    }
-
     fn accepted(
         &self,
         request: &Request,
@@ -351,11 +337,6 @@ impl Engine {
             report_required: target.profile.report == ReportRule::Error,
         })
     }
-}
-
-/// The verb cannot do its work without chains.
-fn replays(verb: Verb) -> bool {
-    verb.migrates() || verb.validates()
 }
 
 /// The database of a target is the one that was enrolled, by what is on record.

@@ -3,6 +3,7 @@
 use model::{
     audit::Decision,
     authorization::Authorization,
+    cancellation::Cancellation,
     event::EventKind,
     fault::{Fault, Reason},
     operation::{Operation, State},
@@ -78,6 +79,32 @@ impl Engine {
         let (operations, more) = page(operations::list(&self.control.pool, &filter).await?, most);
         let next = operations.last().filter(|_| more).map(|o| o.id);
         Ok(Page { operations, next })
+    }
+
+    /// Whether a principal may cancel an operation now.
+    ///
+    /// # Errors
+    /// `PERMISSION_DENIED`; the control database does not answer.
+    pub(crate) async fn may_cancel(
+        &self,
+        operation: &Operation,
+        authorization: &Authorization,
+    ) -> Result<(), Fault> {
+        let principal = authorization.principal().to_string();
+        let asked = Cancellation {
+            operation: operation.id,
+            owner: &operation.principal,
+            principal: &principal,
+            role: authorization.role(),
+            window: None,
+        };
+        if !asked.depends_on_window() {
+            return asked.check();
+        }
+        let (database, target) = (&operation.database, &operation.target);
+        let (now, windows) = window_guard::coming(&self.control.pool, database, target).await?;
+        let window = windows.iter().find(|window| window.is_active(now));
+        Cancellation { window, ..asked }.check()
     }
 
     /// Asks a running operation to end. Asking again changes nothing.

@@ -19,7 +19,9 @@ use crate::postgres::{
     control::{commit_deadline::CommitDeadline, window_guard::WindowGuard},
     lock::lease::LockSession,
     sql::{
-        error::{control_fault, database_error, is_disconnect, message, sqlstate, work_fault},
+        error::{
+            control_fault, database_error, hint, is_disconnect, is_too_large, message, sqlstate, work_fault,
+        },
         ident::{self, Ident, Literal},
     },
 };
@@ -65,6 +67,7 @@ pub(crate) async fn apply(
     let epilogue = epilogue(work, place).await?;
     work.message(&epilogue).await.map_err(|e| match sqlstate(&e.error) {
         Some(code) if code.starts_with("23") => revision_fault(place, revision, &e),
+        None if is_too_large(&e.error) => revision_fault(place, revision, &e),
         _ => work_fault(&doing, &e.error),
     })?;
     let recording = version_sql(place, before, revision);
@@ -233,8 +236,10 @@ fn revision_fault(place: &ReplayTarget<'_>, revision: &Revision, failed: &Messag
     let whole = revision.statements.len();
     let which = statement.map(|s| format!(", statement {} of {whole}", s + 1)).unwrap_or_default();
     let at = line.map(|l| format!(":{l}")).unwrap_or_default();
-    let hint =
-        database_error(&failed.error).and_then(|e| e.hint()).map(|h| format!("PostgreSQL says: {h}; "));
+    let hint = match is_too_large(&failed.error) {
+        true => Some("return less, or write it INTO a table; ".to_owned()),
+        false => hint(&failed.error).map(|h| format!("PostgreSQL says: {h}; ")),
+    };
     let place_of = format!("{}{at} failed in schema {}{which}", revision.file, place.schema);
     let told = message(&failed.error);
     let fault = match sqlstate(&failed.error) {

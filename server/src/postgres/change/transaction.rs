@@ -26,6 +26,7 @@ use crate::postgres::{
         backend, connect, failpoint,
         interrupt::Interrupt,
         liveness::{Backends, Liveness, lost_error},
+        relay::Relay,
     },
     sql::error::{message, sqlstate, work_fault},
 };
@@ -60,6 +61,7 @@ pub(crate) struct WorkContext {
 /// One transaction in the target.
 pub(crate) struct Work {
     pub(crate) connection: PgConnection,
+    relay: Relay,
     pid: i32,
     transaction: String,
     pub(in crate::postgres) context: WorkContext,
@@ -102,7 +104,7 @@ impl Work {
         let patience = format!("{}ms", context.patience.as_millis().max(1));
         let options = connect::options(target, &lock.application_name, &[("lock_timeout", &patience)])
             .statement_cache_capacity(0);
-        let mut connection = connect::open(&options).await?;
+        let (mut connection, relay) = connect::open_counted(&options).await?;
         let database = options.get_database().unwrap_or_default().to_owned();
         let pid = connect::refuse_pooler(&mut connection, &format!("database {database}")).await?;
         let contact = Liveness::watch(&context.control, pid, &context.backends, &context.interrupt);
@@ -123,6 +125,7 @@ impl Work {
         }
         Ok(Self {
             connection,
+            relay,
             pid,
             transaction: String::new(),
             context,
@@ -186,8 +189,9 @@ impl Work {
     pub(crate) async fn message(&mut self, sql: &str) -> Result<usize, MessageError> {
         let mut completed = 0;
         let (pid, context) = (self.pid, self.context.clone());
+        let limited = self.relay.limit();
         let outcome = {
-            let mut results = sqlx::raw_sql(AssertSqlSafe(sql)).execute_many(&mut self.connection);
+            let mut results = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(&mut self.connection);
             let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
             let mut cancelled = false;
             loop {
@@ -195,8 +199,11 @@ impl Work {
                     biased;
                     result = results.next() => match result {
                         None => break Ok(()),
-                        Some(Ok(_)) => completed += 1,
-                        Some(Err(error)) => break Err(error),
+                        Some(Ok(seen)) => {
+                            completed += usize::from(seen.is_left());
+                            limited.handed_on();
+                        }
+                        Some(Err(error)) => break Err(limited.explain(error)),
                     },
                     () = self.contact.lost().cancelled() => break Err(lost_error()),
                     _ = context.interrupt.raised(), if !cancelled => {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use model::{
     event::{Event, EventKind, Finished},
     fault::{Fault, Reason},
+    text_limit,
 };
 use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
@@ -48,6 +49,7 @@ fn stale() -> Fault {
 
 fn body(kind: &EventKind) -> Result<String, ControlError> {
     Ok(serde_json::to_string(kind)
+        .and_then(text_limit::cut_json)
         .map_err(|e| Fault::new(Reason::Internal, format!("an event cannot be stored: {e}")))?)
 }
 
@@ -199,6 +201,7 @@ async fn prepare_commit_within(
     append(connection, owner, EventKind::CommitPrepared { transaction_id: transaction.to_owned() }).await?;
     let ending = make_ending(connection, owner.operation, make).await?;
     let finished = serde_json::to_string(&ending.finished)
+        .and_then(text_limit::cut_json)
         .map_err(|e| Fault::new(Reason::Internal, format!("an end cannot be stored: {e}")))?;
     sqlx::query("UPDATE resetd.operation SET prepared_report = $2, prepared_end = $3::json WHERE id = $1")
         .bind(owner.operation)

@@ -8,6 +8,7 @@ pub(in crate::postgres) mod audit_guard;
 pub(crate) mod cancel;
 pub(crate) mod commit_deadline;
 pub(crate) mod given_up;
+pub(crate) mod grammar;
 pub(crate) mod instances;
 pub(crate) mod journal;
 pub(crate) mod keys;

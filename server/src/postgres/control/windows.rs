@@ -62,6 +62,7 @@ pub(crate) async fn reserve(
     let target = target_id(&mut within, ask).await?;
     let now = now(&mut within).await?;
     let (from, to) = ask.rules.place(asked, now)?;
+    ask.rules.bounded(&own(&mut within, ask).await?, (from, to), now)?;
     ask.rules.beside(&changes(&mut within, ask.database).await?, ask.principal, from, now)?;
     let id = Uuid::now_v7();
     let inserted = sqlx::query(concat!(
@@ -107,9 +108,14 @@ pub(crate) async fn extend(
     if window.principal != ask.principal {
         return Err(not_ones_own(&window).into());
     }
-    ask.rules.extend(&window, ends_at, now(&mut within).await?)?;
+    let now = now(&mut within).await?;
+    ask.rules.extend(&window, ends_at, now)?;
     if ends_at < window.ends_at {
         refuse_under_a_change(&mut within, ask, &window).await?;
+    } else {
+        let mut others = own(&mut within, ask).await?;
+        others.retain(|other| other.id != id);
+        ask.rules.bounded(&others, (window.starts_at, ends_at), now)?;
     }
     let moved = sqlx::query(concat!(
         "UPDATE resetd.reset_window SET etag = gen_random_uuid(), period = tstzrange(lower(period), ",
@@ -229,6 +235,21 @@ pub(crate) async fn forget_old(
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// The windows of who asks, on the target, that are not past. Nobody adds one meanwhile: this has the target's queue lock.
+async fn own(within: &mut PgConnection, ask: &Ask<'_>) -> Result<Vec<Window>, Fault> {
+    let sql = format!(
+        "SELECT {COLUMNS} WHERE t.database = $1 AND w.principal = $2 AND w.released_at IS NULL
+            AND upper(w.period) > clock_timestamp()"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(ask.database)
+        .bind(ask.principal)
+        .fetch_all(within)
+        .await
+        .map_err(control_fault)?;
+    rows.iter().map(|row| decode(row).map_err(control_fault)).collect()
 }
 
 /// The window as it is now, nobody else's to change until the transaction ends.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::fault::{Fault, Reason, SqlSite};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
-use super::liveness;
+use super::{liveness, relay::Relay};
 use crate::postgres::sql::error;
 
 /// How long opening a session may take.
@@ -58,6 +58,21 @@ pub(crate) async fn open(options: &PgConnectOptions) -> Result<PgConnection, Fau
         .hint("check that PostgreSQL runs and that the daemon reaches it")
         .with("database", database)),
     }
+}
+
+/// The same through a relay, which counts what the server answers.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) async fn open_counted(options: &PgConnectOptions) -> Result<(PgConnection, Relay), Fault> {
+    let database = options.get_database().unwrap_or_default();
+    let lost = |error: std::io::Error| unreachable(database, &sqlx::Error::Io(error));
+    let opened = tokio::time::timeout(CONNECT_LIMIT, Relay::open(options)).await;
+    let (relay, through) = match opened {
+        Ok(opened) => opened.map_err(lost)?,
+        Err(_) => return Err(lost(std::io::ErrorKind::TimedOut.into())),
+    };
+    Ok((open(&through).await?, relay))
 }
 
 fn unreachable(database: &str, error: &sqlx::Error) -> Fault {

@@ -9,3 +9,4 @@ pub(crate) mod failpoint;
 pub(crate) mod identity;
 pub(crate) mod interrupt;
 pub(crate) mod liveness;
+pub(crate) mod relay;

@@ -1,8 +1,11 @@
 //! What PostgreSQL and the driver say, as faults. No URL and no password is ever in one.
 
-use std::fmt;
+use std::{fmt, io};
 
-use model::fault::{Fault, Reason, SqlSite};
+use model::{
+    fault::{Fault, Reason, SqlSite},
+    text_limit,
+};
 use sqlx::postgres::PgDatabaseError;
 
 /// The five-character code of an error that came from the server.
@@ -24,22 +27,26 @@ pub(crate) fn is_disconnect(error: &sqlx::Error) -> bool {
         sqlx::Error::Database(_) => {
             sqlstate(error).is_some_and(|c| c.starts_with("57P") || c.starts_with("08"))
         }
-        sqlx::Error::Io(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Io(_) => !is_too_large(error),
+        sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => true,
         _ => false,
     }
 }
 
-/// One line for a person: the server's message with its detail, or the driver's.
+/// One line for a person: the server's message with its detail, or the driver's. Each is cut where it is long: whoever
+/// wrote a function decides what it says.
 pub(crate) fn message(error: &sqlx::Error) -> String {
     match database_error(error) {
         Some(it) => match it.detail() {
-            Some(detail) => format!("{} ({})", it.message(), detail.replace('\n', "; ")),
-            None => it.message().to_owned(),
+            Some(detail) => {
+                format!("{} ({})", text_limit::cut(it.message()), text_limit::cut(detail).replace('\n', "; "))
+            }
+            None => text_limit::cut(it.message()).into_owned(),
         },
-        None => error.to_string(),
+        None => match error {
+            sqlx::Error::Io(cut_off) if is_too_large(error) => cut_off.to_string(),
+            _ => error.to_string(),
+        },
     }
 }
 
@@ -98,6 +105,24 @@ impl ControlError {
             Self::Refused(fault) => fault.sql.sqlstate.as_deref(),
         }
     }
+}
+
+/// The error of a session that was cut off because an answer was larger than so many MiB.
+pub(crate) fn too_large(mib: u64) -> sqlx::Error {
+    let text = format!(
+        "PostgreSQL sent more than {mib} MiB at once: a row, a notice or an error message of that size"
+    );
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::FileTooLarge, text))
+}
+
+/// Whether it is [`too_large`].
+pub(crate) fn is_too_large(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::FileTooLarge)
+}
+
+/// The server's own advice, cut as well.
+pub(crate) fn hint(error: &sqlx::Error) -> Option<String> {
+    database_error(error).and_then(PgDatabaseError::hint).map(|hint| text_limit::cut(hint).into_owned())
 }
 
 /// An error on one of the daemon's own connections to the control database.

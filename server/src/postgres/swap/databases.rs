@@ -10,7 +10,7 @@ use crate::postgres::{
         preflight::change,
     },
     sql::{
-        error::{control_fault, database_error, message, sqlstate, work_fault},
+        error::{control_fault, hint, message, sqlstate, work_fault},
         ident::{Ident, Literal},
     },
 };
@@ -123,7 +123,7 @@ pub(crate) async fn run(connection: &mut PgConnection, doing: &str, sql: &str) -
             .hint("make room; nothing was changed"),
         _ => work_fault(doing, &error),
     })
-    .map_err(|fault: Fault| match database_error(&error).and_then(|e| e.hint()) {
+    .map_err(|fault: Fault| match hint(&error) {
         Some(hint) => fault.with("postgres_hint", hint),
         None => fault,
     })

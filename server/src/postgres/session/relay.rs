@@ -1,0 +1,203 @@
+//! A session whose answers are counted. The driver reads every message of the server whole, whatever its size; what a chain
+//! can make the server say would be memory of the daemon. So the bytes of a work session pass through here, and what grows
+//! beyond the limit is cut off before it arrives.
+//!
+//! Bytes are only counted, never understood: TLS goes through as it is. It must not know what is asked.
+
+use std::{
+    io,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixListener as StdUnixListener},
+    },
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use sqlx::postgres::PgConnectOptions;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixListener, UnixStream},
+};
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use crate::postgres::sql::error::too_large;
+
+/// The most that the server may send between two rows or results, in MiB: the largest row, notice or error.
+const LIMIT_MIB: u64 = 16;
+const LIMIT: u64 = LIMIT_MIB * 1024 * 1024;
+/// How much is passed on at a time.
+const CHUNK: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+struct Traffic {
+    received: AtomicU64,
+    /// How much had been received when the driver handed the last message on.
+    handed: AtomicU64,
+    limited: AtomicBool,
+    exceeded: AtomicBool,
+}
+
+/// The way to the server, open for as long as this lives.
+pub(crate) struct Relay {
+    traffic: Arc<Traffic>,
+    _pump: AbortOnDropHandle<()>,
+}
+
+impl Relay {
+    /// Connects to the server, and gives the options with which the driver comes through here.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub(crate) async fn open(options: &PgConnectOptions) -> io::Result<(Self, PgConnectOptions)> {
+        let port = options.get_port();
+        let host = options.get_host();
+        let folder = options.get_socket().cloned().or_else(|| host.starts_with('/').then(|| host.into()));
+        let traffic = Arc::new(Traffic::default());
+        let name = format!("resetd-{}", Uuid::new_v4().simple());
+        // A name in the kernel, not in a folder; who comes is looked at.
+        let address = SocketAddr::from_abstract_name(format!("{name}/.s.PGSQL.{port}"))?;
+        let listener = StdUnixListener::bind_addr(&address)?;
+        listener.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(listener)?;
+        let counted = Arc::clone(&traffic);
+        let pump = match folder {
+            Some(folder) => {
+                let server = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await?;
+                tokio::spawn(pump(listener, server, counted))
+            }
+            None => {
+                let server = TcpStream::connect((host, port)).await?;
+                server.set_nodelay(true)?;
+                tokio::spawn(pump(listener, server, counted))
+            }
+        };
+        let through = options.clone().socket(PathBuf::from(format!("\0{name}")));
+        Ok((Self { traffic, _pump: AbortOnDropHandle::new(pump) }, through))
+    }
+
+    /// From now on the limit holds, until this is dropped.
+    pub(crate) fn limit(&self) -> Limited {
+        let limited = Limited(Arc::clone(&self.traffic));
+        limited.handed_on();
+        self.traffic.limited.store(true, Ordering::SeqCst);
+        limited
+    }
+}
+
+/// The limit holds.
+pub(crate) struct Limited(Arc<Traffic>);
+
+impl Limited {
+    /// What was received until now was no more than it may be.
+    pub(crate) fn handed_on(&self) {
+        self.0.handed.store(self.0.received.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
+    /// The driver's error, or, where the session was cut off here, what is said of that.
+    pub(crate) fn explain(&self, error: sqlx::Error) -> sqlx::Error {
+        match self.0.exceeded.load(Ordering::SeqCst) {
+            true => too_large(LIMIT_MIB),
+            false => error,
+        }
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        self.0.limited.store(false, Ordering::SeqCst);
+    }
+}
+
+async fn pump(
+    listener: UnixListener,
+    server: impl AsyncRead + AsyncWrite + Send + 'static,
+    traffic: Arc<Traffic>,
+) {
+    let ended = async {
+        let driver = own_process(&listener).await?;
+        drop(listener);
+        let (mut from_server, mut to_server) = tokio::io::split(server);
+        let (mut from_driver, mut to_driver) = driver.into_split();
+        tokio::select! {
+            asked = tokio::io::copy(&mut from_driver, &mut to_server) => asked.map(|_| ()),
+            answered = answers(&mut from_server, &mut to_driver, &traffic) => answered,
+        }
+    };
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "a session's relay ended");
+    }
+}
+
+/// The first one that is this process: any other of the machine could come as well.
+async fn own_process(listener: &UnixListener) -> io::Result<UnixStream> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let pid = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
+        if pid == Some(std::process::id()) {
+            return Ok(stream);
+        }
+    }
+}
+
+async fn answers(
+    server: &mut (impl AsyncRead + Unpin),
+    driver: &mut (impl AsyncWrite + Unpin),
+    traffic: &Traffic,
+) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = server.read(&mut chunk).await?;
+        if read == 0 {
+            return driver.shutdown().await;
+        }
+        let received = traffic.received.fetch_add(read as u64, Ordering::SeqCst) + read as u64;
+        let since = received.saturating_sub(traffic.handed.load(Ordering::SeqCst));
+        if since > LIMIT && traffic.limited.load(Ordering::SeqCst) {
+            traffic.exceeded.store(true, Ordering::SeqCst);
+            return Ok(());
+        }
+        driver.write_all(&chunk[..read]).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn passed(sent: usize, limited: bool) -> (usize, bool) {
+        let (traffic, (mut server, inner)) = (Traffic::default(), tokio::io::duplex(CHUNK));
+        traffic.limited.store(limited, Ordering::SeqCst);
+        let (mut outer, mut driver) = tokio::io::duplex(CHUNK);
+        let writes = async move {
+            // Whoever is cut off cannot write to the end.
+            let _cut = server.write_all(&vec![0; sent]).await;
+        };
+        let reads = async move {
+            let mut all = Vec::new();
+            driver.read_to_end(&mut all).await.map(|_| all.len())
+        };
+        let relay = async {
+            let mut inner = inner;
+            let done = answers(&mut inner, &mut outer, &traffic).await;
+            drop((inner, outer));
+            done
+        };
+        let (_, read, done) = tokio::join!(writes, reads, relay);
+        done.expect("no error");
+        (read.expect("an end"), traffic.exceeded.load(Ordering::SeqCst))
+    }
+
+    #[tokio::test]
+    async fn what_is_larger_than_the_limit_is_cut_off_and_nothing_else() {
+        let limit = usize::try_from(LIMIT).expect("it fits");
+        assert_eq!(passed(limit, true).await, (limit, false));
+        assert_eq!(passed(limit + CHUNK, false).await, (limit + CHUNK, false));
+        let (read, exceeded) = passed(3 * limit, true).await;
+        assert!(exceeded && read <= limit, "{read}");
+    }
+}
