@@ -25,6 +25,7 @@ mod first_hour;
 mod forced;
 mod guards;
 mod hostile;
+mod hostile_versions;
 mod kept_limits;
 mod least_privilege;
 mod migrate;
