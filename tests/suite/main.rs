@@ -27,6 +27,7 @@ mod first_hour;
 mod forced;
 mod guards;
 mod hostile;
+mod hostile_twins;
 mod hostile_versions;
 mod kept_limits;
 mod least_privilege;
