@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness::{Make, Postgres, Session, Setup, TestTarget};
+use harness::{Make, Migrations, Postgres, Session, Setup, TestTarget};
 
 use crate::{migrate::RUN, tidy};
 
@@ -253,8 +253,35 @@ impl Log {
     }
 }
 
+/// Chains that find nothing of `public`: what they call is theirs.
+const MATRIX: &str = r#"
+[matrix.default]
+shared_schemas = ["shared"]
+search_path_suffix = ["shared"]
+[[matrix.default.chain]]
+name = "core"
+schemas = ["general", "health"]
+tables = ["state"]
+[[role]]
+principal = "loopback:anonymous"
+targets = ["*"]
+role = "admin"
+"#;
+
+/// A revision that leaves its session with the twins first on the path, at its end and when it is settled.
+const LEAVES_ITS_PATH: &str = "
+    CREATE TABLE IF NOT EXISTS late (n int);
+    CREATE OR REPLACE FUNCTION leave_path() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_catalog.set_config('search_path', 'public, pg_catalog', false); RETURN NULL; END $$;
+    DROP TRIGGER IF EXISTS leaves ON late;
+    CREATE CONSTRAINT TRIGGER leaves AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION leave_path();
+    INSERT INTO late VALUES (1);
+    SELECT pg_catalog.set_config('search_path', 'public, pg_catalog', false);";
+
 /// Everything that a daemon does in a target, whatever comes of it.
-const IN_A_TARGET: [&str; 13] = [
+const IN_A_TARGET: [&str; 14] = [
+    RUN,
     "validate",
     "migrate --dry-run",
     "migrate",
@@ -332,7 +359,10 @@ async fn no_twin_of_a_function_or_an_operator_is_ever_called() {
     inside.sql("SELECT array_agg('a'::text), 1.5 * 1, public.format('%s', 'x'::name)").await;
     assert_eq!(log.called().len(), 3);
 
-    let (daemon, mut called) = (Setup::of(&target).start().await, BTreeMap::new());
+    let chains = Migrations::shipped();
+    chains.revision("core/core_002.sql", "core_002", "core_001", LEAVES_ITS_PATH);
+    let setup = Setup::of(&target).migrations(&chains).with(MATRIX);
+    let (daemon, mut called) = (setup.start().await, BTreeMap::new());
     let mut looked = |what: &str, log: &mut Log| {
         called.extend(log.called().into_iter().map(|(twin, times)| (format!("{what}: {twin}"), times)));
     };
@@ -342,17 +372,20 @@ async fn no_twin_of_a_function_or_an_operator_is_ever_called() {
         for schema in ["public", "general"] {
             let mut inside = target.session().await;
             let bare = format!(
-                "SELECT FROM pg_namespace n WHERE nspname = '{schema}' AND NOT EXISTS (SELECT FROM pg_proc WHERE pronamespace = n.oid)"
+                "SELECT FROM pg_namespace n WHERE nspname = '{schema}' AND NOT EXISTS (
+                     SELECT FROM pg_proc WHERE pronamespace = n.oid AND proname = 'twin_state')"
             );
             if !inside.rows(&bare).await.is_empty() {
                 add(plant(&mut inside, &twins, schema).await);
             }
         }
+        if line.starts_with("migrate") {
+            target.sql("UPDATE health.alembic_version SET version_num = 'core_001'").await;
+        }
         log.called();
         let out = daemon.ctl(line).await;
         looked(line, &mut log);
-        // A first validation finds its target behind its chains or whole, and everything else comes to its end.
-        assert!([0, 7].contains(&out.code), "{out}");
+        out.expect(0);
     }
     for line in BESIDE {
         let mut words = line.to_owned();
@@ -378,4 +411,57 @@ async fn no_twin_of_a_function_or_an_operator_is_ever_called() {
     )
     .unwrap();
     assert!(called.is_empty(), "{called:#?}");
+}
+
+/// What the owner of a database sets for it, or the admin for a role, is not in force in the daemon's sessions.
+#[tokio::test]
+async fn what_is_set_for_a_database_or_a_role_does_not_reach_the_daemon() {
+    let target = TestTarget::make(Make { restricted: true, ..Make::migrated() }).await;
+    let (database, role, other) = (&target.database, &target.role, format!("other_{}", target.database));
+    target
+        .sql(&format!(
+            "CREATE ROLE {other}; GRANT {other} TO {role}; GRANT ALL ON DATABASE {database} TO {other};
+             ALTER DATABASE {database} SET role TO {other}; ALTER DATABASE {database} SET search_path TO general;
+             ALTER DATABASE {database} SET default_transaction_read_only TO on;
+             ALTER ROLE {role} IN DATABASE {database} SET transform_null_equals TO on;
+             ALTER ROLE {role} IN DATABASE {database} SET quote_all_identifiers TO on;
+             ALTER ROLE {role} SET default_transaction_isolation TO serializable"
+        ))
+        .await;
+    let out = Setup::of(&target).start().await.ctl(RUN).await;
+    out.expect(0);
+    let owners =
+        "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname IN ('general', 'shared', 'health')";
+    assert_eq!(target.column(owners).await.join(" "), *role, "{out}");
+}
+
+/// Whoever made the daemon's own schema before its first start could have it call what they hung on it.
+#[tokio::test]
+async fn a_control_schema_of_somebody_else_is_refused() {
+    let (target, chains) = (TestTarget::migrated().await, Migrations::shipped());
+    let mallory = format!("mallory_{}", target.database);
+    target.sql(&format!("CREATE ROLE {mallory} LOGIN")).await;
+    target.sql(&format!("CREATE DATABASE {} TEMPLATE template0", target.control)).await;
+    let planted = [
+        format!("CREATE SCHEMA resetd AUTHORIZATION {mallory}"),
+        format!(
+            "DROP SCHEMA resetd CASCADE; CREATE SCHEMA resetd; GRANT ALL ON SCHEMA resetd TO {mallory};
+             SET ROLE {mallory}; CREATE TABLE resetd.alembic_version (version_num varchar(32)); RESET ROLE"
+        ),
+        format!(
+            "DROP SCHEMA resetd CASCADE; CREATE SCHEMA resetd; CREATE SCHEMA {mallory} AUTHORIZATION {mallory};
+             CREATE TABLE resetd.operation (id uuid); SET ROLE {mallory};
+             CREATE FUNCTION {mallory}.trap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; RESET ROLE;
+             CREATE TRIGGER hostile AFTER INSERT ON resetd.operation EXECUTE FUNCTION {mallory}.trap()"
+        ),
+    ];
+    for plant in planted {
+        target.control_sql(&plant).await;
+        let setup = Setup::of(&target).migrations(&chains);
+        let started = resetd::daemon::Daemon::start(setup.load().unwrap()).await;
+        let text = started.err().map(|error| format!("{error:?}")).unwrap_or_default();
+        assert!(text.contains("belongs to") && text.contains(&mallory), "{plant}\n{text}");
+    }
+    target.control_sql("DROP SCHEMA resetd CASCADE").await;
+    Setup::of(&target).start().await.ctl("validate").await.expect(0);
 }

@@ -255,7 +255,8 @@ async fn what_calls_a_function_is_refused_before_it_is_written_to() {
         (
             "a foreign key",
             format!(
-                "CREATE TABLE public.heads (v varchar(32) PRIMARY KEY);
+                "DROP TABLE IF EXISTS public.heads CASCADE;
+                 CREATE TABLE public.heads (v varchar(32) PRIMARY KEY);
                  INSERT INTO public.heads VALUES ('core_001'), ('mem_001');
                  ALTER TABLE {TABLE} ADD FOREIGN KEY (version_num) REFERENCES public.heads"
             ),

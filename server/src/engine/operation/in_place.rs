@@ -3,7 +3,7 @@
 use model::{
     event::{EventKind, Progress},
     fault::{Fault, Reason},
-    flag_roles,
+    finding, flag_roles,
     operation::Verb,
     plan::{Observation, Plan, count, schemas_to_reset},
     profile::{Scope, SessionRule},
@@ -21,7 +21,7 @@ use crate::postgres::{
         sessions,
     },
     change::{
-        place_extensions,
+        place_extensions, record_version,
         replay::{self, ReplayTarget},
         reset,
         transaction::Work,
@@ -88,7 +88,7 @@ impl Run {
         work: &mut Work,
         lock: &LockSession,
     ) -> Result<(), Fault> {
-        let identity = targets::same_cluster(&self.engine.control, &mut work.connection).await?;
+        let identity = targets::same_cluster(&self.engine.control, work.own().await?).await?;
         operations::set_work_pid(&mut *lock.connection().await, self.owner, work.pid()).await?;
         match self.request.reads_only() {
             true => Ok(()),
@@ -117,6 +117,7 @@ impl Run {
     async fn change(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
         if !self.request.dry_run {
             work.assign_transaction().await?;
+            self.hold_versions(work).await?;
         }
         let (observed, mut plan) = self.plan(work, lock).await?;
         self.foresee(&mut plan).await?;
@@ -149,6 +150,20 @@ impl Run {
         Ok(Worked::Change(summary.join(", ")))
     }
 
+    /// Nobody else moves the versions that are planned on, before they are looked at.
+    pub(in crate::engine) async fn hold_versions(&self, work: &mut Work) -> Result<(), Fault> {
+        if !self.request.verb.migrates() {
+            return Ok(());
+        }
+        let dropped = schemas_to_reset(&self.request, &self.target.matrix);
+        let managed = self.target.matrix.managed_schemas().into_iter().map(str::to_owned);
+        let stay: Vec<String> = managed.filter(|schema| !dropped.contains(schema)).collect();
+        match stay.is_empty() {
+            true => Ok(()),
+            false => record_version::hold(work, &stay).await,
+        }
+    }
+
     pub(in crate::engine) async fn plan(
         &self,
         work: &mut Work,
@@ -158,7 +173,7 @@ impl Run {
         let reset = schemas_to_reset(&self.request, matrix);
         let chains = self.request.verb.migrates().then_some(&self.chains);
         let look = Look { matrix, reset: &reset, chains, changes: true, histories: true };
-        let mut observed = observe::observe(&mut work.connection, &look).await?;
+        let mut observed = observe::observe(work.own().await?, &look).await?;
         let (pool, own) = (&self.engine.control.pool, &lock.application_name);
         observed.sessions = sessions::of(pool, observed.database_oid, SessionRule::Refuse, own).await?;
         self.add_activity(&mut observed).await?;
@@ -233,7 +248,14 @@ impl Run {
     ) -> Result<String, Fault> {
         let matrix = &self.target.matrix;
         let look = Look { matrix, reset: &[], chains: None, changes: false, histories: true };
-        let observed = observe::observe(&mut work.connection, &look).await?;
+        let observed = observe::observe(work.own().await?, &look).await?;
+        for finding in &observed.findings {
+            self.emit(lock, EventKind::FindingReported { finding: finding.clone() }).await?;
+        }
+        // Without every version nothing is known of the target.
+        if let Some(refusal) = finding::refusal(&observed.findings) {
+            return Err(refusal);
+        }
         let validation = Validation::compute(matrix, &self.chains, &observed);
         self.emit(lock, EventKind::Validated { validation: Box::new(validation.clone()) }).await?;
         if validation.is_ok() {

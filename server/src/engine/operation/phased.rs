@@ -7,6 +7,7 @@ use model::{
     chain::Chain,
     event::{ChainCompleted, EventKind, RevisionApplied},
     fault::{Fault, Reason},
+    history::History,
     plan::{PlannedChain, count},
     revision::Revision,
 };
@@ -20,7 +21,7 @@ use crate::{
     config::DatabaseUrl,
     postgres::{
         change::{
-            place_extensions,
+            place_extensions, record_version,
             replay::{self, ReplayTarget, Serving},
             reset,
             transaction::Work,
@@ -53,6 +54,11 @@ impl Run {
         let mut before = planned.from.as_deref();
         let pending = chain.pending(before);
         for revision in pending {
+            // What was planned was committed since, by this daemon or by nobody.
+            let history = History { versions: record_version::held(&mut work, &planned.schema).await? };
+            if history.head_of(chain).map(|head| head.id.as_str()) != before {
+                return Err(moved_on(planned, before, &history));
+            }
             self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
             let took = match refuses_transaction(chain, revision) {
                 true => {
@@ -142,6 +148,7 @@ impl Run {
     ) -> Result<(model::plan::Observation, model::plan::Plan), Fault> {
         self.begin_work(work, lock).await?;
         work.assign_transaction().await?;
+        self.hold_versions(work).await?;
         let (observed, plan) = self.plan(work, lock).await?;
         self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
@@ -153,6 +160,22 @@ impl Run {
         self.create_extensions(work).await?;
         Ok((observed, plan))
     }
+}
+
+/// Somebody else migrates the schema as well.
+fn moved_on(planned: &PlannedChain, before: Option<&str>, history: &History) -> Fault {
+    let (schema, chain) = (&planned.schema, &planned.chain);
+    Fault::new(
+        Reason::PlanChanged,
+        format!(
+            "alembic_version of schema {schema} holds {:?} now, where chain {chain} was to go on from {}: somebody else \
+             migrates it",
+            history.versions,
+            before.unwrap_or("nothing")
+        ),
+    )
+    .hint("see who does, then read a new --dry-run")
+    .with("schema", schema)
 }
 
 /// The revision has to run outside any transaction.

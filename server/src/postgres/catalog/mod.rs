@@ -15,3 +15,4 @@ pub(crate) mod preflight;
 pub(crate) mod references;
 pub(crate) mod schema_properties;
 pub(crate) mod sessions;
+pub(crate) mod versions;

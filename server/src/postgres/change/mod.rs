@@ -4,11 +4,14 @@
 
 pub(crate) mod blockers;
 pub(crate) mod control_schema;
+mod deferred;
 mod lock_waits;
+mod message;
 pub(crate) mod noticed;
 pub(crate) mod place_extensions;
 #[cfg(feature = "test-hooks")]
 pub mod race;
+pub(crate) mod record_version;
 pub(crate) mod replay;
 pub(crate) mod reset;
 pub(crate) mod restore_properties;
