@@ -159,6 +159,7 @@ reasons! {
     TokenNotFound "TOKEN_NOT_FOUND" NotFound NOT_FOUND Error "There is no such token.";
     // The operation failed; everything was rolled back.
     ValidationDifferences "VALIDATION_DIFFERENCES" FailedPrecondition DIFFERENCES Failed "The target does not match its matrix.";
+    ValidThenChanged "VALID_THEN_CHANGED" FailedPrecondition DIFFERENCES Failed "The change is committed, and the target is not valid any more.";
     RevisionFailed "REVISION_FAILED" Aborted FAILED Error "A statement of a revision failed.";
     TransactionEscaped "TRANSACTION_ESCAPED" Aborted FAILED Error "A revision left the operation's transaction.";
     ExtensionMisplaced "EXTENSION_MISPLACED" Aborted FAILED Error "An extension ended up in a managed schema.";
@@ -171,6 +172,7 @@ reasons! {
     TargetUnreachable "TARGET_UNREACHABLE" Unavailable FAILED Error "The target's database cannot be reached.";
     CommitFailed "COMMIT_FAILED" Aborted FAILED Error "PostgreSQL refused the commit.";
     OutcomeUnknown "OUTCOME_UNKNOWN" Unknown CONTACT_LOST Error "It is not known yet whether the commit happened.";
+    ValidityUnknown "VALIDITY_UNKNOWN" Unknown CONTACT_LOST Error "The change is committed, and nobody could look at it after its commit.";
     Cancelled "CANCELLED" Cancelled CANCELLED Error "The operation was cancelled.";
     Abandoned "ABANDONED" Unknown ABANDONED Error "The daemon stopped before the operation ended.";
     Internal "INTERNAL" Internal FAILED Error "Something happened that should be impossible.";
@@ -331,7 +333,7 @@ mod tests {
         for reason in Reason::ALL {
             assert_ne!(reason.exit_code(), exit::OK, "{reason}");
             assert_ne!(reason.status(), Status::Ok, "{reason}");
-            let differences = *reason == Reason::ValidationDifferences;
+            let differences = matches!(reason, Reason::ValidationDifferences | Reason::ValidThenChanged);
             assert_eq!(reason.status() == Status::Failed, differences, "{reason}");
             assert_eq!(reason.exit_code() == exit::DIFFERENCES, differences, "{reason}");
         }

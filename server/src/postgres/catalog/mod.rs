@@ -7,6 +7,7 @@ pub(crate) mod check_roles;
 pub(crate) mod database;
 pub(crate) mod database_properties;
 pub(in crate::postgres) mod default_privileges;
+pub(crate) mod deferred_triggers;
 pub(crate) mod dependencies;
 pub(crate) mod extensions;
 pub(crate) mod observe;

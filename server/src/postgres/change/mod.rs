@@ -15,5 +15,6 @@ pub(crate) mod record_version;
 pub(crate) mod replay;
 pub(crate) mod reset;
 pub(crate) mod restore_properties;
+pub(crate) mod second_look;
 pub(crate) mod transaction;
 pub(crate) mod two_roles;

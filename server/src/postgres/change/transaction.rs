@@ -30,6 +30,8 @@ use crate::postgres::{
     sql::error::{message, work_fault},
 };
 
+/// Begins a transaction that only reads, and sees one moment.
+pub(super) const READ_ONLY: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// How long the end of a session may take.
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// How long a COMMIT may take before its truth is asked for elsewhere.
@@ -97,7 +99,7 @@ impl Work {
         let opening = |e: sqlx::Error| work_fault("opening the work session", &e);
         let lock_waits = LockWaits::of(&mut connection).await.map_err(opening)?;
         sqlx::raw_sql(lock_waits.look()).execute(&mut connection).await.map_err(opening)?;
-        let begin = if lock.shared { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
+        let begin = if lock.shared { READ_ONLY } else { "BEGIN" };
         tokio::select! {
             biased;
             taken = take_key(&mut connection, lock, begin) => match taken {
@@ -272,7 +274,7 @@ impl Work {
 }
 
 /// Begins a transaction, takes the target's key first of all, and looks whether the lock is still held.
-async fn take_key(
+pub(super) async fn take_key(
     connection: &mut PgConnection,
     lock: &LockSession,
     begin: &'static str,
