@@ -54,15 +54,25 @@ impl Run {
         let mut before = planned.from.as_deref();
         let pending = chain.pending(before);
         for revision in pending {
+            let turn = match refuses_transaction(chain, revision) {
+                true => {
+                    // Outside any transaction: whoever has the turn may wait for each one that is open.
+                    work.until = self.until(url).await?;
+                    work.leave_transaction().await?;
+                    let turn = self.turn(alone).await;
+                    work.restart(lock).await?;
+                    Some(turn)
+                }
+                false => None,
+            };
             // What was planned was committed since, by this daemon or by nobody.
             let history = History { versions: record_version::held(&mut work, &planned.schema).await? };
             if history.head_of(chain).map(|head| head.id.as_str()) != before {
                 return Err(moved_on(planned, before, &history));
             }
             self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
-            let took = match refuses_transaction(chain, revision) {
+            let took = match turn.is_some() {
                 true => {
-                    let _turn = self.turn(alone).await;
                     work.until = self.until(url).await?;
                     replay::apply_bare(&mut work, lock, serving.as_ref(), &place, before, revision).await?
                 }
@@ -76,6 +86,7 @@ impl Run {
                     took
                 }
             };
+            drop(turn);
             self.record_done(lock, revision_applied(planned, revision, took)).await?;
             if let Some(watch) = watch {
                 self.tell_row(lock, watch, &format!("{} in {}", revision.id, planned.schema)).await?;
