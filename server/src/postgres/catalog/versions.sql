@@ -40,15 +40,15 @@ unreadable(oid, why) AS (
     UNION ALL
     SELECT c.oid, 'it inherits, or is inherited from' FROM relation c
      WHERE EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))
-    UNION ALL
+),
+unwritable(oid, why) AS (
     -- The schema's owner and its members, the daemon's role, the database's owner, superusers.
     SELECT c.oid, 'it belongs to ' || o.rolname || ', who is neither the schema''s owner nor a member of it'
       FROM relation c JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
       JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database(), own
      WHERE NOT o.rolsuper AND c.relowner NOT IN (own.oid, d.datdba)
        AND NOT pg_catalog.pg_has_role(c.relowner, c.nspowner, 'MEMBER')
-),
-unwritable(oid, why) AS (
+    UNION ALL
     SELECT c.oid, 'it has the trigger ' || t.tgname FROM relation c JOIN pg_catalog.pg_trigger t ON t.tgrelid = c.oid
      WHERE NOT t.tgisinternal
     UNION ALL
