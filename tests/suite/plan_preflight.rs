@@ -116,6 +116,14 @@ const CASES: &[Case] = &[
         ..CASE
     },
     Case {
+        code: "EVENT_TRIGGER_UNSAFE",
+        severity: "error",
+        setup: "CREATE ROLE watcher_{db}; CREATE FUNCTION public.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+                CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION public.watch();
+                ALTER FUNCTION public.watch() OWNER TO watcher_{db}",
+        ..CASE
+    },
+    Case {
         code: "COLLATION_CHANGED",
         setup: "CREATE COLLATION public.old (provider = icu, locale = 'und', version = '0.1');
                 CREATE TABLE public.sorted (t text COLLATE public.old)",

@@ -166,6 +166,12 @@ fn cut(text: &str) -> (String, Vec<(usize, String)>) {
     (code, strings)
 }
 
+/// The string literals of Rust code, as the compiler reads them but for escapes of whole characters.
+pub(crate) fn string_literals(text: &str) -> Vec<String> {
+    let unescaped = |text: String| text.replace("\\n", "\n").replace("\\\"", "\"").replace("\\\\", "\\");
+    cut(text).1.into_iter().map(|(_, text)| unescaped(text)).collect()
+}
+
 fn end_of_line(chars: &[char], from: usize) -> usize {
     chars[from..].iter().position(|c| *c == '\n').map_or(chars.len(), |n| from + n)
 }

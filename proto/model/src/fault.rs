@@ -162,6 +162,7 @@ reasons! {
     TokenNotFound "TOKEN_NOT_FOUND" NotFound NOT_FOUND Error "There is no such token.";
     // The operation failed; everything was rolled back.
     ValidationDifferences "VALIDATION_DIFFERENCES" FailedPrecondition DIFFERENCES Failed "The target does not match its matrix.";
+    ValidThenChanged "VALID_THEN_CHANGED" FailedPrecondition DIFFERENCES Failed "The change is committed, and the target is not valid any more.";
     RevisionFailed "REVISION_FAILED" Aborted FAILED Error "A statement of a revision failed.";
     TransactionEscaped "TRANSACTION_ESCAPED" Aborted FAILED Error "A revision left the operation's transaction.";
     ExtensionMisplaced "EXTENSION_MISPLACED" Aborted FAILED Error "An extension ended up in a managed schema.";
@@ -175,6 +176,7 @@ reasons! {
     CommitFailed "COMMIT_FAILED" Aborted FAILED Error "PostgreSQL refused the commit.";
     OutcomeUnknown "OUTCOME_UNKNOWN" Unknown CONTACT_LOST Error "It is not known yet whether the commit happened.";
     EndNotRecorded "END_NOT_RECORDED" Unknown CONTACT_LOST Error "The operation has ended, and its end cannot be written down yet.";
+    ValidityUnknown "VALIDITY_UNKNOWN" Unknown CONTACT_LOST Error "The change is committed, and nobody could look at it after its commit.";
     Cancelled "CANCELLED" Cancelled CANCELLED Error "The operation was cancelled.";
     Abandoned "ABANDONED" Unknown ABANDONED Error "The daemon stopped before the operation ended.";
     Internal "INTERNAL" Internal FAILED Error "Something happened that should be impossible.";
@@ -335,7 +337,7 @@ mod tests {
         for reason in Reason::ALL {
             assert_ne!(reason.exit_code(), exit::OK, "{reason}");
             assert_ne!(reason.status(), Status::Ok, "{reason}");
-            let differences = *reason == Reason::ValidationDifferences;
+            let differences = matches!(reason, Reason::ValidationDifferences | Reason::ValidThenChanged);
             assert_eq!(reason.status() == Status::Failed, differences, "{reason}");
             assert_eq!(reason.exit_code() == exit::DIFFERENCES, differences, "{reason}");
         }

@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    fault::{Fault, Reason},
+    plan::count,
+};
+
 /// How much a person should care.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -39,6 +44,21 @@ pub struct Finding {
     pub message: String,
     /// What to do.
     pub hint: String,
+}
+
+/// The refusal that the errors among the findings come to: all of them at once; `None` where there is none.
+#[must_use]
+pub fn refusal(findings: &[Finding]) -> Option<Fault> {
+    let errors: Vec<&Finding> = findings.iter().filter(|f| f.severity == Severity::Error).collect();
+    let first = errors.first()?;
+    let all_not_transactional = errors.iter().all(|f| f.code == Reason::NotTransactional.name());
+    let reason = if all_not_transactional { Reason::NotTransactional } else { Reason::PreflightFailed };
+    let lines: Vec<String> = errors.iter().map(|f| format!("{}: {}", f.object, f.message)).collect();
+    Some(
+        Fault::new(reason, format!("preflight found {}: {}", count(errors.len(), "error"), lines.join("; ")))
+            .hint(first.hint.clone())
+            .with("findings", errors.len()),
+    )
 }
 
 impl Finding {

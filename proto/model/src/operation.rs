@@ -247,9 +247,9 @@ impl State {
 pub enum Outcome {
     /// Everything happened.
     Succeeded,
-    /// It failed; nothing changed.
+    /// It failed; nothing changed, unless the reason says otherwise.
     Failed,
-    /// Validation found differences.
+    /// Validation found differences; a `run` was rolled back, unless the reason says otherwise.
     Differences,
     /// Refused after the lock was held; nothing changed.
     Refused,
@@ -281,7 +281,7 @@ impl Outcome {
     #[must_use]
     pub fn of(reason: Reason) -> Self {
         match reason {
-            Reason::ValidationDifferences => Self::Differences,
+            Reason::ValidationDifferences | Reason::ValidThenChanged => Self::Differences,
             Reason::Cancelled => Self::Cancelled,
             Reason::Abandoned => Self::Abandoned,
             reason

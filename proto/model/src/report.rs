@@ -112,10 +112,10 @@ impl Report {
         match fault {
             Some(fault) => {
                 self.fail(fault);
-                match knows_nothing(fault.reason) {
-                    true => self.unmake("unknown"),
-                    false if self.phased => {}
-                    false => self.unmake("rolled-back"),
+                match fault.reason {
+                    reason if knows_nothing(reason) => self.unmake("unknown"),
+                    reason if self.phased || is_committed(reason) => {}
+                    _ => self.unmake("rolled-back"),
                 }
             }
             None => {
@@ -267,6 +267,11 @@ impl Report {
         let planned = jiff::SignedDuration::from_millis(self.timings.plan_ms.unwrap_or(0));
         started.checked_add(planned).ok()
     }
+}
+
+/// These are said of what is committed.
+fn is_committed(reason: Reason) -> bool {
+    matches!(reason, Reason::ValidThenChanged | Reason::ValidityUnknown)
 }
 
 /// After these nobody can say what stayed.

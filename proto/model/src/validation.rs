@@ -74,7 +74,7 @@ pub struct Missing {
 }
 
 /// The result of a validation.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Validation {
     /// `ok` or `failed`.
     pub status: String,
@@ -101,6 +101,15 @@ impl Validation {
         let table_checks = table_checks(matrix, observed);
         let revision_checks: Vec<_> =
             pairs(matrix, chains).map(|(c, s)| revision_check(c, s, observed)).collect();
+        let unknown_revisions = unknown_revisions(matrix, chains, observed);
+        let compared =
+            Self { schema_results, table_checks, revision_checks, unknown_revisions, ..Self::default() };
+        compared.concluded()
+    }
+
+    /// With status, counts and names of what is missing, as the checks have it.
+    fn concluded(self) -> Self {
+        let Self { schema_results, table_checks, revision_checks, unknown_revisions, .. } = self;
         let missing = Missing {
             schemas: schema_results.iter().filter(|r| !r.exists).map(|r| r.schema.clone()).collect(),
             tables: table_checks
@@ -114,7 +123,6 @@ impl Validation {
                 .map(|c| format!("{}:{}", c.schema, c.expected_revision))
                 .collect(),
         };
-        let unknown_revisions = unknown_revisions(matrix, chains, observed);
         let ok = unknown_revisions.is_empty()
             && missing.schemas.is_empty()
             && missing.tables.is_empty()
@@ -129,6 +137,42 @@ impl Validation {
         };
         let status = if ok { "ok" } else { "failed" }.to_owned();
         Self { status, schema_results, table_checks, revision_checks, summary, missing, unknown_revisions }
+    }
+
+    /// The schemas that were looked at.
+    #[must_use]
+    pub fn schemas(&self) -> Vec<String> {
+        self.schema_results.iter().map(|r| r.schema.clone()).collect()
+    }
+
+    /// The same comparison with what is observed now: what was present must still be, and each version that was not there
+    /// is unknown. It needs neither matrix nor chains, so that whoever takes an operation up can make it.
+    #[must_use]
+    pub fn again(&self, observed: &Observation) -> Self {
+        let mut now = self.clone();
+        let there = |name: &str| observed.schema(name);
+        let versions = |name: &str| there(name).map(|s| s.history().versions).unwrap_or_default();
+        for result in &mut now.schema_results {
+            result.exists = there(&result.schema).is_some_and(ObservedSchema::exists);
+        }
+        for check in &mut now.table_checks {
+            check.exists = there(&check.schema).is_some_and(|s| s.tables.contains(&check.table));
+        }
+        for check in &mut now.revision_checks {
+            let before = std::mem::replace(&mut check.versions, versions(&check.schema));
+            let same = before.iter().all(|version| check.versions.contains(version));
+            check.present = check.present && same || check.versions.contains(&check.expected_revision);
+        }
+        let known = |schema: &str, version: &String| {
+            let mut before = self.revision_checks.iter().filter(|c| c.schema == schema);
+            before.any(|c| c.versions.contains(version))
+        };
+        now.unknown_revisions.clear();
+        for result in &self.schema_results {
+            let new = versions(&result.schema).into_iter().filter(|v| !known(&result.schema, v));
+            now.unknown_revisions.extend(new.map(|version| format!("{}:{version}", result.schema)));
+        }
+        now.concluded()
     }
 
     /// Nothing is missing and nothing is unknown.

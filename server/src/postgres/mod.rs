@@ -11,5 +11,8 @@ pub(crate) mod session;
 pub(crate) mod sql;
 pub(crate) mod swap;
 
+/// How a session is opened, as the engine hands it on.
+pub(crate) type ConnectOptions = sqlx::postgres::PgConnectOptions;
+
 /// A session of the daemon, as the engine hands it on without looking inside.
 pub(crate) type Connection = sqlx::PgConnection;

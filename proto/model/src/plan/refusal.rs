@@ -2,7 +2,7 @@
 
 use crate::{
     fault::{Fault, Reason},
-    finding::{Finding, Severity},
+    finding,
     profile::Scope,
 };
 
@@ -19,7 +19,7 @@ impl Plan {
         if let Some(approved) = approved.filter(|d| *d != self.digest) {
             return Some(self.changed(approved));
         }
-        self.preflight().or_else(|| approved.is_none().then(|| self.unapproved()).flatten())
+        finding::refusal(&self.findings).or_else(|| approved.is_none().then(|| self.unapproved()).flatten())
     }
 
     fn changed(&self, approved: &str) -> Fault {
@@ -33,22 +33,6 @@ impl Plan {
         .hint("read a new --dry-run and send its digest")
         .with("approved", approved)
         .with("digest", &self.digest)
-    }
-
-    fn preflight(&self) -> Option<Fault> {
-        let errors: Vec<&Finding> = self.findings.iter().filter(|f| f.severity == Severity::Error).collect();
-        let first = errors.first()?;
-        let all_not_transactional = errors.iter().all(|f| f.code == Reason::NotTransactional.name());
-        let reason = if all_not_transactional { Reason::NotTransactional } else { Reason::PreflightFailed };
-        let lines: Vec<String> = errors.iter().map(|f| format!("{}: {}", f.object, f.message)).collect();
-        Some(
-            Fault::new(
-                reason,
-                format!("preflight found {}: {}", count(errors.len(), "error"), lines.join("; ")),
-            )
-            .hint(first.hint.clone())
-            .with("findings", errors.len()),
-        )
     }
 
     /// What only goes with the plan's digest.

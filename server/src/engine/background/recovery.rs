@@ -4,20 +4,29 @@
 use std::{sync::Arc, time::Duration};
 
 use model::{
+    event::EventKind,
     fault::{Fault, Reason},
     lock::{LockKey, application_name},
 };
 
 use crate::{
-    engine::{Engine, operation::ending},
+    engine::{
+        Engine,
+        operation::{
+            confirm::{self, Confirmation},
+            ending,
+        },
+    },
     postgres::{
+        ConnectOptions,
         catalog::database,
-        change::control_schema,
+        change::{control_schema, second_look},
         control::{
             cancel::{self, Asked},
             instances::{self, Presence},
             journal::{self, Owner},
             neighbours::{self, ControlDatabase},
+            operations,
             orphans::{self, Orphan},
         },
         lock::{
@@ -118,6 +127,14 @@ async fn recover_one(engine: &Arc<Engine>, orphan: Orphan) {
     }
 }
 
+/// How the target's database is reached, also one that this daemon does not serve.
+fn options_of(engine: &Engine, database: &str) -> ConnectOptions {
+    match engine.targets.iter().find(|t| t.database() == database) {
+        Some(target) => target.url.connect_options(),
+        None => engine.control.options_of(database),
+    }
+}
+
 fn silent() -> Fault {
     Fault::new(Reason::ControlUnavailable, "PostgreSQL says nothing")
 }
@@ -126,7 +143,7 @@ fn silent() -> Fault {
 async fn recover(engine: &Arc<Engine>, orphan: &Orphan) -> Result<bool, Fault> {
     if orphan.reads_only || orphan.waiting {
         let mut connection = engine.control.connection().await?;
-        return end(engine, &mut connection, orphan, false).await;
+        return end(engine, &mut connection, orphan, None).await;
     }
     let id = orphan.owner.operation;
     let request = LockRequest {
@@ -148,17 +165,12 @@ async fn recover(engine: &Arc<Engine>, orphan: &Orphan) -> Result<bool, Fault> {
 async fn recover_locked(engine: &Arc<Engine>, orphan: &Orphan, lock: &LockSession) -> Result<bool, Fault> {
     // A database that is not there has no sessions that could still work in it.
     if database::oid(&engine.control.pool, &orphan.database).await?.is_some() {
-        let target = engine.targets.iter().find(|t| t.database() == orphan.database);
-        let options = match target {
-            Some(target) => target.url.connect_options(),
-            None => engine.control.options_of(&orphan.database),
-        };
-        fence::pass(&options, lock).await?;
+        fence::pass(&options_of(engine, &orphan.database), lock).await?;
     }
     // What the old daemon built ended with its lock session, whose statements made it: nothing appears any more.
     let mut connection = lock.connection().await;
     built::sweep(&mut connection, orphan.owner.operation).await?;
-    end(engine, &mut connection, orphan, true).await
+    end(engine, &mut connection, orphan, Some(lock)).await
 }
 
 /// Ends an orphan with what really became of it: what it was about to commit is read only now, after the fence.
@@ -166,9 +178,10 @@ async fn end(
     engine: &Arc<Engine>,
     connection: &mut crate::postgres::Connection,
     orphan: &Orphan,
-    locked: bool,
+    lock: Option<&LockSession>,
 ) -> Result<bool, Fault> {
-    let Some(transaction) = orphans::adopt(connection, orphan.owner, engine.instance, locked).await? else {
+    let adopted = orphans::adopt(connection, orphan.owner, engine.instance, lock.is_some()).await?;
+    let Some(transaction) = adopted else {
         return Ok(false);
     };
     let status = match &transaction {
@@ -177,7 +190,17 @@ async fn end(
     };
     let owner = Owner { operation: orphan.owner.operation, instance: engine.instance };
     match status.as_deref() {
-        Some("committed") => journal::finish_prepared(connection, owner).await?,
+        Some("committed") => match unconfirmed(engine, orphan, lock).await? {
+            None => journal::finish_prepared(connection, owner).await?,
+            Some(Confirmation { fault, validation }) => {
+                if let Some(validation) = validation {
+                    let kind = EventKind::Validated { validation: Box::new(validation) };
+                    journal::append(connection, owner, kind).await?;
+                }
+                journal::finish(connection, owner, &|events, at| ending::make(events, at, Err(&fault)))
+                    .await?;
+            }
+        },
         Some("aborted") => {
             let asked = cancel::asked(&engine.control.pool, owner.operation).await?;
             let fault = match asked {
@@ -197,6 +220,30 @@ async fn end(
         }
     }
     Ok(true)
+}
+
+/// What its own daemon would have looked for after the commit, before it called the target valid.
+async fn unconfirmed(
+    engine: &Arc<Engine>,
+    orphan: &Orphan,
+    lock: Option<&LockSession>,
+) -> Result<Option<Confirmation>, Fault> {
+    let (pool, id) = (&engine.control.pool, orphan.owner.operation);
+    let events = journal::read(pool, id, 1, i64::MAX).await?;
+    let validated = events.iter().rev().find_map(|event| match &event.kind {
+        EventKind::Validated { validation } => Some(validation),
+        _ => None,
+    });
+    let Some(validated) = validated else { return Ok(None) };
+    let Some(lock) = lock else { return Ok(Some(confirm::unknown("nobody holds the lease"))) };
+    if operations::was_changed_after(pool, &orphan.database, id).await? {
+        return Ok(Some(confirm::unknown(
+            "its daemon ended, and another operation has changed the target since",
+        )));
+    }
+    let target = options_of(engine, &orphan.database);
+    let looked = second_look::observe(&target, lock, &validated.schemas()).await;
+    Ok(confirm::judge(validated, looked))
 }
 
 fn abandoned(orphan: &Orphan) -> Fault {

@@ -23,7 +23,7 @@ use crate::{
         catalog::{database::DatabaseRow, database_properties},
         change::{place_extensions, transaction::Work},
         lock::lease::LockSession,
-        swap::{built, carried::Carried, databases},
+        swap::{built, carried::Carried, databases, terminate},
     },
 };
 
@@ -61,13 +61,17 @@ impl Run {
             let applied = self.fill(lock, &url, build, &watch).await?;
             summary.push(format!("{} applied", count(applied, "revision")));
             let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
+            let oid = watch.0.lock().await.0.oid;
             let valid = async {
+                // Nobody else is in it from here to the swap: what is swapped in is what is validated.
+                let pool = &self.engine.control.pool;
+                terminate::close(&mut *lock.connection().await, pool, (build.name, oid), work.pid()).await?;
                 place_extensions::refuse_in(&mut work, &self.target.matrix.managed_schemas()).await?;
                 self.validate(&mut work, lock).await
             }
             .await;
             work.roll_back().await;
-            summary.push(valid?);
+            summary.push(valid?.0);
         }
         self.tell_row(lock, &watch, "the revisions").await?;
         let (built, _) = watch.0.into_inner();

@@ -3,7 +3,7 @@
 use model::{
     event::{EventKind, Progress},
     fault::{Fault, Reason},
-    flag_roles,
+    finding, flag_roles,
     operation::Verb,
     plan::{Observation, Plan, count, schemas_to_reset},
     profile::{Scope, SessionRule},
@@ -17,11 +17,12 @@ use super::{
 };
 use crate::postgres::{
     catalog::{
+        deferred_triggers,
         observe::{self, Look},
         sessions,
     },
     change::{
-        place_extensions,
+        place_extensions, record_version,
         replay::{self, ReplayTarget},
         reset,
         transaction::Work,
@@ -38,8 +39,8 @@ const NAMED: usize = 10;
 enum Worked {
     /// Nothing to commit.
     Read(String),
-    /// A change; the line says what happened when it is committed.
-    Change(String),
+    /// A change; the line says what happened when it is committed. With what it was validated as.
+    Change(String, Option<Validation>),
 }
 
 impl Run {
@@ -58,7 +59,10 @@ impl Run {
         }
         let mut work = self.guarded(Work::begin(&target, lock, self.work_context())).await?;
         match self.guarded(self.work(&mut work, lock)).await {
-            Ok(Worked::Change(summary)) => self.commit(work, lock, &summary).await,
+            Ok(Worked::Change(summary, validated)) => {
+                self.commit(work, lock, &summary).await?;
+                Ok(self.confirm(lock, validated.as_ref()).await)
+            }
             Ok(Worked::Read(summary)) => {
                 work.roll_back().await;
                 Ok(Done::Read(summary))
@@ -73,7 +77,7 @@ impl Run {
     async fn work(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
         self.begin_work(work, lock).await?;
         match self.request.verb {
-            Verb::Validate => self.validate(work, lock).await.map(Worked::Read),
+            Verb::Validate => self.validate(work, lock).await.map(|(summary, _)| Worked::Read(summary)),
             _ => self.change(work, lock).await,
         }
     }
@@ -84,7 +88,7 @@ impl Run {
         work: &mut Work,
         lock: &LockSession,
     ) -> Result<(), Fault> {
-        let identity = targets::same_cluster(&self.engine.control, &mut work.connection).await?;
+        let identity = targets::same_cluster(&self.engine.control, work.own().await?).await?;
         operations::set_work_pid(&mut *lock.connection().await, self.owner, work.pid()).await?;
         match self.request.reads_only() {
             true => Ok(()),
@@ -113,6 +117,7 @@ impl Run {
     async fn change(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
         if !self.request.dry_run {
             work.assign_transaction().await?;
+            self.hold_versions(work).await?;
         }
         let (observed, mut plan) = self.plan(work, lock).await?;
         self.foresee(&mut plan).await?;
@@ -139,10 +144,27 @@ impl Run {
         }
         let managed = self.target.matrix.managed_schemas();
         place_extensions::refuse_in(work, &managed).await?;
+        let mut validated = None;
         if self.request.verb.validates() {
-            summary.push(self.validate(work, lock).await?);
+            let (valid, validation) = self.validate(work, lock).await?;
+            summary.push(valid);
+            validated = Some(validation);
         }
-        Ok(Worked::Change(summary.join(", ")))
+        Ok(Worked::Change(summary.join(", "), validated))
+    }
+
+    /// Nobody else moves the versions that are planned on, before they are looked at.
+    pub(in crate::engine) async fn hold_versions(&self, work: &mut Work) -> Result<(), Fault> {
+        if !self.request.verb.migrates() {
+            return Ok(());
+        }
+        let dropped = schemas_to_reset(&self.request, &self.target.matrix);
+        let managed = self.target.matrix.managed_schemas().into_iter().map(str::to_owned);
+        let stay: Vec<String> = managed.filter(|schema| !dropped.contains(schema)).collect();
+        match stay.is_empty() {
+            true => Ok(()),
+            false => record_version::hold(work, &stay).await,
+        }
     }
 
     pub(in crate::engine) async fn plan(
@@ -154,7 +176,7 @@ impl Run {
         let reset = schemas_to_reset(&self.request, matrix);
         let chains = self.request.verb.migrates().then_some(&self.chains);
         let look = Look { matrix, reset: &reset, chains, changes: true, histories: true };
-        let mut observed = observe::observe(&mut work.connection, &look).await?;
+        let mut observed = observe::observe(work.own().await?, &look).await?;
         let (pool, own) = (&self.engine.control.pool, &lock.application_name);
         observed.sessions = sessions::of(pool, observed.database_oid, SessionRule::Refuse, own).await?;
         self.add_activity(&mut observed).await?;
@@ -226,20 +248,29 @@ impl Run {
         &self,
         work: &mut Work,
         lock: &LockSession,
-    ) -> Result<String, Fault> {
+    ) -> Result<(String, Validation), Fault> {
         let matrix = &self.target.matrix;
         let look = Look { matrix, reset: &[], chains: None, changes: false, histories: true };
-        let observed = observe::observe(&mut work.connection, &look).await?;
+        let mut observed = observe::observe(work.own().await?, &look).await?;
+        observed.findings.extend(deferred_triggers::of(work.own().await?, &matrix.managed_schemas()).await?);
+        for finding in &observed.findings {
+            self.emit(lock, EventKind::FindingReported { finding: finding.clone() }).await?;
+        }
+        // Without every version nothing is known of the target.
+        if let Some(refusal) = finding::refusal(&observed.findings) {
+            return Err(refusal);
+        }
         let validation = Validation::compute(matrix, &self.chains, &observed);
         self.emit(lock, EventKind::Validated { validation: Box::new(validation.clone()) }).await?;
         if validation.is_ok() {
             let s = &validation.summary;
-            return Ok(format!(
+            let valid = format!(
                 "valid: {}, {}, {}",
                 count(s.schemas_checked, "schema"),
                 count(s.tables_checked, "table"),
                 count(s.revisions_checked, "revision")
-            ));
+            );
+            return Ok((valid, validation));
         }
         let after = if self.request.verb == Verb::Validate { "" } else { "; everything was rolled back" };
         Err(Fault::new(
@@ -250,7 +281,7 @@ impl Run {
     }
 
     /// Stores the end that the commit will have, sends COMMIT, and learns whether it happened.
-    async fn commit(&self, mut work: Work, lock: &LockSession, summary: &str) -> Result<Done, Fault> {
+    async fn commit(&self, mut work: Work, lock: &LockSession, summary: &str) -> Result<(), Fault> {
         let prepared = self.prepare(&mut work, lock, summary).await;
         let (transaction, until) = match prepared {
             Ok(prepared) => prepared,
@@ -263,7 +294,7 @@ impl Run {
         work.until = until;
         let committed = work.commit().await;
         failpoint::point(self.owner.operation, "committed").await;
-        let Err(failed) = committed else { return Ok(Done::Committed) };
+        let Err(failed) = committed else { return Ok(()) };
         tracing::warn!(operation = %self.owner.operation, %failed, "the commit's answer did not arrive; its truth is asked for");
         self.learn(&transaction, pid, &failed).await
     }
@@ -286,10 +317,10 @@ impl Run {
     }
 
     /// Asks the cluster what became of the transaction, until it knows.
-    async fn learn(&self, transaction: &str, pid: i32, failed: &Fault) -> Result<Done, Fault> {
+    async fn learn(&self, transaction: &str, pid: i32, failed: &Fault) -> Result<(), Fault> {
         loop {
             match backend::xact_status(&self.engine.control.pool, transaction).await {
-                Ok(Some(status)) if status == "committed" => return Ok(Done::Committed),
+                Ok(Some(status)) if status == "committed" => return Ok(()),
                 Ok(Some(status)) if status == "aborted" => return Err(refused_or_lost(failed)),
                 Ok(Some(_)) => backend::terminate(&self.engine.control.pool, pid).await,
                 Ok(None) => {

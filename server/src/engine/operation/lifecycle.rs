@@ -73,6 +73,8 @@ pub(in crate::engine) enum Done {
     Read(String),
     /// The change is committed, and its end is prepared in the control database.
     Committed,
+    /// The change is committed, and what it left is not what its prepared end says.
+    Changed(Fault),
     /// The change and its end were committed together.
     Finished,
 }
@@ -93,7 +95,7 @@ impl Run {
         };
         drop(cancels);
         let undecided = matches!(&result, Err(fault) if fault.reason == Reason::OutcomeUnknown);
-        if matches!(result, Ok(Done::Committed | Done::Finished)) {
+        if matches!(result, Ok(Done::Committed | Done::Changed(_) | Done::Finished)) {
             self.set_baseline().await;
         }
         // What is not known is not written: the next daemon asks again.

@@ -4,6 +4,7 @@
 
 pub(crate) mod build;
 pub(crate) mod chains;
+pub(crate) mod confirm;
 pub(crate) mod ending;
 pub(crate) mod in_place;
 pub(crate) mod lifecycle;

@@ -7,6 +7,7 @@ use model::{
     chain::Chain,
     event::{ChainCompleted, EventKind, RevisionApplied},
     fault::{Fault, Reason},
+    history::History,
     plan::{PlannedChain, count},
     revision::Revision,
 };
@@ -20,7 +21,7 @@ use crate::{
     config::DatabaseUrl,
     postgres::{
         change::{
-            place_extensions,
+            place_extensions, record_version,
             replay::{self, ReplayTarget, Serving},
             reset,
             transaction::Work,
@@ -53,10 +54,25 @@ impl Run {
         let mut before = planned.from.as_deref();
         let pending = chain.pending(before);
         for revision in pending {
-            self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
-            let took = match refuses_transaction(chain, revision) {
+            let turn = match refuses_transaction(chain, revision) {
                 true => {
-                    let _turn = self.turn(alone).await;
+                    // Outside any transaction: whoever has the turn may wait for each one that is open.
+                    work.until = self.until(url).await?;
+                    work.leave_transaction().await?;
+                    let turn = self.turn(alone).await;
+                    work.restart(lock).await?;
+                    Some(turn)
+                }
+                false => None,
+            };
+            // What was planned was committed since, by this daemon or by nobody.
+            let history = History { versions: record_version::held(&mut work, &planned.schema).await? };
+            if history.head_of(chain).map(|head| head.id.as_str()) != before {
+                return Err(moved_on(planned, before, &history));
+            }
+            self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
+            let took = match turn.is_some() {
+                true => {
                     work.until = self.until(url).await?;
                     replay::apply_bare(&mut work, lock, serving.as_ref(), &place, before, revision).await?
                 }
@@ -70,6 +86,7 @@ impl Run {
                     took
                 }
             };
+            drop(turn);
             self.record_done(lock, revision_applied(planned, revision, took)).await?;
             if let Some(watch) = watch {
                 self.tell_row(lock, watch, &format!("{} in {}", revision.id, planned.schema)).await?;
@@ -142,6 +159,7 @@ impl Run {
     ) -> Result<(model::plan::Observation, model::plan::Plan), Fault> {
         self.begin_work(work, lock).await?;
         work.assign_transaction().await?;
+        self.hold_versions(work).await?;
         let (observed, plan) = self.plan(work, lock).await?;
         self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
@@ -153,6 +171,22 @@ impl Run {
         self.create_extensions(work).await?;
         Ok((observed, plan))
     }
+}
+
+/// Somebody else migrates the schema as well.
+fn moved_on(planned: &PlannedChain, before: Option<&str>, history: &History) -> Fault {
+    let (schema, chain) = (&planned.schema, &planned.chain);
+    Fault::new(
+        Reason::PlanChanged,
+        format!(
+            "alembic_version of schema {schema} holds {:?} now, where chain {chain} was to go on from {}: somebody else \
+             migrates it",
+            history.versions,
+            before.unwrap_or("nothing")
+        ),
+    )
+    .hint("see who does, then read a new --dry-run")
+    .with("schema", schema)
 }
 
 /// The revision has to run outside any transaction.

@@ -152,22 +152,21 @@ impl Run {
         let mut work = Work::begin(&self.target.url.connect_options(), lock, self.work_context()).await?;
         let look = Look { matrix, reset: &[], chains: None, changes: false, histories: false };
         let observed = async {
-            let identity = targets::same_cluster(&self.engine.control, &mut work.connection).await?;
+            let identity = targets::same_cluster(&self.engine.control, work.own().await?).await?;
             if !self.request.dry_run {
                 self.enrolled(&identity).await?;
             }
-            let mut observed = observe::observe(&mut work.connection, &look).await?;
-            observe::count_inside(&mut work.connection, &mut observed).await?;
+            let mut observed = observe::observe(work.own().await?, &look).await?;
+            observe::count_inside(work.own().await?, &mut observed).await?;
             let managed = matrix.managed_schemas();
             let named = &self.target.profile.preserve_extensions;
             let migrates = self.request.verb.migrates();
-            let (carried, obstacles) =
-                carried::observe(&mut work.connection, matrix, named, migrates).await?;
-            let (outside, told) = database::lost_with_it(&mut work.connection, &managed, named).await?;
+            let (carried, obstacles) = carried::observe(work.own().await?, matrix, named, migrates).await?;
+            let (outside, told) = database::lost_with_it(work.own().await?, &managed, named).await?;
             observed.outside = outside;
             observed.findings.extend(obstacles.into_iter().chain(told));
             if migrates {
-                let required = extensions::required(&mut work.connection, matrix, &self.chains).await?;
+                let required = extensions::required(work.own().await?, matrix, &self.chains).await?;
                 observed.findings.extend(required);
             }
             Ok((observed, carried))
@@ -192,9 +191,9 @@ impl Run {
         let (matrix, named) = (&self.target.matrix, &self.target.profile.preserve_extensions);
         let mut work = Work::begin(&self.target.url.connect_options(), lock, self.work_context()).await?;
         let seen = async {
-            let pieces = carried::read_again(&mut work.connection, matrix, named).await?;
+            let pieces = carried::read_again(work.own().await?, matrix, named).await?;
             let managed = matrix.managed_schemas();
-            let (outside, _) = database::lost_with_it(&mut work.connection, &managed, named).await?;
+            let (outside, _) = database::lost_with_it(work.own().await?, &managed, named).await?;
             Ok::<_, Fault>((pieces, outside))
         }
         .await;

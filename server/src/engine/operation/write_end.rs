@@ -86,10 +86,12 @@ impl Run {
                 ending::make(events, at, Ok(summary))
             })
             .await?),
-            Err(fault) => Ok(journal::finish(connection, self.owner, &|events, at| {
-                ending::make(events, at, Err(fault))
-            })
-            .await?),
+            Ok(Done::Changed(fault)) | Err(fault) => {
+                Ok(journal::finish(connection, self.owner, &|events, at| {
+                    ending::make(events, at, Err(fault))
+                })
+                .await?)
+            }
         }
     }
 }
@@ -105,6 +107,8 @@ fn unrecorded(result: &Result<Done, Fault>, why: &Fault, id: uuid::Uuid) -> Faul
     let (told, reason) = match result {
         Ok(Done::Read(summary)) => (summary.clone(), None),
         Ok(Done::Committed | Done::Finished) => ("the change is committed".to_owned(), None),
+        // It says itself that the change is committed.
+        Ok(Done::Changed(fault)) => (fault.message.clone(), Some(fault.reason)),
         Err(fault) => {
             let what = format!(
                 "it ended with {} ({}); what was not committed was rolled back",

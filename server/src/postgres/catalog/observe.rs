@@ -1,9 +1,9 @@
-//! What is in a target, read from its catalog in a constant number of queries, without locks on anybody's tables.
+//! What is in a target, read from its catalog in a constant number of queries, without locks on anybody's tables; and its
+//! versions, one read for each schema.
 
 use model::{
     chain::ChainSet,
     fault::Fault,
-    finding::Finding,
     matrix::Matrix,
     plan::{LockTable, Observation, ObservedSchema},
     sql::StatementKind,
@@ -15,11 +15,9 @@ use super::{
     preflight::change,
     references,
     schema_properties::{self, SchemaProperties},
+    versions,
 };
-use crate::postgres::sql::{
-    error::work_fault,
-    ident::{Ident, Literal},
-};
+use crate::postgres::sql::error::work_fault;
 
 /// What is to be looked at.
 pub(crate) struct Look<'a> {
@@ -40,19 +38,51 @@ pub(crate) struct Look<'a> {
 /// The session was lost, or the role may not read.
 pub(crate) async fn observe(connection: &mut PgConnection, look: &Look<'_>) -> Result<Observation, Fault> {
     let names: Vec<String> = look.matrix.managed_schemas().into_iter().map(str::to_owned).collect();
-    let mut observed = database(connection).await?;
-    let (schemas, unreadable) = schemas(connection, &names).await?;
-    observed.schemas = schemas;
-    match unreadable.is_empty() || !look.changes {
-        _ if !look.histories => {}
-        true => versions(connection, &mut observed.schemas).await?,
-        // What cannot be read is told with everything else that is missing; nothing is concluded from it.
-        false => observed.findings.extend(unreadable.iter().map(|s| not_readable(s, &observed.role))),
+    let mut observed = observe_schemas(connection, &names).await?;
+    if look.histories {
+        histories(connection, &names, look.chains.map(|_| look.reset), &mut observed).await?;
     }
     if look.changes {
         look_at_change(connection, look, &mut observed).await?;
     }
     Ok(observed)
+}
+
+/// Observes these schemas with their tables and versions, and no more.
+pub(crate) async fn observe_again(
+    connection: &mut PgConnection,
+    names: &[String],
+) -> Result<Observation, Fault> {
+    let mut observed = observe_schemas(connection, names).await?;
+    histories(connection, names, None, &mut observed).await?;
+    Ok(observed)
+}
+
+async fn observe_schemas(connection: &mut PgConnection, names: &[String]) -> Result<Observation, Fault> {
+    let mut observed = database(connection).await?;
+    observed.schemas = schemas(connection, names).await?;
+    Ok(observed)
+}
+
+/// Reads `alembic_version` of each schema. `written`: it is also to be written to, but for those of these schemas, which are
+/// dropped before. What must not be touched is told with everything else that is in the way; nothing is concluded from it.
+async fn histories(
+    connection: &mut PgConnection,
+    names: &[String],
+    written: Option<&[String]>,
+    observed: &mut Observation,
+) -> Result<(), Fault> {
+    for table in versions::look(connection, names).await? {
+        let writes = written.is_some_and(|dropped| !dropped.contains(&table.schema));
+        observed.findings.extend(table.findings(&observed.role, writes));
+        if table.is_readable() {
+            let read = table.read(connection).await?;
+            if let Some(schema) = observed.schemas.iter_mut().find(|s| s.name == table.schema) {
+                schema.versions = Some(read);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Counts and names what is in the managed schemas, where the whole database goes and nothing is walked further.
@@ -111,16 +141,11 @@ async fn database(connection: &mut PgConnection) -> Result<Observation, Fault> {
     Ok(Observation { database_oid: u32::try_from(oid).unwrap_or_default(), role, ..Observation::default() })
 }
 
-type SchemaRow = (String, Option<String>, Vec<String>, i64, i64, i64, bool);
+type SchemaRow = (String, Option<String>, Vec<String>, i64, i64, i64);
 
 /// Rows and bytes are estimates that lock nothing: `pg_relation_size` would open every table. Who may look at files gets
 /// the size of each relation's first segment where the catalog's page count is behind.
-///
-/// Beside the schemas: the names of those whose `alembic_version` the role may not read.
-async fn schemas(
-    connection: &mut PgConnection,
-    names: &[String],
-) -> Result<(Vec<ObservedSchema>, Vec<String>), Fault> {
+async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<ObservedSchema>, Fault> {
     let looking = |e: sqlx::Error| work_fault("looking at the schemas", &e);
     let sees_files: bool = sqlx::query_scalar(
         "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_stat_file(text,boolean)', 'EXECUTE')",
@@ -140,10 +165,7 @@ async fn schemas(
                 coalesce(pg_catalog.sum({bytes}), 0)::pg_catalog.int8,
                 coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_tuples_inserted(c.oid)
                     + pg_catalog.pg_stat_get_tuples_updated(c.oid) + pg_catalog.pg_stat_get_tuples_deleted(c.oid))
-                    FILTER (WHERE c.relkind = 'r'), 0)::pg_catalog.int8,
-                coalesce(pg_catalog.bool_and(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-                    AND pg_catalog.has_table_privilege(c.oid, 'SELECT'))
-                    FILTER (WHERE c.relname = 'alembic_version'), true)
+                    FILTER (WHERE c.relkind = 'r'), 0)::pg_catalog.int8
            FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY w(name, place)
            LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = w.name
            LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
@@ -151,8 +173,7 @@ async fn schemas(
     );
     let rows: Vec<SchemaRow> =
         sqlx::query_as(AssertSqlSafe(sql)).bind(names).fetch_all(connection).await.map_err(looking)?;
-    let unreadable = rows.iter().filter(|row| !row.6).map(|row| row.0.clone()).collect();
-    let schema = |(name, owner, tables, estimated_rows, bytes, written, _)| ObservedSchema {
+    let schema = |(name, owner, tables, estimated_rows, bytes, written)| ObservedSchema {
         name,
         owner,
         tables,
@@ -161,47 +182,7 @@ async fn schemas(
         written,
         ..ObservedSchema::default()
     };
-    Ok((rows.into_iter().map(schema).collect(), unreadable))
-}
-
-fn not_readable(schema: &str, role: &str) -> Finding {
-    let (schema_name, role_name) = (Ident(schema), Ident(role));
-    Finding::error(
-        "VERSION_UNREADABLE",
-        format!("{schema}.alembic_version"),
-        format!("role {role} may not read it"),
-        format!(
-            "GRANT USAGE ON SCHEMA {schema_name} TO {role_name}; GRANT SELECT ON {schema_name}.alembic_version TO {role_name}"
-        ),
-    )
-}
-
-/// Reads `alembic_version` of every schema that has one, in one query.
-async fn versions(connection: &mut PgConnection, schemas: &mut [ObservedSchema]) -> Result<(), Fault> {
-    let has = |s: &&mut ObservedSchema| s.tables.iter().any(|t| t == "alembic_version");
-    let with: Vec<&mut ObservedSchema> = schemas.iter_mut().filter(has).collect();
-    if with.is_empty() {
-        return Ok(());
-    }
-    let parts: Vec<String> = with
-        .iter()
-        .map(|s| {
-            format!(
-                "SELECT {}::pg_catalog.text, version_num::pg_catalog.text FROM {}.alembic_version",
-                Literal(&s.name),
-                Ident(&s.name)
-            )
-        })
-        .collect();
-    let rows: Vec<(String, String)> = sqlx::query_as(AssertSqlSafe(parts.join(" UNION ALL ")))
-        .fetch_all(connection)
-        .await
-        .map_err(|e| work_fault("reading the alembic_version tables", &e))?;
-    for schema in with {
-        let here = rows.iter().filter(|(name, _)| *name == schema.name);
-        schema.versions = Some(here.map(|(_, version)| version.clone()).collect());
-    }
-    Ok(())
+    Ok(rows.into_iter().map(schema).collect())
 }
 
 /// The lock table as it is now.

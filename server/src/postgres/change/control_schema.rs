@@ -9,10 +9,11 @@ use model::{
     history::History,
     lock::{Holder, LockKey},
 };
-use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 
 use super::replay::{self, ReplayTarget};
 use crate::postgres::{
+    catalog::versions,
     control::{
         adopt, audit_guard,
         given_up::{self, GivenUp},
@@ -212,6 +213,14 @@ async fn close(connection: &mut PgConnection) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The revisions that a control database holds, as it is now.
+async fn history(connection: &mut PgConnection) -> Result<History, Fault> {
+    let mut within = connection.begin().await.map_err(control_fault)?;
+    let versions = versions::of_schema(&mut within, SCHEMA).await?;
+    within.rollback().await.map_err(control_fault)?;
+    Ok(History { versions })
+}
+
 /// Brings the control schema to its head. Daemons that start at once take turns.
 async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
     let chain = chain()?;
@@ -225,7 +234,8 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
         close(connection).await?;
         run(connection, "CREATE SCHEMA resetd").await?;
     }
-    let history = history(connection).await?;
+    refuse_strangers(connection).await?;
+    let history = History { versions: versions::of_schema(connection, SCHEMA).await? };
     refuse_newer(&history)?;
     let mut before = history.head_of(&chain).map(|r| r.id.clone());
     let place = ReplayTarget { schema: SCHEMA, search_path: &[SCHEMA], owner: None };
@@ -233,8 +243,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
         replay::apply_plain(connection, &place, before.as_deref(), revision).await?;
         before = Some(revision.id.clone());
     }
-    run(connection, "COMMIT").await?;
-    run(connection, "RESET ROLE").await
+    run(connection, "COMMIT").await
 }
 
 /// Daemons that migrate at once take turns.
@@ -256,21 +265,41 @@ async fn take_its_key(connection: &mut PgConnection) -> Result<(), Fault> {
     .hint("another daemon migrates it, or that session is a stranger's: end it"))
 }
 
-async fn history(connection: &mut PgConnection) -> Result<History, Fault> {
-    let there: bool =
-        sqlx::query_scalar("SELECT pg_catalog.to_regclass('resetd.alembic_version') IS NOT NULL")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(control_fault)?;
-    if !there {
-        return Ok(History::default());
-    }
-    let versions: Vec<String> =
-        sqlx::query_scalar("SELECT version_num::pg_catalog.text FROM resetd.alembic_version")
-            .fetch_all(connection)
-            .await
-            .map_err(control_fault)?;
-    Ok(History { versions })
+/// What in the schema belongs to somebody who could have the daemon call a function: made before its first start, say.
+async fn refuse_strangers(connection: &mut PgConnection) -> Result<(), Fault> {
+    let strange: Option<(String, String)> = sqlx::query_as(
+        "SELECT pg_catalog.pg_describe_object(x.class, x.object, 0), r.rolname::pg_catalog.text FROM (
+            SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass AS class, n.oid AS object, n.nspowner AS owner
+              FROM pg_catalog.pg_namespace n WHERE n.nspname = $1
+            UNION ALL
+            SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relowner
+              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1
+            UNION ALL
+            SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, f.oid, f.proowner
+              FROM pg_catalog.pg_proc f JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace WHERE n.nspname = $1
+            UNION ALL
+            SELECT 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid, f.proowner
+              FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+              JOIN pg_catalog.pg_proc f ON f.oid = t.tgfoid WHERE n.nspname = $1
+         ) x JOIN pg_catalog.pg_roles r ON r.oid = x.owner
+          WHERE NOT r.rolsuper AND r.rolname <> current_user ORDER BY 1 LIMIT 1",
+    )
+    .bind(SCHEMA)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    let Some((object, owner)) = strange else { return Ok(()) };
+    Err(Fault::new(
+        Reason::ControlUnavailable,
+        format!("the control database is not the daemon's alone: {object} belongs to {owner}, whose functions it would call"),
+    )
+    .hint(format!(
+        "find out what {owner} does there, then drop it or make the daemon's role its owner; a new control database \
+         (`[control] database`) does as well"
+    ))
+    .with("object", object)
+    .with("owner", owner))
 }
 
 async fn run(connection: &mut PgConnection, sql: &'static str) -> Result<(), Fault> {

@@ -59,13 +59,8 @@ impl LockWaits {
         Self { lock_timeout: (others / share).clamp(SHORTEST, LONGEST), looks_first }
     }
 
-    /// The look for deadlocks, for the rest of the transaction: as the session's own role, which may set it.
+    /// The look for deadlocks, for the whole session: as its own role, which may set it.
     pub(super) fn look(self) -> &'static str {
-        if self.looks_first { "SET LOCAL deadlock_timeout = '1ms';" } else { "" }
-    }
-
-    /// The same for the whole session.
-    pub(super) fn look_always(self) -> &'static str {
         if self.looks_first { "SET deadlock_timeout = '1ms';" } else { "" }
     }
 

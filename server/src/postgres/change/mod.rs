@@ -4,13 +4,17 @@
 
 pub(crate) mod blockers;
 pub(crate) mod control_schema;
+mod deferred;
 mod lock_waits;
+mod message;
 pub(crate) mod noticed;
 pub(crate) mod place_extensions;
 #[cfg(feature = "test-hooks")]
 pub mod race;
+pub(crate) mod record_version;
 pub(crate) mod replay;
 pub(crate) mod reset;
 pub(crate) mod restore_properties;
+pub(crate) mod second_look;
 pub(crate) mod transaction;
 pub(crate) mod two_roles;

@@ -17,7 +17,7 @@ use crate::postgres::{
 /// # Errors
 /// `EXTENSION_MISPLACED`.
 pub(crate) async fn refuse_in(work: &mut Work, schemas: &[&str]) -> Result<(), Fault> {
-    let found = extensions_in(&mut work.connection, schemas).await?;
+    let found = extensions_in(work.own().await?, schemas).await?;
     let Some((extension, schema)) = found.first() else { return Ok(()) };
     let mend = "name it in the revision's header: `-- requires-extension: NAME`; it is then created where it belongs";
     Err(Fault::new(
@@ -51,7 +51,7 @@ pub(crate) async fn create(work: &mut Work, names: &[&str], schema: &str) -> Res
           WHERE name = ANY($1) AND schema IS NOT NULL",
     )
     .bind(names)
-    .fetch_all(&mut work.connection)
+    .fetch_all(work.own().await?)
     .await
     .map_err(|e| work_fault("looking at available extensions", &e))?;
     for name in names {
@@ -70,7 +70,7 @@ async fn make_schema(work: &mut Work, schema: &str) -> Result<(), Fault> {
     let exists: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = $1)")
             .bind(schema)
-            .fetch_one(&mut work.connection)
+            .fetch_one(work.own().await?)
             .await
             .map_err(|e| work_fault("looking for the extensions' schema", &e))?;
     if exists {

@@ -10,11 +10,7 @@ use model::{
 };
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgErrorPosition};
 
-use super::{
-    lock_waits::LockWaits,
-    place_extensions,
-    transaction::{MessageError, Work},
-};
+use super::{deferred, message::MessageError, place_extensions, record_version, transaction::Work};
 use crate::postgres::{
     control::{commit_deadline::CommitDeadline, window_guard::WindowGuard},
     lock::lease::LockSession,
@@ -22,7 +18,7 @@ use crate::postgres::{
         error::{
             control_fault, database_error, hint, is_disconnect, is_too_large, message, sqlstate, work_fault,
         },
-        ident::{self, Ident, Literal},
+        ident::{self, Ident},
     },
 };
 
@@ -50,12 +46,10 @@ pub(crate) async fn apply(
     before: Option<&str>,
     revision: &Revision,
 ) -> Result<Duration, Fault> {
-    // What the revision set, a time limit above all, ends with it, in the same message.
-    let sql = format!("{}\n;RESET ALL", revision.sql_without_extensions());
+    let sql = revision.sql_without_extensions();
     let label = format!("{} in {}", revision.id, place.schema);
     let started = Instant::now();
-    let prologue = prologue(place, work.lock_waits);
-    work.patiently(&label, &[&prologue, &sql], &|step, error| match step {
+    work.patiently(&label, &[&prologue(place), &sql], &|step, error| match step {
         1 => revision_fault(place, revision, error),
         _ => work_fault(&format!("preparing {label}"), &error.error),
     })
@@ -63,16 +57,26 @@ pub(crate) async fn apply(
     let took = started.elapsed();
     work.still_in_transaction(&revision.file).await?;
     work.keep_step().await?;
-    let doing = format!("settling {label}");
-    let epilogue = epilogue(work, place).await?;
-    work.message(&epilogue).await.map_err(|e| match sqlstate(&e.error) {
-        Some(code) if code.starts_with("23") => revision_fault(place, revision, &e),
-        None if is_too_large(&e.error) => revision_fault(place, revision, &e),
-        _ => work_fault(&doing, &e.error),
-    })?;
-    let recording = version_sql(place, before, revision);
-    work.message(&recording).await.map_err(|e| work_fault(&format!("recording {label}"), &e.error))?;
+    let settling = format!("settling {label}");
+    deferred::settle(
+        work,
+        place,
+        &settling,
+        sets_constraints(revision),
+        &|error| match sqlstate(&error.error) {
+            Some(code) if !code.starts_with("57") => revision_fault(place, revision, error),
+            None if is_too_large(&error.error) => revision_fault(place, revision, error),
+            _ => work_fault(&settling, &error.error),
+        },
+    )
+    .await?;
+    record_version::record(work, place, before, revision).await?;
     Ok(took)
+}
+
+/// Whether it may have changed when constraints are checked, in whatever it executes.
+fn sets_constraints(revision: &Revision) -> bool {
+    revision.sql.to_ascii_uppercase().contains("CONSTRAINTS")
 }
 
 /// Where a revision that refuses a transaction is replayed in a target that serves.
@@ -101,8 +105,10 @@ pub(crate) async fn apply_bare(
     work.leave_transaction().await?;
     let started = Instant::now();
     let preparing = |e: MessageError| work_fault(&format!("preparing {}", revision.id), &e.error);
-    let prologue = bare(&prologue(place, work.lock_waits), work.lock_waits);
-    work.message(&prologue).await.map_err(preparing)?;
+    work.own().await?;
+    // It waits for locks as long as the operation has patience: what builds an index concurrently waits for every older
+    // snapshot in the database, and cannot be taken back and tried again.
+    work.message(&prologue(place).replace("SET LOCAL", "SET")).await.map_err(preparing)?;
     let created = |s: &Statement| matches!(s.kind, StatementKind::CreateExtension { .. });
     let sent = revision.statements.iter().enumerate().filter(|(_, s)| !created(s));
     for (completed, (index, statement)) in sent.enumerate() {
@@ -120,12 +126,10 @@ pub(crate) async fn apply_bare(
     if let Some(serving) = serving {
         place_extensions::refuse_in(work, serving.managed).await?;
     }
-    let until = may_still(work, window_guard).await?;
-    let guard = until.as_ref().map(CommitDeadline::guard).unwrap_or_default();
-    let recording = format!("{guard}{}{prologue}", version_sql(place, before, revision));
-    let doing = format!("recording {}", revision.id);
-    work.message(&recording).await.map_err(|e| CommitDeadline::failed(until.as_ref(), &doing, &e.error))?;
     work.restart(lock).await?;
+    record_version::record(work, place, before, revision).await?;
+    work.until = may_still(work, window_guard).await?;
+    work.renew(lock).await?;
     Ok(took)
 }
 
@@ -136,18 +140,11 @@ async fn may_still(work: &Work, window_guard: Option<&WindowGuard>) -> Result<Op
     Ok(window_guard.for_a_moment(&work.context.control).await.map(Some)?)
 }
 
-/// The same settings for a session outside a transaction. It waits for locks as long as the operation has patience: what
-/// builds an index concurrently waits for every older snapshot in the database, and cannot be taken back and tried again.
-fn bare(prologue: &str, waits: LockWaits) -> String {
-    prologue.replace(&waits.limit(), "").replace("SET LOCAL", "SET")
-}
-
-/// Leaves the session as it was before the first revision.
+/// Fires what is deferred again, before the target is validated.
 pub(crate) async fn leave(work: &mut Work) -> Result<(), Fault> {
+    const LEAVING: &str = "leaving the chains";
     let place = ReplayTarget { schema: "pg_catalog", search_path: &["pg_catalog"], owner: None };
-    // Whatever is still deferred fires now, before the target is validated.
-    let epilogue = epilogue(work, &place).await?;
-    work.message(&epilogue).await.map(|_| ()).map_err(|e| work_fault("leaving the chains", &e.error))
+    deferred::settle(work, &place, LEAVING, false, &|e| work_fault(LEAVING, &e.error)).await
 }
 
 /// Replays one revision on a plain connection: the daemon's own chain.
@@ -157,61 +154,21 @@ pub(crate) async fn apply_plain(
     before: Option<&str>,
     revision: &Revision,
 ) -> Result<(), Fault> {
-    let prologue = prologue(place, LockWaits::default());
-    let message = format!("{prologue}{}\n;{}", revision.sql, version_sql(place, before, revision));
+    let create = before.map_or_else(|| record_version::create(place.schema), |_| String::new());
+    let message = format!(
+        "{}{}\n;SET LOCAL search_path TO pg_catalog, pg_temp; {create}{}",
+        prologue(place),
+        revision.sql,
+        record_version::write(place.schema, before, revision)
+    );
     sqlx::raw_sql(AssertSqlSafe(message)).execute(connection).await.map(|_| ()).map_err(control_fault)
 }
 
-/// Makes the session as new: nothing that an earlier revision set is left.
-fn prologue(place: &ReplayTarget<'_>, waits: LockWaits) -> String {
+/// The revision's own settings, in a session that is as it was opened.
+pub(super) fn prologue(place: &ReplayTarget<'_>) -> String {
     let path = ident::list(place.search_path.iter().copied());
     let role = place.owner.map_or_else(|| "NONE".to_owned(), |o| Ident(o).to_string());
-    format!(
-        "RESET ALL; RESET SESSION AUTHORIZATION; SET LOCAL ROLE NONE; {}SET LOCAL ROLE {role}; \
-         SET LOCAL search_path TO {path}; {}",
-        waits.look(),
-        waits.limit()
-    )
-}
-
-/// Fires what the revision deferred, while it can still be blamed, and takes back what it set. Constraints are named one
-/// by one: `ALL` would also hold for those that later revisions make, and would defer what is not initially deferred.
-async fn epilogue(work: &mut Work, place: &ReplayTarget<'_>) -> Result<String, Fault> {
-    let rows: Vec<(String, String, bool)> = sqlx::query_as(
-        "SELECT n.nspname::text, c.conname::text, pg_catalog.bool_or(c.condeferred) FROM pg_catalog.pg_constraint c
-           JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace WHERE c.condeferrable GROUP BY 1, 2 ORDER BY 1, 2",
-    )
-    .fetch_all(&mut work.connection)
-    .await
-    .map_err(|e| work_fault("looking at deferrable constraints", &e))?;
-    let names = |deferred: bool| -> Vec<String> {
-        let wanted = rows.iter().filter(|row| row.2 || !deferred);
-        wanted.map(|(schema, name, _)| format!("{}.{}", Ident(schema), Ident(name))).collect()
-    };
-    let mut sql = String::new();
-    for (deferred, word) in [(false, "IMMEDIATE"), (true, "DEFERRED")] {
-        let names = names(deferred);
-        if !names.is_empty() {
-            sql.push_str(&format!("SET CONSTRAINTS {} {word}; ", names.join(", ")));
-        }
-    }
-    Ok(format!("{sql}{}", prologue(place, work.lock_waits)))
-}
-
-/// What Alembic would write: one row per chain head.
-fn version_sql(place: &ReplayTarget<'_>, before: Option<&str>, revision: &Revision) -> String {
-    let table = format!("{}.alembic_version", Ident(place.schema));
-    let create = format!(
-        "CREATE TABLE IF NOT EXISTS {table} (version_num pg_catalog.varchar(32) NOT NULL, \
-         CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));"
-    );
-    let id = Literal(&revision.id);
-    match before {
-        None => format!("{create} INSERT INTO {table} (version_num) VALUES ({id});"),
-        Some(before) => {
-            format!("UPDATE {table} SET version_num = {id} WHERE version_num = {};", Literal(before))
-        }
-    }
+    format!("SET LOCAL ROLE {role}; SET LOCAL search_path TO {path}; SET LOCAL row_security = on;")
 }
 
 /// Where in the file it failed: PostgreSQL's position when it gives one, else the first statement not completed.

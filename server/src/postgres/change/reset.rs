@@ -40,11 +40,11 @@ pub(crate) async fn managed_schemas(
 ) -> Result<ResetDone, Fault> {
     let names: Vec<String> = plan.schemas.iter().map(|s| s.schema.clone()).collect();
     let existing: Vec<&str> = plan.schemas.iter().filter(|s| s.exists).map(|s| s.schema.as_str()).collect();
-    let before = schema_properties::capture(&mut work.connection, &names).await?;
+    let before = schema_properties::capture(work.own().await?, &names).await?;
     lock_relations(work, &names).await?;
-    let staying = extensions::oids(&mut work.connection, &plan.extension_moves).await?;
+    let staying = extensions::oids(work.own().await?, &plan.extension_moves).await?;
     place_extensions::move_out(work, &plan.extension_moves).await?;
-    let mut radius = dependencies::radius(&mut work.connection, &names, &[]).await?;
+    let mut radius = dependencies::radius(work.own().await?, &names, &[]).await?;
     schema_properties::spare(&before, &mut radius.outside);
     same_radius(plan, &radius)?;
     if !existing.is_empty() {
@@ -64,7 +64,7 @@ pub(crate) async fn managed_schemas(
     for name in &names {
         create(work, name, before.iter().find(|f| f.schema() == name)).await?;
     }
-    let after = schema_properties::capture(&mut work.connection, &names).await?;
+    let after = schema_properties::capture(work.own().await?, &names).await?;
     let mut findings = differences(&before, &after);
     findings.extend(lost(plan));
     Ok(ResetDone { schemas: plan.schemas.iter().map(reset_fact).collect(), findings })
@@ -152,7 +152,7 @@ async fn lock_relations(work: &mut Work, schemas: &[String]) -> Result<(), Fault
           ORDER BY c.oid",
     )
     .bind(schemas)
-    .fetch_all(&mut work.connection)
+    .fetch_all(work.own().await?)
     .await
     .map_err(|e| work_fault("listing the tables", &e))?;
     if relations.is_empty() {

@@ -20,7 +20,7 @@ use crate::postgres::{
 /// `SCHEMA_PROPERTIES_LOST` with what PostgreSQL said.
 pub(crate) async fn restore(work: &mut Work, schema_properties: &SchemaProperties) -> Result<(), Fault> {
     // The cluster's own default privileges may have given the new schema rights that the old one had not.
-    let fresh = capture(&mut work.connection, std::slice::from_ref(&schema_properties.schema)).await?;
+    let fresh = capture(work.own().await?, std::slice::from_ref(&schema_properties.schema)).await?;
     let sql = statements(schema_properties, fresh.first().unwrap_or(schema_properties));
     work.message(&sql).await.map(|_| ()).map_err(|failed| {
         let what = format!("grants and defaults of schema {}", schema_properties.schema);

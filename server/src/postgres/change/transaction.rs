@@ -4,8 +4,9 @@
 //! its operation still holds the lock. If not, it never begins.
 
 use std::{
+    collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use model::{
@@ -14,7 +15,6 @@ use model::{
     lock::Holder,
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
-use tokio_stream::StreamExt as _;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{blockers, lock_waits::LockWaits, noticed::Noticed};
@@ -28,16 +28,15 @@ use crate::postgres::{
         liveness::{Backends, Liveness, lost_error},
         relay::Relay,
     },
-    sql::error::{message, sqlstate, work_fault},
+    sql::error::{message, work_fault},
 };
 
+/// Begins a transaction that only reads, and sees one moment.
+pub(super) const READ_ONLY: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// How long the end of a session may take.
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// How long a COMMIT may take before its truth is asked for elsewhere.
 const COMMIT_LIMIT: Duration = Duration::from_secs(60);
-/// How often a cancel is repeated.
-const LOOK: Duration = Duration::from_millis(250);
-
 /// Where progress and blockers are told; never awaited.
 pub(crate) type ProgressSink = Arc<dyn Fn(EventKind) + Send + Sync>;
 
@@ -60,36 +59,27 @@ pub(crate) struct WorkContext {
 
 /// One transaction in the target.
 pub(crate) struct Work {
-    pub(crate) connection: PgConnection,
-    relay: Relay,
-    pid: i32,
+    pub(super) connection: PgConnection,
+    /// What PostgreSQL may answer at once.
+    pub(super) relay: Relay,
+    /// Others' code may have run since the session was restored.
+    pub(super) touched: bool,
+    /// Schemas whose `alembic_version` was found to be harmless, and is held, in this transaction.
+    pub(super) inspected: BTreeSet<String>,
+    /// Deferrable constraints, and how many rows of their tables were written when they were last settled.
+    pub(super) written: HashMap<String, i64>,
+    pub(super) pid: i32,
     transaction: String,
     pub(in crate::postgres) context: WorkContext,
-    contact: Liveness,
+    pub(super) contact: Liveness,
     _blockers: AbortOnDropHandle<()>,
     pub(super) lock_waits: LockWaits,
-    waited: Duration,
+    pub(super) waited: Duration,
     /// What is committed next is so before this, or not at all.
     pub(crate) until: Option<CommitDeadline>,
 }
 
-/// A message that failed: after how many statements, and how.
-#[derive(Debug)]
-pub(crate) struct MessageError {
-    pub(crate) completed: usize,
-    pub(crate) error: sqlx::Error,
-}
-
 impl Work {
-    /// Sends one statement of the daemon's own, taken back and tried again while others hold locks it needs.
-    ///
-    /// # Errors
-    /// `BLOCKED`, an interrupt, or what PostgreSQL said.
-    pub(in crate::postgres) async fn patient(&mut self, label: &str, sql: &str) -> Result<(), Fault> {
-        self.patiently(label, &[sql], &|_, failed| work_fault(label, &failed.error)).await?;
-        self.keep_step().await
-    }
-
     /// Opens a session, begins the transaction and takes the target's key.
     ///
     /// # Errors
@@ -111,8 +101,8 @@ impl Work {
         let blockers = AbortOnDropHandle::new(tokio::spawn(blockers::watch(context.clone(), pid)));
         let opening = |e: sqlx::Error| work_fault("opening the work session", &e);
         let lock_waits = LockWaits::of(&mut connection).await.map_err(opening)?;
-        sqlx::raw_sql(lock_waits.look_always()).execute(&mut connection).await.map_err(opening)?;
-        let begin = if lock.shared { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
+        sqlx::raw_sql(lock_waits.look()).execute(&mut connection).await.map_err(opening)?;
+        let begin = if lock.shared { READ_ONLY } else { "BEGIN" };
         tokio::select! {
             biased;
             taken = take_key(&mut connection, lock, begin) => match taken {
@@ -126,6 +116,9 @@ impl Work {
         Ok(Self {
             connection,
             relay,
+            touched: false,
+            inspected: BTreeSet::new(),
+            written: HashMap::new(),
             pid,
             transaction: String::new(),
             context,
@@ -153,9 +146,28 @@ impl Work {
         &self.transaction
     }
 
+    /// Takes back whatever others' code did to the session.
+    pub(super) fn restore(&self) -> String {
+        format!("{}; {}", connect::RESTORE, self.lock_waits.look())
+    }
+
+    /// The session for a query of the daemon's own: whatever revisions and triggers set is taken back first.
+    ///
+    /// # Errors
+    /// The session was lost.
+    pub(crate) async fn own(&mut self) -> Result<&mut PgConnection, Fault> {
+        if self.touched {
+            let restore = self.restore();
+            let restored = sqlx::raw_sql(AssertSqlSafe(restore)).execute(&mut self.connection).await;
+            restored.map_err(|e| work_fault("restoring the session", &e))?;
+            self.touched = false;
+        }
+        Ok(&mut self.connection)
+    }
+
     async fn current_transaction(&mut self) -> Result<String, Fault> {
         sqlx::query_scalar("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text")
-            .fetch_one(&mut self.connection)
+            .fetch_one(self.own().await?)
             .await
             .map_err(|e| work_fault("asking for the transaction's id", &e))
     }
@@ -182,108 +194,6 @@ impl Work {
         .with("file", culprit))
     }
 
-    /// Sends one message and waits for its end. An interrupt cancels it on the server side.
-    ///
-    /// # Errors
-    /// What failed, after how many statements.
-    pub(crate) async fn message(&mut self, sql: &str) -> Result<usize, MessageError> {
-        let mut completed = 0;
-        let (pid, context) = (self.pid, self.context.clone());
-        let limited = self.relay.limit();
-        let outcome = {
-            let mut results = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(&mut self.connection);
-            let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK, LOOK);
-            let mut cancelled = false;
-            loop {
-                tokio::select! {
-                    biased;
-                    result = results.next() => match result {
-                        None => break Ok(()),
-                        Some(Ok(seen)) => {
-                            completed += usize::from(seen.is_left());
-                            limited.handed_on();
-                        }
-                        Some(Err(error)) => break Err(limited.explain(error)),
-                    },
-                    () = self.contact.lost().cancelled() => break Err(lost_error()),
-                    _ = context.interrupt.raised(), if !cancelled => {
-                        cancelled = true;
-                        backend::cancel(&context.control, pid).await;
-                    }
-                    // One that came between two statements struck nothing.
-                    _ = look.tick(), if cancelled => backend::cancel(&context.control, pid).await,
-                }
-            }
-        };
-        if outcome.is_ok() {
-            self.context.noticed.goes_on(pid);
-        }
-        outcome.map(|()| completed).map_err(|error| MessageError { completed, error })
-    }
-
-    /// Sends messages as one step that is taken back and tried again while other sessions hold locks it needs, until
-    /// the operation's patience is used up.
-    ///
-    /// # Errors
-    /// `BLOCKED`, the interrupt's reason, or what `explain` makes of the failed message.
-    pub(crate) async fn patiently(
-        &mut self,
-        label: &str,
-        messages: &[&str],
-        explain: &(dyn Fn(usize, &MessageError) -> Fault + Sync),
-    ) -> Result<(), Fault> {
-        loop {
-            self.context.interrupt.check()?;
-            let started = Instant::now();
-            let failed = match self.step(messages).await {
-                Ok(()) => return Ok(()),
-                Err(failed) => failed,
-            };
-            self.context.interrupt.check()?;
-            let (index, error) = failed;
-            if !matches!(sqlstate(&error.error), Some("55P03" | "40P01")) {
-                return Err(explain(index, &error));
-            }
-            self.waited += started.elapsed();
-            if self.waited >= self.context.patience {
-                return Err(self.out_of_patience(label));
-            }
-            self.take_back().await?;
-            let pause = Duration::from_millis(fastrand::u64(50..250));
-            self.waited += pause;
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    async fn step(&mut self, messages: &[&str]) -> Result<(), (usize, MessageError)> {
-        let begin = format!("SAVEPOINT resetd_step; {}", self.lock_waits.limit());
-        self.message(&begin).await.map_err(|e| (usize::MAX, e))?;
-        for (index, message) in messages.iter().enumerate() {
-            self.message(message).await.map_err(|e| (index, e))?;
-        }
-        Ok(())
-    }
-
-    /// Keeps what the last step did. Only sent once the step is known not to have left the transaction.
-    pub(crate) async fn keep_step(&mut self) -> Result<(), Fault> {
-        let keep = self.message("RELEASE SAVEPOINT resetd_step").await;
-        keep.map(|_| ()).map_err(|e| work_fault("keeping a step", &e.error))
-    }
-
-    async fn take_back(&mut self) -> Result<(), Fault> {
-        let back = "ROLLBACK TO SAVEPOINT resetd_step; RELEASE SAVEPOINT resetd_step";
-        self.message(back).await.map(|_| ()).map_err(|e| work_fault("taking a step back", &e.error))
-    }
-
-    fn out_of_patience(&self, label: &str) -> Fault {
-        Fault::new(
-            Reason::Blocked,
-            format!("{label} waited {} s for locks that other sessions hold", self.waited.as_secs()),
-        )
-        .hint("end those sessions, or raise `lock_wait_limit` in the profile; everything was rolled back")
-        .with("step", label)
-    }
-
     /// Commits what was done so far and begins anew, under the same key and the same look at the lock: for databases that
     /// are built aside, revision by revision.
     ///
@@ -300,11 +210,10 @@ impl Work {
     /// The commit failed.
     pub(crate) async fn leave_transaction(&mut self) -> Result<(), Fault> {
         self.context.interrupt.check()?;
+        self.own().await?;
         let until = self.until.take();
         let committed = self.message(&CommitDeadline::commit(until.as_ref())).await;
-        committed
-            .map(|_| ())
-            .map_err(|e| CommitDeadline::failed(until.as_ref(), "committing a step", &e.error))
+        committed.map_err(|e| CommitDeadline::failed(until.as_ref(), "committing a step", &e.error))
     }
 
     /// Begins a transaction again.
@@ -312,7 +221,10 @@ impl Work {
     /// # Errors
     /// The session was lost, or the lock is not held any more.
     pub(crate) async fn restart(&mut self, lock: &LockSession) -> Result<(), Fault> {
-        take_key(&mut self.connection, lock, "BEGIN").await?;
+        self.inspected.clear();
+        self.written.clear();
+        // In a message of its own: what was left decides how a transaction begins.
+        take_key(self.own().await?, lock, "BEGIN").await?;
         self.assign_transaction().await
     }
 
@@ -340,6 +252,7 @@ impl Work {
     /// # Errors
     /// What the server or the driver said.
     pub(crate) async fn commit(mut self) -> Result<(), Fault> {
+        self.own().await?;
         let until = self.until.take();
         let commit = CommitDeadline::commit(until.as_ref());
         let committed = sqlx::raw_sql(AssertSqlSafe(commit)).execute(&mut self.connection);
@@ -365,7 +278,7 @@ impl Work {
 }
 
 /// Begins a transaction, takes the target's key first of all, and looks whether the lock is still held.
-async fn take_key(
+pub(super) async fn take_key(
     connection: &mut PgConnection,
     lock: &LockSession,
     begin: &'static str,

@@ -204,6 +204,15 @@ pub(crate) async fn forget_old(
     Ok(())
 }
 
+/// Whether another operation that may change the database began after this one.
+pub(crate) async fn was_changed_after(pool: &PgPool, database: &str, id: Uuid) -> Result<bool, ControlError> {
+    let changed = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM resetd.operation o JOIN resetd.operation this ON this.id = $2
+                         WHERE o.database = $1 AND o.id <> $2 AND NOT o.reads_only AND o.started_at > this.started_at)",
+    );
+    Ok(changed.bind(database).bind(id).fetch_one(pool).await?)
+}
+
 /// Stores which backend works in the target.
 pub(crate) async fn set_work_pid(
     connection: &mut PgConnection,

@@ -1,4 +1,5 @@
-//! Opening sessions: every one gets the settings that make its statements end soon after its daemon does.
+//! Opening sessions: every one gets the settings that make its statements end soon after its daemon does, and that keep
+//! others' functions out of them.
 
 use std::time::Duration;
 
@@ -11,8 +12,16 @@ use crate::postgres::sql::error;
 /// How long opening a session may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Settings of every session. They travel in the startup packet, so that `RESET ALL` returns to them.
-const SETTINGS: [(&str, &str); 13] = [
+/// Settings of every session. They travel in the startup packet, so that `RESET ALL` returns to them, and so that what an
+/// owner sets for a database or a role is not in force.
+const SETTINGS: [(&str, &str); 18] = [
+    // What the daemon's statements name is PostgreSQL's own, whoever made something of that name elsewhere.
+    ("search_path", "pg_catalog, pg_temp"),
+    ("role", "none"),
+    // Reading what others guard with policies fails, and never calls their functions.
+    ("row_security", "off"),
+    ("transform_null_equals", "off"),
+    ("quote_all_identifiers", "off"),
     ("client_connection_check_interval", "500ms"),
     ("idle_session_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
@@ -28,6 +37,9 @@ const SETTINGS: [(&str, &str); 13] = [
     // Recursive looks at the catalog are estimated dear and are quick: compiling them takes twenty times as long.
     ("jit", "off"),
 ];
+
+/// Takes back whatever others' code did to a session: it is as it was opened, with its login role.
+pub(in crate::postgres) const RESTORE: &str = "RESET ALL; RESET SESSION AUTHORIZATION; SET ROLE NONE";
 
 /// The options of a session with the daemon's settings.
 pub(crate) fn options(

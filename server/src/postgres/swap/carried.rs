@@ -81,7 +81,7 @@ impl Carried {
         }
         preserved_extensions::create(work, &self.extensions).await?;
         let names: Vec<String> = self.schemas.iter().map(|schema| schema.schema().to_owned()).collect();
-        let now = schema_properties::capture(&mut work.connection, &names).await?;
+        let now = schema_properties::capture(work.own().await?, &names).await?;
         let now: Vec<SchemaProperties> = now.into_iter().map(SchemaProperties::elsewhere).collect();
         Ok(reset::differences(&self.schemas, &now))
     }
@@ -98,7 +98,7 @@ impl Carried {
         work.message(&sql)
             .await
             .map_err(|e| restore_properties::lost("the default privileges of the database", &e.error))?;
-        match default_privileges::capture(&mut work.connection).await? == self.defaults {
+        match default_privileges::capture(work.own().await?).await? == self.defaults {
             true => Ok(()),
             false => Err(restore_properties::differs("the default privileges of the database")),
         }

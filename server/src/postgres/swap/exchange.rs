@@ -317,10 +317,11 @@ async fn bring_in(
     let (name, oid) = swap.incoming;
     if swap.built.is_none() {
         let comment = retained::take_out(connection, oid, swap.owner.operation).await?;
-        let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", Ident(name));
-        databases::run(connection, "opening the kept database", &open).await?;
         databases::comment(connection, name, comment.as_deref()).await?;
     }
+    // Closed since it was kept, or since it was validated.
+    let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", Ident(name));
+    databases::run(connection, "opening the database that comes in", &open).await?;
     // Whoever found it before it had its name has nothing in it.
     let incoming = ("bringing the new database in", oid, name, swap.database);
     rename(connection, context, swap, incoming, SessionRule::Terminate).await

@@ -1,15 +1,70 @@
-//! Ending all sessions of a database at once, while the lease's connection renames it away.
+//! Ending all sessions of a database: at once while the lease's connection renames it away, and in what was built aside.
 
 use std::{sync::Arc, time::Duration};
 
-use model::profile::SessionRule;
-use sqlx::PgPool;
+use model::{
+    fault::{Fault, Reason},
+    profile::SessionRule,
+};
+use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
-use crate::postgres::sql::error::message;
+use super::databases;
+use crate::postgres::sql::{
+    error::{control_fault, message},
+    ident::Ident,
+};
 
 /// How often remaining sessions are looked at while the name is away.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// How long sessions in a database that was built aside may take to end.
+const BUILT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Closes a database that was built aside, and ends whoever is in it but the daemon's own session.
+///
+/// # Errors
+/// `BLOCKED`: somebody does not go; what PostgreSQL said.
+pub(crate) async fn close(
+    connection: &mut PgConnection,
+    pool: &PgPool,
+    (name, oid): (&str, u32),
+    own: i32,
+) -> Result<(), Fault> {
+    let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", Ident(name));
+    databases::run(connection, "closing the new database", &close).await?;
+    let limit = tokio::time::Instant::now() + BUILT_LIMIT;
+    loop {
+        let left = end_others(pool, oid, own).await.map_err(control_fault)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= limit {
+            let named = left.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(Fault::new(
+                Reason::Blocked,
+                format!("sessions in the new database do not end: pid {named}"),
+            )
+            .hint("look at them in pg_stat_activity; nothing was changed")
+            .with("pid", named));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Who is still there and was told to go.
+async fn end_others(pool: &PgPool, oid: u32, own: i32) -> sqlx::Result<Vec<i32>> {
+    let told: Vec<(i32, bool)> = sqlx::query_as(
+        "SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+          WHERE datid = $1::pg_catalog.oid AND pid <> $2
+            AND coalesce(backend_type, 'client backend') NOT IN ('autovacuum worker', 'parallel worker')",
+    )
+    .bind(i64::from(oid))
+    .bind(own)
+    .fetch_all(pool)
+    .await?;
+    Ok(told.into_iter().map(|(pid, _)| pid).collect())
+}
 
 /// The channel whose notifications wake a lock connection's backend up, and no other.
 pub(crate) fn wake_channel(pid: i32) -> String {

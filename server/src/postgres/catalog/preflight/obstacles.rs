@@ -163,20 +163,40 @@ pub(super) async fn slots(connection: &mut PgConnection, reset: &[String]) -> Re
 
 /// Event triggers that fire during the change; one may raise, slow it down, or write elsewhere.
 pub(super) async fn event_triggers(connection: &mut PgConnection) -> Result<Vec<Finding>, Fault> {
-    let rows: Vec<(String, String, String)> = sqlx::query_as(
-        "SELECT e.evtname::text, e.evtevent::text, e.evtfoid::regprocedure::text FROM pg_catalog.pg_event_trigger e
+    // Only a superuser makes one; who owns its function can have it do anything else with the rights of whoever fires it.
+    let rows: Vec<(String, String, String, String, bool)> = sqlx::query_as(
+        "SELECT e.evtname::text, e.evtevent::text, e.evtfoid::regprocedure::text, o.rolname::text,
+                r.rolsuper AND NOT o.rolsuper
+           FROM pg_catalog.pg_event_trigger e JOIN pg_catalog.pg_proc f ON f.oid = e.evtfoid
+           JOIN pg_catalog.pg_roles o ON o.oid = f.proowner JOIN pg_catalog.pg_roles r ON r.rolname = session_user
           WHERE e.evtenabled IN ('O', 'A') ORDER BY 1",
     )
     .fetch_all(connection)
     .await
     .map_err(|e| work_fault("looking at event triggers", &e))?;
-    let finding = |(name, event, function): (String, String, String)| {
-        Finding::warning(
-            "EVENT_TRIGGER",
-            format!("event trigger {name}"),
-            format!("fires at {event} and calls {function} for each statement of the change"),
-            format!("if it is in the way: ALTER EVENT TRIGGER {} DISABLE;", Ident(&name)),
-        )
+    let finding = |(name, event, function, owner, lifts): (String, String, String, String, bool)| {
+        let object = format!("event trigger {name}");
+        let calls = format!(
+            "fires at {event} and calls {function}, which belongs to {owner}, with the daemon's rights"
+        );
+        match lifts {
+            true => Finding::error(
+                "EVENT_TRIGGER_UNSAFE",
+                object,
+                format!("{calls}: {owner} is no superuser, and the daemon's role is one"),
+                format!(
+                    "give the function to a superuser (ALTER FUNCTION {function} OWNER TO …), ALTER EVENT TRIGGER {} DISABLE, or \
+                     let the daemon work as a role that is no superuser",
+                    Ident(&name)
+                ),
+            ),
+            false => Finding::warning(
+                "EVENT_TRIGGER",
+                object,
+                format!("{calls}, for each statement of the change"),
+                format!("if it is in the way: ALTER EVENT TRIGGER {} DISABLE;", Ident(&name)),
+            ),
+        }
     };
     Ok(rows.into_iter().map(finding).collect())
 }
