@@ -6,7 +6,11 @@ use model::operation::Verb;
 use prost::Message as _;
 
 const RUN: &str = "/resetd.v1.OperationService/Run";
+const FORM: [(&str, &str); 3] =
+    [("content-type", "text/plain"), ("te", "trailers"), ("origin", "https://evil.example")];
 const GRPC: [(&str, &str); 2] = [("content-type", "application/grpc"), ("te", "trailers")];
+
+type Headers = &'static [(&'static str, &'static str)];
 
 /// A confirmed run, as gRPC frames it.
 fn run(target: &TestTarget) -> Vec<u8> {
@@ -29,9 +33,8 @@ async fn a_request_that_is_not_grpc_is_refused_before_identity() {
     let daemon = Setup::of(&target).with(roles).tls(&authority).spawn().await;
     let channel = authority.channel(&daemon.address, Some(&paper)).await.expect("a channel");
     let before = target.state().await;
-    let form = [("content-type", "text/plain"), ("te", "trailers"), ("origin", "https://evil.example")];
-    let cases: [(&str, &str, &[(&str, &str)], u16); 8] = [
-        ("a form", "POST", &form, 415),
+    let cases: [(&str, &str, Headers, u16); 8] = [
+        ("a form", "POST", &FORM, 415),
         ("no content type", "POST", &[("te", "trailers")], 415),
         ("JSON", "POST", &[("content-type", "application/json"), ("te", "trailers")], 415),
         ("gRPC-Web", "POST", &[("content-type", "application/grpc-web"), ("te", "trailers")], 415),

@@ -193,8 +193,9 @@ fn gap(rng: &mut Rng) -> String {
 
 fn literal(rng: &mut Rng) -> String {
     let inside = noise(rng);
-    let escaped =
-        || inside.replace('\\', "\\\\").replace('\'', if inside.len() % 2 == 0 { "\\'" } else { "''" });
+    let escaped = || {
+        inside.replace('\\', "\\\\").replace('\'', if inside.len().is_multiple_of(2) { "\\'" } else { "''" })
+    };
     match rng.u8(..9) {
         0 | 1 => format!("'{}'", inside.replace('\'', "''")),
         2 | 3 => format!("E'{}'", escaped()),

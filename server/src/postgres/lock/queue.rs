@@ -59,7 +59,7 @@ pub(crate) enum QueueOutcome {
     /// The same request was recorded by somebody else meanwhile.
     Joined,
     /// Not now.
-    Not(QueuePosition),
+    Not(Box<QueuePosition>),
 }
 
 /// Where a ticket stands in the queue.
@@ -97,11 +97,11 @@ pub(crate) async fn take(
     // Most looks end here, without the queue lock.
     let place = look(&mut connection, lock, ticket).await?;
     if !place.is_next() || place.held {
-        return Ok(QueueOutcome::Not(place));
+        return Ok(QueueOutcome::Not(Box::new(place)));
     }
     let mut within = connection.begin().await?;
     let taken = match keys::lock_queue(&mut within, &ticket.database, bound).await? {
-        Some(holder) => QueueOutcome::Not(QueuePosition { queue_held_by: Some(holder), ..place }),
+        Some(holder) => QueueOutcome::Not(Box::new(QueuePosition { queue_held_by: Some(holder), ..place })),
         None => take_within(&mut within, lock, ticket, entry).await?,
     };
     match taken {
@@ -123,7 +123,7 @@ async fn take_within(
 ) -> Result<QueueOutcome, ControlError> {
     let place = look(within, lock, ticket).await?;
     if !place.is_next() || !lock.try_lock_on(within).await? {
-        return Ok(QueueOutcome::Not(place));
+        return Ok(QueueOutcome::Not(Box::new(place)));
     }
     match entry {
         Entry::New(new, events) => {
