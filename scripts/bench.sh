@@ -4,8 +4,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-resetd=$(realpath "${RESETD_BIN:-target/release/resetd}")
-resetctl=$(realpath "${RESETCTL_BIN:-target/release/resetctl}")
+source scripts/places.sh
+
+resetd=$(realpath "${RESETD_BIN:-$target/release/resetd}")
+resetctl=$(realpath "${RESETCTL_BIN:-$target/release/resetctl}")
 runs=${RUNS:-7}
 url=${BENCH_URL:?"BENCH_URL names a database to connect to as a superuser; the databases bench, bench_floor, bench_wide and bench_control are made beside it"}
 unset RESETCTL_SERVER RESETCTL_TARGET RESETCTL_TOKEN_FILE BUTLERS_DATABASE_URL

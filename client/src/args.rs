@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum, builder::NonEmptyStringValueParser};
 use model::{duration::parse_duration, profile::Scope};
 
 use crate::exit;
@@ -21,20 +21,23 @@ pub use window::WindowVerb;
 #[derive(Debug, Parser)]
 #[command(name = "resetctl", version, after_long_help = exit::HELP, max_term_width = 110)]
 pub struct Args {
-    /// Where the daemon listens; default: the context's, else the local socket.
+    /// Where the daemon listens (RESETCTL_SERVER); default: the context's, else the local socket.
     ///
     /// unix:PATH is a socket, https://HOST:PORT is TLS, http://HOST:PORT is plaintext (loopback only). HOST:PORT alone is TLS,
     /// except on a loopback host where no --ca, --cert, --key or token is given: there it is plaintext.
-    #[arg(long, global = true, value_name = "ADDR", env = "RESETCTL_SERVER", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "ADDR", value_parser = NonEmptyStringValueParser::new())]
     pub server: Option<String>,
     /// How it is trusted, and how you prove who you are.
     #[command(flatten)]
     pub auth: AuthArgs,
-    /// The target; may be left out where the daemon has one.
-    #[arg(long, global = true, value_name = "NAME", env = "RESETCTL_TARGET", hide_env_values = true)]
+    /// The target (RESETCTL_TARGET); may be left out where the daemon has one.
+    #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
-    /// A named context of the configuration file (~/.config/resetctl/config.toml).
-    #[arg(long, global = true, value_name = "NAME")]
+    /// A named context of the configuration file (~/.config/resetctl/config.toml): its settings count before the environment's.
+    ///
+    /// For each setting a flag goes first, then the context named here, then the variable (RESETCTL_SERVER, RESETCTL_TARGET,
+    /// RESETCTL_CA, RESETCTL_CERT, RESETCTL_KEY, RESETCTL_TOKEN_FILE, RESETCTL_TOKEN), then the file's default context.
+    #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub context: Option<String>,
     /// What to do.
     #[command(subcommand)]
@@ -45,17 +48,18 @@ pub struct Args {
 /// flags.
 #[derive(clap::Args, Clone, Debug)]
 pub struct AuthArgs {
-    /// The CA of the daemon's certificate (PEM), in place of the public ones.
-    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_CA", hide_env_values = true)]
+    /// The CA of the daemon's certificate (PEM; RESETCTL_CA), in place of the public ones.
+    #[arg(long, global = true, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// Your client certificate (PEM); with --key.
-    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_CERT", hide_env_values = true)]
+    /// Your client certificate (PEM; RESETCTL_CERT); with --key.
+    #[arg(long, global = true, value_name = "FILE")]
     pub cert: Option<PathBuf>,
-    /// The private key of --cert (PEM).
-    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_KEY", hide_env_values = true)]
+    /// The private key of --cert (PEM; RESETCTL_KEY).
+    #[arg(long, global = true, value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// A file with your bearer token, which nobody else may read (mode 0600); or the token itself in RESETCTL_TOKEN.
-    #[arg(long, global = true, value_name = "FILE", env = "RESETCTL_TOKEN_FILE", hide_env_values = true)]
+    /// A file with your bearer token (RESETCTL_TOKEN_FILE), which nobody else may read (mode 0600); or the token itself in
+    /// RESETCTL_TOKEN.
+    #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }
 
@@ -145,9 +149,9 @@ pub struct ResetArgs {
     #[arg(long)]
     pub allow_production_db_name: bool,
     /// Execute exactly the plan with this digest (from --dry-run), outside objects included, or nothing.
-    #[arg(long, value_name = "DIGEST")]
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
     pub plan_digest: Option<String>,
-    /// Schemas migrated at the same time (scope database); 0 lets the daemon decide.
+    /// Schemas migrated at the same time (scope database); 0 and 1: one after the other.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub jobs: u32,
     /// Terminate sessions in the way (scope database).
@@ -173,7 +177,7 @@ pub struct UndoArgs {
     #[arg(long)]
     pub allow_production_db_name: bool,
     /// Execute exactly the plan with this digest (from --dry-run), or nothing.
-    #[arg(long, value_name = "DIGEST")]
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
     pub plan_digest: Option<String>,
     /// Terminate sessions in the way.
     #[arg(long)]
@@ -192,6 +196,9 @@ pub struct MigrateArgs {
     /// Go revision by revision where one transaction cannot hold them; a failure then keeps what came before it.
     #[arg(long)]
     pub allow_phased: bool,
+    /// Execute exactly the plan with this digest (from --dry-run), or nothing.
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
+    pub plan_digest: Option<String>,
     /// Common to the four verbs.
     #[command(flatten)]
     pub common: OperationArgs,
@@ -328,6 +335,16 @@ pub enum ReportVerb {
         #[arg(long, value_name = "PATH")]
         report_path: Option<PathBuf>,
     },
+}
+
+/// A plan's digest: one that is none is told here, not as a plan that has changed.
+fn digest(text: &str) -> Result<String, String> {
+    match model::is_sha256(text) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("a digest is `sha256:` and 64 lower-case hex digits, as `--dry-run` prints it".to_owned())
+        }
+    }
 }
 
 impl ResetArgs {

@@ -1,6 +1,9 @@
 //! The verbs: each takes what is meant, talks to the daemon, shows the result, and gives the exit code.
 
-use model::fault::{Fault, exit};
+use model::{
+    fault::{Fault, exit},
+    text::visible,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -75,7 +78,8 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
             targets::enroll(screen, &to, name, confirm_database.as_deref()).await
         }
         Verb::Target(TargetVerb::Unlock { name, operation, reason }) => {
-            targets::unlock(screen, &to, name, parse(operation)?, reason).await
+            let operation = operation.as_deref().map(parse).transpose()?;
+            targets::unlock(screen, &to, name, operation, reason).await
         }
         Verb::Token(verb) => tokens::run(screen, &to, verb).await,
         Verb::Audit(verb) => audit::run(screen, &to, verb).await,
@@ -144,16 +148,20 @@ fn parse(id: &str) -> Result<Uuid, Fault> {
 
 /// Lines of data, to stdout.
 fn print(screen: &mut Screen, lines: &[String]) -> Result<u8, Fault> {
-    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    let text: String = lines.iter().map(|line| format!("{}\n", visible(line))).collect();
     print_bytes(screen, text.as_bytes())
 }
 
 fn print_json(screen: &mut Screen, value: &serde_json::Value) -> Result<u8, Fault> {
-    print_bytes(screen, format!("{value:#}\n").as_bytes())
+    let text = format!("{value:#}\n");
+    print_bytes(screen, model::text::json(&text).as_bytes())
 }
 
 fn print_bytes(screen: &mut Screen, bytes: &[u8]) -> Result<u8, Fault> {
-    let written = screen.data(bytes);
+    written(screen.data(bytes))
+}
+
+fn written(written: std::io::Result<()>) -> Result<u8, Fault> {
     written.map(|()| exit::OK).map_err(|e| {
         Fault::new(model::fault::Reason::ReportUnwritable, format!("standard output cannot be written: {e}"))
     })

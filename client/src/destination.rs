@@ -1,24 +1,21 @@
 //! Which daemon and which target are meant: the command line, the environment's variables, a named context, the usual places.
 
-use std::path::PathBuf;
-
 use model::{
     fault::{Fault, Reason},
+    operation::Verb,
     token,
 };
 
-use crate::{
-    args::{Args, AuthArgs},
-    environment::Environment,
-};
+use crate::{args::Args, environment::Environment, settings::Settings};
 
 pub(crate) mod address;
 mod context;
 pub(crate) mod credentials;
+mod precedence;
 
 use address::Address;
-use context::Context;
 use credentials::Credentials;
+use precedence::{Choice, Chosen, Source, Sources, Token};
 
 /// Which daemon, and which of its targets.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,51 +24,128 @@ pub(crate) struct Destination {
     pub(crate) address: Address,
     /// The target; empty: the daemon's only one.
     pub(crate) target: String,
+    /// Where the daemon's address comes from.
+    server_from: String,
+    /// Where the target comes from.
+    target_from: String,
+    /// What counts, where sources name different daemons or targets: one line for each of the two.
+    pub(crate) conflicts: Vec<String>,
 }
 
 impl Destination {
-    /// From the command line (and its environment variables), the context, and the usual places.
+    /// From the command line, the context, the environment, and the usual places.
     ///
     /// # Errors
     /// The context or the address is wrong.
     pub(crate) fn of(args: &Args, environment: &Environment) -> Result<Self, Fault> {
-        let context = context::load(environment, args.context.as_deref())?;
-        Self::choose(args, context, environment)
+        let sources = Sources {
+            flags: flags(args),
+            context: context::load(environment, args.context.as_deref())?,
+            environment: environment.settings.clone(),
+        };
+        Self::choose(&sources, environment)
     }
 
-    /// A server named without a context is not the default context's: its target is not taken over then.
-    fn choose(args: &Args, context: Context, environment: &Environment) -> Result<Self, Fault> {
-        let said = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
-        let (server, target) = (said(&args.server), said(&args.target));
-        let context = if server.is_some() && args.context.is_none() { Context::default() } else { context };
-        let credentials = credentials(&args.auth, &context, environment);
-        let address = match server.or(context.server) {
-            Some(text) => Address::parse(&text, credentials)?,
+    fn choose(sources: &Sources, environment: &Environment) -> Result<Self, Fault> {
+        let chosen = precedence::choose(sources);
+        let credentials = credentials(&chosen);
+        let address = match &chosen.server {
+            Some(server) => Address::parse(&server.value, credentials.clone())?,
             None => {
                 credentials.check()?;
-                Address { transport: address::default_transport(environment), credentials }
+                Address {
+                    transport: address::default_transport(environment),
+                    credentials: credentials.clone(),
+                }
             }
         };
-        let target = target.or(context.target).unwrap_or_default();
+        // Two ways to write one address are no two daemons.
+        let shown = |text: &String| {
+            Address::parse(text, credentials.clone()).map_or_else(|_| text.clone(), |it| it.to_string())
+        };
+        let conflicts = [
+            chosen
+                .server
+                .as_ref()
+                .and_then(|it| conflict("daemon", it, "RESETCTL_SERVER", "--server", shown)),
+            chosen
+                .target
+                .as_ref()
+                .and_then(|it| conflict("target", it, "RESETCTL_TARGET", "--target", String::clone)),
+        ];
+        let server_from = chosen.server.as_ref().map(|it| origin(&it.source, "RESETCTL_SERVER", "--server"));
+        let target_from = chosen.target.as_ref().map(|it| origin(&it.source, "RESETCTL_TARGET", "--target"));
+        let target = chosen.target.map(|it| it.value).unwrap_or_default();
         no_token("--target", &target)?;
-        Ok(Self { address, target })
+        Ok(Self {
+            address,
+            target,
+            server_from: server_from.unwrap_or_else(|| "the local socket".to_owned()),
+            target_from: target_from.unwrap_or_else(|| "the daemon's only target".to_owned()),
+            conflicts: conflicts.into_iter().flatten().collect(),
+        })
+    }
+
+    /// What a verb is about to change, and where each of it comes from. `target` and `database` are as the daemon says them.
+    pub(crate) fn statement(&self, verb: Verb, target: &str, database: &str) -> String {
+        let Self { address, server_from, target_from, .. } = self;
+        let verb = verb.as_str();
+        format!(
+            "{verb}: target {target} ({target_from}), database {database}, daemon {address} ({server_from})"
+        )
     }
 }
 
-/// What was said on the command line goes before the context; the token of the environment is for where nobody named a file.
-fn credentials(args: &AuthArgs, context: &Context, environment: &Environment) -> Credentials {
-    let said = |path: &Option<PathBuf>| path.clone().filter(|p| !p.as_os_str().is_empty());
-    let own = said(&args.cert).is_some() || said(&args.key).is_some();
-    let pair = |said: Option<PathBuf>, other: &Option<PathBuf>| if own { said } else { other.clone() };
-    let said_token = said(&args.token_file);
-    let token = environment.token.clone().filter(|_| said_token.is_none());
-    let token_file = said_token.or_else(|| context.token_file.clone().filter(|_| token.is_none()));
-    Credentials {
-        ca: said(&args.ca).or_else(|| context.ca.clone()),
-        cert: pair(said(&args.cert), &context.cert),
-        key: pair(said(&args.key), &context.key),
-        token_file,
-        token,
+/// What the command line says.
+fn flags(args: &Args) -> Settings {
+    let auth = &args.auth;
+    Settings {
+        server: args.server.clone(),
+        target: args.target.clone(),
+        ca: auth.ca.clone(),
+        cert: auth.cert.clone(),
+        key: auth.key.clone(),
+        token_file: auth.token_file.clone(),
+        token: None,
+    }
+}
+
+fn credentials(chosen: &Chosen) -> Credentials {
+    let (token_file, token) = match chosen.token.as_ref().map(|it| it.value.clone()) {
+        None => (None, None),
+        Some(Token::File(path)) => (Some(path), None),
+        Some(Token::Text(secret)) => (None, Some(secret)),
+    };
+    let (cert, key) = chosen.pair.clone();
+    Credentials { ca: chosen.ca.clone(), cert, key, token_file, token }
+}
+
+/// One line where a weaker source names another one.
+fn conflict(
+    noun: &str,
+    choice: &Choice<String>,
+    variable: &str,
+    flag: &str,
+    shown: impl Fn(&String) -> String,
+) -> Option<String> {
+    let counts = shown(&choice.value);
+    let others: Vec<String> = choice
+        .others
+        .iter()
+        .map(|(value, source)| (shown(value), source))
+        .filter(|(value, _)| *value != counts)
+        .map(|(value, source)| format!("{value} ({})", origin(source, variable, flag)))
+        .collect();
+    let from = origin(&choice.source, variable, flag);
+    (!others.is_empty()).then(|| format!("{noun} {counts} ({from}) counts, not {}", others.join(" or ")))
+}
+
+fn origin(source: &Source, variable: &str, flag: &str) -> String {
+    match source {
+        Source::Flag => flag.to_owned(),
+        Source::NamedContext(name) => format!("--context {name}"),
+        Source::Environment => variable.to_owned(),
+        Source::DefaultContext(name) => format!("default context {name}"),
     }
 }
 

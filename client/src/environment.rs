@@ -1,9 +1,11 @@
-//! The only place that reads the environment (clap reads the variables that stand in for flags itself).
+//! The only place that reads the environment.
 
 use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
 use model::secret::Secret;
+
+use crate::settings::Settings;
 
 /// What the environment says.
 #[derive(Clone, Debug, Default)]
@@ -12,8 +14,8 @@ pub struct Environment {
     pub runtime_dir: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`, else `~/.config`.
     pub config_home: Option<PathBuf>,
-    /// `RESETCTL_TOKEN`: a bearer token.
-    pub(crate) token: Option<Secret<String>>,
+    /// `RESETCTL_SERVER` and its like: what flags say as well, and `RESETCTL_TOKEN`.
+    pub(crate) settings: Settings,
     /// `NO_COLOR` is set, or the terminal is `dumb`.
     pub no_color: bool,
     /// The zone in which this person reads clocks (`TZ`, else the system's); nothing is UTC.
@@ -26,14 +28,24 @@ impl Environment {
     #[must_use]
     pub fn of_process() -> Self {
         let path = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        // What is no UTF-8 is no name either: it is refused by whoever reads it, with what is left of it.
+        let text = |name: &str| path(name).map(|value| value.to_string_lossy().into_owned());
         Self {
             runtime_dir: path("XDG_RUNTIME_DIR"),
             config_home: path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config"))),
             zone: TimeZone::try_system().ok(),
-            token: std::env::var("RESETCTL_TOKEN")
-                .ok()
-                .map(|t| Secret::new(t.trim().to_owned()))
-                .filter(|t| !t.expose().is_empty()),
+            settings: Settings {
+                server: text("RESETCTL_SERVER"),
+                target: text("RESETCTL_TARGET"),
+                ca: path("RESETCTL_CA"),
+                cert: path("RESETCTL_CERT"),
+                key: path("RESETCTL_KEY"),
+                token_file: path("RESETCTL_TOKEN_FILE"),
+                token: text("RESETCTL_TOKEN")
+                    .map(|token| token.trim().to_owned())
+                    .filter(|token| !token.is_empty())
+                    .map(Secret::new),
+            },
             no_color: path("NO_COLOR").is_some() || path("TERM").is_some_and(|t| t.as_os_str() == "dumb"),
         }
     }

@@ -6,4 +6,4 @@ mod sequence;
 mod watch;
 
 pub(crate) use follower::{Start, follow};
-pub(crate) use watch::{Ending, Execute, Seen, Watch};
+pub(crate) use watch::{Announce, Ending, Execute, Seen, Watch};

@@ -131,7 +131,12 @@ impl Operate {
     /// The words contradict each other, or a chain folder cannot be read.
     pub(crate) fn migrate(args: &MigrateArgs, target: &str) -> Result<Self, Fault> {
         let plain = Self::plain(Verb::Migrate, &args.common, target)?;
-        let request = Request { dry_run: args.dry_run, allow_phased: args.allow_phased, ..plain.request };
+        let request = Request {
+            dry_run: args.dry_run,
+            allow_phased: args.allow_phased,
+            plan_digest: args.plan_digest.clone(),
+            ..plain.request
+        };
         Ok(Self { request, ..plain })
     }
 
@@ -181,15 +186,14 @@ fn wait(said: Option<Option<Duration>>) -> Wait {
 
 /// A fingerprint stays one; anything else is a folder of chains.
 fn expected_fingerprint(text: &str) -> Result<String, Fault> {
-    match text.strip_prefix("sha256:") {
-        Some(hex) if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) => {
-            Ok(text.to_owned())
-        }
-        Some(_) => {
-            Err(usage(format!("--expect-chains: `{text}` is not a fingerprint (sha256: and 64 hex digits)")))
-        }
-        None => Ok(chains::assemble(Path::new(text))?.fingerprint()),
+    if model::is_sha256(text) {
+        return Ok(text.to_owned());
     }
+    if text.starts_with("sha256:") {
+        let form = "sha256: and 64 lower-case hex digits";
+        return Err(usage(format!("--expect-chains: `{text}` is not a fingerprint ({form})")));
+    }
+    Ok(chains::assemble(Path::new(text))?.fingerprint())
 }
 
 fn labels(said: &[String]) -> Result<BTreeMap<String, String>, Fault> {

@@ -1,8 +1,9 @@
 //! Command lines to be copied: how to re-attach, how to fetch a report, how to execute a plan.
 
 use model::{
-    operation::{Request, Wait},
+    operation::{Request, Verb, Wait},
     plan::Plan,
+    text::is_hidden,
 };
 use uuid::Uuid;
 
@@ -42,8 +43,10 @@ pub(crate) fn execute(destination: &Destination, operate: &Operate, plan: &Plan)
     words.extend(request.expect_chains.iter().map(|f| format!("--expect-chains {f}")));
     words.extend(request.labels.iter().map(|(k, v)| format!("--label {}", quoted(&format!("{k}={v}")))));
     words.extend(limits(request));
-    if request.verb.is_destructive() {
+    if request.verb != Verb::Validate {
         words.push(format!("--plan-digest {}", plan.digest));
+    }
+    if request.verb.is_destructive() {
         words.push("--confirm-destructive-reset RESET".to_owned());
     }
     let mut first = begin(destination);
@@ -82,10 +85,19 @@ fn line(mut words: Vec<String>, more: impl IntoIterator<Item = String>) -> Strin
 /// A word as a POSIX shell reads it back.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
     }
+    if !word.contains(is_hidden) {
+        return format!("'{}'", word.replace('\'', r"'\''"));
+    }
+    // What is shown has nothing hidden in it: bash, zsh and ksh read it back from its escapes.
+    let escaped = |c: char| match c {
+        '\'' | '\\' => format!("\\{c}"),
+        c if is_hidden(c) => format!("\\U{:08x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    format!("$'{}'", word.chars().map(escaped).collect::<String>())
 }
 
 #[cfg(test)]
@@ -98,5 +110,6 @@ mod tests {
         assert_eq!(quoted("a b"), "'a b'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("a\u{202e}'\\b"), r"$'a\U0000202e\'\\b'");
     }
 }

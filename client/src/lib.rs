@@ -25,6 +25,7 @@ mod report_file;
 #[cfg(test)]
 mod scripted;
 mod secret_file;
+mod settings;
 mod signals;
 mod time_spec;
 

@@ -13,7 +13,8 @@ use model::{
     event::{EventKind, Finished},
     fault::Fault,
     finding::Severity,
-    plan::Plan,
+    plan::{Plan, Refusal},
+    text::{visible, visible_coloured, visible_lines},
 };
 use serde_json::Value;
 use wire::Received;
@@ -115,6 +116,17 @@ impl Screen {
         }
     }
 
+    /// A report, to stdout: exactly its bytes, but that a terminal gets nothing hidden of those of an older daemon.
+    ///
+    /// # Errors
+    /// As [`Self::data`].
+    pub(crate) fn report(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if self.io.stdout_width.is_some() => self.data(model::text::json(text).as_bytes()),
+            _ => self.data(bytes),
+        }
+    }
+
     /// What is shown in place where stdout is a terminal, as large as it is now; else the line of the change.
     ///
     /// # Errors
@@ -130,7 +142,7 @@ impl Screen {
         let (rows, columns) = console::Term::stdout().size();
         let mut lines = lines(usize::from(columns));
         lines.truncate(usize::from(rows).saturating_sub(1).max(1));
-        let text: String = lines.iter().map(|line| format!("{line}\x1b[K\n")).collect();
+        let text: String = lines.iter().map(|line| format!("{}\x1b[K\n", visible(line))).collect();
         self.data(format!("\x1b[H{text}\x1b[J").as_bytes())
     }
 
@@ -181,7 +193,7 @@ impl Screen {
     pub(crate) fn ask(&mut self, question: &str) {
         self.rest();
         // A closed terminal cannot be asked: its input ends as well.
-        let _ = write!(self.io.stderr, "{question}");
+        let _ = write!(self.io.stderr, "{}", visible_lines(question));
         let _ = self.io.stderr.flush();
     }
 
@@ -210,14 +222,14 @@ impl Screen {
         }
     }
 
-    /// The last event.
-    pub(crate) fn finished(&mut self, event: &Received, title: &str) {
+    /// The last event; with what would refuse the real run, where it was a dry run.
+    pub(crate) fn finished(&mut self, event: &Received, title: &str, refusal: Option<&Refusal>) {
         self.rest();
         let (width, paint) = (self.width(), self.paint());
         let lines = match &event.kind {
             _ if self.mode == Mode::Json => return self.json(&event::json(event)),
             Some(EventKind::Finished(end)) if self.silenced(end) => return,
-            Some(EventKind::Finished(end)) => outcome::finished(end, title, width, paint),
+            Some(EventKind::Finished(end)) => outcome::finished(end, title, refusal, width, paint),
             _ => text::wrap("", &event.text, width),
         };
         self.lines(lines);
@@ -277,7 +289,7 @@ impl Screen {
     }
 
     fn json(&mut self, value: &Value) {
-        self.lines(vec![value.to_string()]);
+        self.lines(vec![text::json(value)]);
     }
 
     fn lines(&mut self, lines: Vec<String>) {
@@ -285,7 +297,7 @@ impl Screen {
         let mut write = || {
             for line in &lines {
                 // A closed terminal cannot be told anything; the operation and its report do not depend on it.
-                let _ = writeln!(stderr, "{line}");
+                let _ = writeln!(stderr, "{}", visible_coloured(line));
             }
             let _ = stderr.flush();
         };

@@ -56,6 +56,10 @@ pub(crate) enum Act {
     Fault(Fault),
     /// A status of the transport.
     Break,
+    /// A status that the daemon did not write, with this code.
+    Foreign(tonic::Code),
+    /// A message that is no event.
+    Unreadable,
 }
 
 /// One script per stream, and what was asked.
@@ -92,6 +96,7 @@ impl Script {
         let next = self.streams.lock().expect("not poisoned").pop_front();
         match next.ok_or_else(|| Status::unavailable("the script is over"))?.as_slice() {
             [Act::Fault(fault)] => Err(wire::encode_fault(fault)),
+            [Act::Foreign(code)] => Err(Status::new(*code, "by somebody on the way")),
             acts => Ok(acts.to_vec()),
         }
     }
@@ -108,6 +113,8 @@ impl Script {
                 Act::Event(event) => Ok(wrap(Some(wire::encode_event(&event)))),
                 Act::Fault(fault) => Err(wire::encode_fault(&fault)),
                 Act::Break => Err(Status::unavailable("connection reset")),
+                Act::Foreign(code) => Err(Status::new(code, "by somebody on the way")),
+                Act::Unreadable => Ok(wrap(Some(v1::OperationEvent::default()))),
             })
             .collect();
         Ok(Response::new(Box::pin(tokio_stream::iter(items))))
@@ -136,6 +143,7 @@ pub(crate) fn accepted() -> Act {
             chains: Default::default(),
             client_chains: false,
             phased: false,
+            report_required: false,
         }),
     )
 }

@@ -2,15 +2,16 @@
 
 mod guarded;
 
-use model::fault::Fault;
-
 use crate::{
     chains,
-    config::{Config, Target},
-    grpc::Certificates,
+    config::{Config, DatabaseUrl, Target},
+    grpc::{self, Certificates},
     postgres::{
-        catalog::check,
-        change::control_schema::{self, Inspection},
+        catalog::{
+            check,
+            check_roles::{Checked, Served},
+        },
+        change::control_schema,
         control::neighbours::ControlDatabase,
     },
 };
@@ -18,28 +19,35 @@ use crate::{
 /// Checks every connection and chain; the text for a person, and whether all is good.
 pub async fn run(config: &Config) -> (String, bool) {
     let mut text = config.effective();
-    let (mut problems, mut warnings, mut notes) = (Vec::new(), guarded::warnings(config), Vec::new());
+    let mut problems: Vec<String> = Vec::new();
+    let (mut warnings, mut notes) = (guarded::warnings(config), Vec::new());
     if config.embedded.is_none() {
+        let control_role = config.control.url.as_ref().map_or("", DatabaseUrl::user);
         for target in &config.targets {
-            problems.extend(check_target(target).await);
+            let checked = check_target(target, control_role).await;
+            problems.extend(checked.wrong);
+            warnings.extend(checked.warnings);
         }
-        match check_control(config).await {
-            Ok(found) => {
-                warnings.extend(found.warnings);
-                notes.extend(found.databases.iter().map(described));
-            }
-            Err(fault) => problems.push(format!("control database: {}", told(&fault))),
-        }
+        let checked = check_control(config).await;
+        problems.extend(checked.wrong);
+        warnings.extend(checked.warnings);
+        let (checked, databases) = inspect_control(config).await;
+        problems.extend(checked.wrong);
+        warnings.extend(checked.warnings);
+        notes.extend(databases.iter().map(described));
     }
     for target in &config.targets {
         if let Err(fault) = chains::from_disk(config.migrations.clone(), &target.matrix).await {
             problems.push(told(&fault));
         }
     }
+    problems
+        .extend(grpc::unreachable_sockets(config).into_iter().map(|(text, hint)| format!("{text} — {hint}")));
     if let Some(Err(error)) = config.tls.as_ref().map(Certificates::load) {
         problems.push(format!("[tls]: {}", error.told()));
     }
     problems.dedup();
+    warnings.dedup();
     text.push_str("\n# checks\n");
     for note in notes {
         text.push_str(&format!("# {note}\n"));
@@ -56,27 +64,44 @@ pub async fn run(config: &Config) -> (String, bool) {
     (text, problems.is_empty())
 }
 
-async fn check_target(target: &Target) -> Vec<String> {
-    let Some(url) = target.source.url() else { return Vec::new() };
+async fn check_target(target: &Target, control_role: &str) -> Checked {
+    let Some(url) = target.source.url() else { return Checked::default() };
     let schemas: Vec<String> = target.matrix.managed_schemas().into_iter().map(str::to_owned).collect();
     let prefix = format!("target {}: ", target.name);
-    match check::target(&url.connect_options(), &schemas).await {
-        Ok(findings) => findings.into_iter().map(|f| format!("{prefix}{f}")).collect(),
-        Err(fault) => vec![format!("{prefix}{}", told(&fault))],
+    let prefixed = |found: Vec<String>| found.into_iter().map(|found| format!("{prefix}{found}")).collect();
+    match check::target(&url.connect_options(), &schemas, control_role).await {
+        Ok(it) => Checked { wrong: prefixed(it.wrong), warnings: prefixed(it.warnings) },
+        Err(fault) => Checked { wrong: prefixed(vec![told(&fault)]), ..Checked::default() },
     }
 }
 
-/// One that is not there yet, and can be made, says nothing.
-async fn check_control(config: &Config) -> Result<Inspection, Fault> {
-    let Some(url) = &config.control.url else { return Ok(Inspection::default()) };
-    let others: Vec<_> =
-        config.targets.iter().filter_map(|t| t.source.url().map(|u| u.connect_options())).collect();
-    match check::control(&url.connect_options(), &others).await? {
-        false => Ok(Inspection::default()),
-        true => {
-            let targets: Vec<String> =
-                config.targets.iter().map(|t| t.source.database().to_owned()).collect();
-            control_schema::inspect(&url.connect_options(), &targets).await
+async fn check_control(config: &Config) -> Checked {
+    let Some(url) = &config.control.url else { return Checked::default() };
+    let served = config.targets.iter().filter_map(|target| {
+        let at = target.source.url()?;
+        let (database, role) = (at.database(), at.user());
+        Some(Served { name: &target.name, database, role, profile: &target.profile })
+    });
+    let served: Vec<Served<'_>> = served.collect();
+    let looked = check::control(&url.connect_options(), &config.databases(), &served).await;
+    looked.unwrap_or_else(|fault| Checked {
+        wrong: vec![format!("control database: {}", told(&fault))],
+        ..Checked::default()
+    })
+}
+
+/// What the control database itself says, and which ones there are in the cluster.
+async fn inspect_control(config: &Config) -> (Checked, Vec<ControlDatabase>) {
+    let Some(url) = &config.control.url else { return (Checked::default(), Vec::new()) };
+    let targets: Vec<String> = config.targets.iter().map(|t| t.source.database().to_owned()).collect();
+    match control_schema::inspect(&url.connect_options(), &targets).await {
+        Ok(found) => {
+            let checked = Checked { warnings: found.warnings, ..Checked::default() };
+            (checked, found.databases)
+        }
+        Err(fault) => {
+            let wrong = vec![format!("control database: {}", told(&fault))];
+            (Checked { wrong, ..Checked::default() }, Vec::new())
         }
     }
 }
@@ -91,7 +116,7 @@ fn described(it: &ControlDatabase) -> String {
     format!("control database {}{own}: {runs}{serves}", it.name)
 }
 
-fn told(fault: &Fault) -> String {
+fn told(fault: &model::fault::Fault) -> String {
     let hint = fault.hint.as_ref().map(|h| format!(" — {h}")).unwrap_or_default();
     format!("{fault}{hint}")
 }

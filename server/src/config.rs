@@ -159,6 +159,13 @@ impl Config {
     pub fn target(&self, name: &str) -> Option<&Target> {
         self.targets.iter().find(|target| target.name == name)
     }
+
+    /// Databases of the cluster from which the control database can be made: a target that is down must not keep it from
+    /// being made from another one.
+    pub(crate) fn databases(&self) -> Vec<&str> {
+        let targets = self.targets.iter().map(|target| target.source.database());
+        ["postgres"].into_iter().chain(targets).chain(["template1"]).collect()
+    }
 }
 
 /// The real environment; what is not Unicode counts as not set.
@@ -196,6 +203,8 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
     let embedded = options.embedded.clone().map(|dir| Embedded { dir });
     let (control, place) = control::parse(root, first, env, embedded.is_some(), problems);
     cross::check(&targets, &control, place, problems);
+    let names: Vec<&str> = targets.iter().map(|target| target.value.name.as_str()).collect();
+    let roles = role::parse_all(root, &names, problems);
     let mut guarded_files = credentials::files(root, problems);
     guarded_files.extend(tls.iter().map(|tls| tls.key_file.clone()));
     let audit = audit::parse(root, problems);
@@ -213,7 +222,7 @@ fn assemble(root: &Section<'_>, options: &ServeOptions, env: Env<'_>, problems: 
         shutdown_grace: root.duration("shutdown_grace", problems).unwrap_or(DEFAULT_GRACE),
         control,
         targets: targets.into_iter().map(|target| target.value).collect(),
-        roles: role::parse_all(root, problems),
+        roles,
         guarded_files,
         tls,
         audit,

@@ -110,6 +110,9 @@ impl Daemon {
             );
         }
         let (targets, control) = databases(config, cluster.as_ref()).await?;
+        for opening in &control.openings {
+            tracing::warn!("{opening}");
+        }
         let engine = Engine::start(Parts {
             control,
             targets,
@@ -193,18 +196,13 @@ async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Ta
 }
 
 /// The targets with their URLs, and where the control database is.
-async fn site(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Target>, Site), Fault> {
+async fn site<'a>(config: &'a Config, cluster: Option<&Cluster>) -> Result<(Vec<Target>, Site<'a>), Fault> {
     let mut targets = Vec::new();
-    let mut others = Vec::new();
-    if let Some(cluster) = cluster {
-        others.push(cluster.connect_options());
-    }
     for target in &config.targets {
         let url = url_of(&target.source, cluster)?;
-        if cluster.is_some() {
-            control_schema::create_database(&others[0], target.source.database()).await?;
+        if let Some(cluster) = cluster {
+            control_schema::create_database(&cluster.connect_options(), url.database()).await?;
         }
-        others.push(url.connect_options());
         targets.push(Target {
             name: target.name.clone(),
             url,
@@ -218,11 +216,7 @@ async fn site(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Target>
         (None, Some(first)) => first.with_database(&config.control.database).connect_options(),
         (None, None) => return Err(no_target()),
     };
-    // A target that is down must not keep the control database from being made from another one.
-    for name in ["postgres", "template1"] {
-        others.push(options.clone().database(name));
-    }
-    Ok((targets, Site { options, others }))
+    Ok((targets, Site { options, others: config.databases() }))
 }
 
 /// The control database of a configuration, open, without a daemon.

@@ -13,8 +13,10 @@ mod engine;
 mod grpc;
 pub mod host;
 mod ledger;
+pub mod log;
 mod notify;
 mod postgres;
+pub mod setup;
 
 #[cfg(feature = "test-hooks")]
 pub use postgres::change::race;

@@ -8,12 +8,14 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use model::{duration::parse_duration, fault::Fault};
+use model::{duration::parse_duration, fault::Fault, text::visible_lines};
 use resetd::{
     check,
     config::{Config, Problem, ServeOptions, process_env},
     daemon::{Daemon, DaemonError},
     host::{self, TokenWork},
+    log::Lines,
+    setup::{self, Admin},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -40,6 +42,16 @@ enum Command {
     Serve(Serve),
     /// Check configuration and connections, print the effective values, and say everything that is wrong at once.
     Check(Serve),
+    /// Print the SQL that makes the recommended database roles, or execute it.
+    ///
+    /// The roles are those of the configuration's URLs: the one of [control] owns the control database, and the one of each
+    /// target owns that target and nothing else. It can be run again and again.
+    ///
+    /// Examples:
+    ///   resetd setup --config /etc/resetd/resetd.toml > roles.sql
+    ///   resetd setup --config /etc/resetd/resetd.toml --apply --admin-url-file /root/superuser.url
+    #[command(verbatim_doc_comment)]
+    Setup(SetUp),
     /// Make, list and revoke bearer tokens, directly in the control database: works while no daemon runs, too.
     #[command(subcommand)]
     Token(Token),
@@ -90,6 +102,21 @@ enum Token {
         #[command(flatten)]
         at: At,
     },
+}
+
+#[derive(Args, Debug)]
+struct SetUp {
+    /// Execute it as a superuser instead of printing it.
+    #[arg(long)]
+    apply: bool,
+    /// The environment variable with the superuser's URL.
+    #[arg(long, value_name = "NAME", default_value = "RESETD_ADMIN_URL", conflicts_with = "admin_url_file")]
+    admin_url_env: String,
+    /// The file with the superuser's URL.
+    #[arg(long, value_name = "FILE")]
+    admin_url_file: Option<PathBuf>,
+    #[command(flatten)]
+    at: At,
 }
 
 #[derive(Args, Debug)]
@@ -162,13 +189,14 @@ async fn main() -> ExitCode {
         .unwrap_or_else(|| tracing_subscriber::EnvFilter::new("resetd=info,warn,sqlx::postgres::notice=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| Lines(io::stderr()))
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
     match command {
         Command::Serve(options) => serve(options.into()).await,
         Command::Check(options) => checked(options.into()).await,
+        Command::Setup(options) => set_up(options).await,
         Command::Token(token) => token_work(token).await,
         Command::Control(Control::Adopt { at }) => adopted(at).await,
     }
@@ -224,8 +252,28 @@ async fn checked(options: ServeOptions) -> ExitCode {
         Err(problems) => return refused(&problems),
     };
     let (text, good) = check::run(&config).await;
-    let printed = io::stdout().write_all(text.as_bytes());
+    let printed = io::stdout().write_all(visible_lines(&text).as_bytes());
     if good && printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn set_up(asked: SetUp) -> ExitCode {
+    let options = ServeOptions { config: asked.at.config, ..ServeOptions::default() };
+    let config = match Config::load(&options, &process_env) {
+        Ok(config) => config,
+        Err(problems) => return refused(&problems),
+    };
+    let admin = asked.admin_url_file.map_or(Admin::Variable(asked.admin_url_env), Admin::File);
+    let done = match asked.apply {
+        true => setup::apply(&config, &admin, &process_env).await,
+        false => setup::script(&config),
+    };
+    match done {
+        Ok(text) => match io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => say(ExitCode::FAILURE, &format!("resetd: standard output: {error}")),
+        },
+        Err(fault) => faulty(&fault),
+    }
 }
 
 async fn token_work(token: Token) -> ExitCode {
@@ -237,14 +285,14 @@ async fn token_work(token: Token) -> ExitCode {
     };
     match host::token(&config, &work).await {
         Ok((shown, said)) => {
-            let printed = io::stdout().write_all(shown.expose().as_bytes());
+            let printed = io::stdout().write_all(visible_lines(shown.expose()).as_bytes());
             match printed {
                 Ok(()) if said.is_empty() => ExitCode::SUCCESS,
                 Ok(()) => say(ExitCode::SUCCESS, &said),
                 Err(error) => say(ExitCode::FAILURE, &format!("resetd: standard output: {error}")),
             }
         }
-        Err(fault) => faulted(&fault),
+        Err(fault) => faulty(&fault),
     }
 }
 
@@ -254,15 +302,14 @@ async fn adopted(at: At) -> ExitCode {
         Err(problems) => refused(&problems),
         Ok(config) => match host::adopt(&config).await {
             Ok(said) => say(ExitCode::SUCCESS, &said),
-            Err(fault) => faulted(&fault),
+            Err(fault) => faulty(&fault),
         },
     }
 }
 
-fn faulted(fault: &Fault) -> ExitCode {
-    let code = ExitCode::from(fault.reason.exit_code());
+fn faulty(fault: &Fault) -> ExitCode {
     let hint = fault.hint.as_ref().map(|h| format!("\n  what to do: {h}")).unwrap_or_default();
-    say(code, &format!("resetd: {fault}{hint}"))
+    say(ExitCode::from(fault.reason.exit_code()), &format!("resetd: {fault}{hint}"))
 }
 
 fn refused(problems: &[Problem]) -> ExitCode {
@@ -287,6 +334,6 @@ fn failed(error: &DaemonError) -> ExitCode {
 
 fn say(code: ExitCode, text: &str) -> ExitCode {
     // Where standard error is closed there is nobody to tell.
-    let _nobody = writeln!(io::stderr(), "{text}");
+    let _nobody = writeln!(io::stderr(), "{}", visible_lines(text));
     code
 }

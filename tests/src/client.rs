@@ -185,8 +185,13 @@ const REPORTING: &[&str] = &["reset", "run", "migrate", "validate", "undo", "wat
 impl Running {
     /// Starts `resetctl` in `folder`. Where the caller says nothing about the report, it goes to a path of its own.
     pub(crate) fn start(folder: &Path, server: &str, words: &[&str]) -> Self {
+        Self::start_with(folder, &[("RESETCTL_SERVER", server)], words)
+    }
+
+    /// Starts `resetctl` in `folder`, which is its home as well, with these variables.
+    pub(crate) fn start_with(folder: &Path, env: &[(&str, &str)], words: &[&str]) -> Self {
         let mut command = process::command(process::binary("resetctl"));
-        command.current_dir(folder).env("HOME", folder).env("RESETCTL_SERVER", server);
+        command.current_dir(folder).env("HOME", folder).envs(env.iter().copied());
         command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let said = |flag: &str| words.iter().any(|word| word.starts_with(flag));
         let mut report_path = None;

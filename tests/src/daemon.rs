@@ -35,28 +35,35 @@ pub struct Setup {
     insecure_loopback: bool,
     profile: Option<String>,
     migrations: Option<PathBuf>,
+    targets: Vec<TestTarget>,
 }
 
 impl Setup {
     /// A daemon for a target, with the target's own control database, on a loopback port, on a copy of the shipped chains.
     #[must_use]
     pub fn of(target: &TestTarget) -> Self {
-        let text = format!("[control]\ndatabase = \"{}\"\n", target.control);
+        let control = target.control_url();
+        let text = match &control {
+            Some(_) => "[control]\ndatabase_url_env = \"CONTROL_URL\"\n".to_owned(),
+            None => format!("[control]\ndatabase = \"{}\"\n", target.control),
+        };
         let it = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             text: Some(text),
-            env: BTreeMap::new(),
+            env: control.map(|url| ("CONTROL_URL".to_owned(), url)).into_iter().collect(),
             listen: vec!["127.0.0.1:0".to_owned()],
             insecure_loopback: true,
             profile: None,
             migrations: None,
+            targets: Vec::new(),
         };
         it.env("BUTLERS_DATABASE_URL", &target.url()).and(target)
     }
 
     /// One more target.
     #[must_use]
-    pub fn and(self, target: &TestTarget) -> Self {
+    pub fn and(mut self, target: &TestTarget) -> Self {
+        self.targets.push(target.clone());
         let variable = format!("URL_OF_{}", target.name.to_uppercase());
         let section = format!("\n[target.{}]\ndatabase_url_env = \"{variable}\"\n", target.name);
         self.env(&variable, &target.url()).with(&section)
@@ -173,6 +180,14 @@ impl Setup {
         }
     }
 
+    /// The first target's control role serves the others as well.
+    async fn serve_all(&self) {
+        let Some((first, others)) = self.targets.split_first() else { return };
+        for other in others.iter().filter(|other| other.role != first.role) {
+            first.serve_as_well(other).await;
+        }
+    }
+
     /// The copy of the shipped chains that is used when no others were named.
     fn own_chains(&self) -> Migrations {
         let chains = Migrations::shipped();
@@ -192,6 +207,7 @@ impl Setup {
     /// # Panics
     /// It does not start.
     pub async fn start(mut self) -> Daemon {
+        self.serve_all().await;
         let chains = self.own_chains();
         self.migrations.get_or_insert_with(|| chains.path().to_owned());
         let config = self.load().unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
@@ -205,6 +221,7 @@ impl Setup {
             folder: self.folder,
             _chains: chains,
             body: Body::Within(Box::new(daemon)),
+            _targets: self.targets,
         }
     }
 
@@ -213,6 +230,7 @@ impl Setup {
     /// # Panics
     /// It was not built, or does not start.
     pub async fn spawn(self) -> Daemon {
+        self.serve_all().await;
         let chains = self.own_chains();
         let mut command = process::command(process::binary("resetd"));
         let options = self.options();
@@ -240,9 +258,14 @@ impl Setup {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("resetd can be run");
         let body = Body::Apart(Box::new(tokio::sync::Mutex::new(child)));
-        let folder = self.folder;
-        let mut daemon =
-            Daemon { address: String::new(), addresses: Vec::new(), folder, _chains: chains, body };
+        let mut daemon = Daemon {
+            address: String::new(),
+            addresses: Vec::new(),
+            folder: self.folder,
+            _chains: chains,
+            body,
+            _targets: self.targets,
+        };
         daemon.addresses = daemon.port().await;
         daemon.address = named(&daemon.addresses[0], self.insecure_loopback);
         daemon
@@ -268,6 +291,8 @@ pub struct Daemon {
     folder: TempDir,
     _chains: Migrations,
     body: Body,
+    /// After the body: their databases are dropped with the last owner.
+    _targets: Vec<TestTarget>,
 }
 
 impl Daemon {
@@ -306,6 +331,17 @@ impl Daemon {
     /// Runs `resetctl`.
     pub async fn ctl_args(&self, words: &[&str]) -> Output {
         Running::start(self.folder.path(), &self.address, words).finish().await
+    }
+
+    /// Runs `resetctl` in the daemon's folder, which is its home, with these variables and no other of its own.
+    pub async fn ctl_with(&self, env: &[(&str, &str)], words: &[&str]) -> Output {
+        self.ctl_spawn_with(env, words).finish().await
+    }
+
+    /// Starts `resetctl` in the daemon's folder, which is its home, with these variables and no other of its own.
+    #[must_use]
+    pub fn ctl_spawn_with(&self, env: &[(&str, &str)], words: &[&str]) -> Running {
+        Running::start_with(self.folder.path(), env, words)
     }
 
     /// Starts `resetctl` at another of the daemon's addresses: another principal.

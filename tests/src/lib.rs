@@ -11,6 +11,8 @@
 //! ```text
 //! let target = TestTarget::migrated().await;              // six schemas at their heads, with a few rows; superuser
 //! let target = TestTarget::empty().await;                 // a new database
+//! let target = TestTarget::make(Make::least()).await;     // two roles with the least privileges, as RESETD_TEST_ROLE=least
+//!                                                         // makes them for every test that does not say otherwise
 //! let target = TestTarget::make(Make { named: Some("x_prod"), restricted: true, ..Make::migrated() }).await;
 //! target.name; target.database;                           // unique; the target is named after its database
 //! target.url(); target.tcp_url();                         // what a daemon gets: over the socket; over TCP (slower)
@@ -81,6 +83,7 @@
 
 mod api;
 mod certificates;
+mod cleanup;
 mod client;
 pub mod crash;
 mod daemon;
@@ -109,5 +112,8 @@ pub use process::binary;
 pub use program::Said;
 pub use snapshot::{Relation, State};
 pub use sql::Session;
-pub use target::{Make, TestTarget};
+pub use target::{Because, Make, Roles, TestTarget};
 pub use wait::{eventually, soon};
+
+/// A digest of the right form that is no plan's and no chains'.
+pub const OTHER_DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";

@@ -23,7 +23,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("wal_level", "logical"),
     ("shared_buffers", "64MB"),
     ("autovacuum", "off"),
-    ("wal_level", "logical"),
+    ("min_wal_size", "32MB"),
+    ("max_wal_size", "128MB"),
     ("jit", "off"),
 ];
 
@@ -40,6 +41,13 @@ pub struct Postgres {
     pub pid: u32,
     /// The folder of its programs, where they are not the machine's own.
     pub(crate) programs: Option<PathBuf>,
+}
+
+/// The folder of the server's programs, where whoever runs the suite names another one than the machine's own; an
+/// unprivileged account must be able to run them.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the suite says it")]
+fn chosen() -> Option<PathBuf> {
+    std::env::var_os("RESETD_TEST_POSTGRES").filter(|it| !it.is_empty()).map(PathBuf::from)
 }
 
 /// A server of a newer major version than the machine's, with pgvector and with a test provider of security labels loaded into every session.
@@ -151,7 +159,8 @@ impl Postgres {
             password: cluster.password().unwrap_or_default().to_owned(),
             socket_dir: cluster.socket_dir().display().to_string(),
             pid: cluster.pid().unwrap_or_default(),
-            programs: None,
+            // Its dump is that of the newest one there is, which reads all of them.
+            programs: chosen().map(|_| installed().join(SERVER).join("bin")),
         }
     }
 
@@ -182,7 +191,8 @@ impl Postgres {
 async fn start(more: &[(&str, &str)], place: EmbeddedOptions) -> Cluster {
     let settings = SETTINGS.iter().chain(more);
     let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let options = EmbeddedOptions { settings, tcp: true, ..place };
+    let bin_dir = place.bin_dir.or_else(chosen);
+    let options = EmbeddedOptions { settings, tcp: true, bin_dir, ..place };
     match Cluster::start(options).await {
         Ok(cluster) => cluster,
         Err(error) => {

@@ -57,11 +57,27 @@ impl Session {
 }
 
 async fn connect(url: &str) -> PgConnection {
-    let options: PgConnectOptions = url.parse().expect("the harness makes URLs");
-    match options.application_name("harness").disable_statement_logging().connect().await {
+    match try_connect(url).await {
         Ok(connection) => connection,
         Err(error) => panic!("cannot connect: {error}"),
     }
+}
+
+async fn try_connect(url: &str) -> Result<PgConnection, sqlx::Error> {
+    let options: PgConnectOptions = url.parse().expect("the harness makes URLs");
+    options.application_name("harness").disable_statement_logging().connect().await
+}
+
+/// The first column of each row of some statements, for a caller who lives without.
+pub(crate) async fn names(url: &str, statements: &[String]) -> Result<Vec<String>, sqlx::Error> {
+    let mut connection = try_connect(url).await?;
+    let mut found = Vec::new();
+    for sql in statements {
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql.clone())).fetch_all(&mut connection).await?;
+        found.extend(rows.iter().map(|row| cells(row).swap_remove(0)));
+    }
+    connection.close().await?;
+    Ok(found)
 }
 
 fn cells(row: &PgRow) -> Vec<String> {

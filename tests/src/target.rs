@@ -1,8 +1,12 @@
 //! Databases of one test each.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use crate::{
+    cleanup::Cleanup,
     eventually,
     postgres::{MIGRATED, Postgres},
     sql::{self, Session},
@@ -12,6 +16,45 @@ static NUMBER: AtomicU32 = AtomicU32::new(1);
 
 /// The password of restricted roles.
 const PASSWORD: &str = "restricted-secret";
+/// The password of the roles of control databases.
+const CONTROL_PASSWORD: &str = "control-secret";
+
+/// Why a test needs a superuser: what it is about is no plain role's to have. All reasons there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Because {
+    /// It is about superusers: what they mean is shown or told.
+    ItIsAboutSuperusers,
+    /// It is about a daemon with one role and no configuration.
+    ItHasNoConfiguration,
+}
+
+/// As which roles the daemons of a target work.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Roles {
+    /// What `RESETD_TEST_ROLE` says: `superuser`, which is the default, or `least`.
+    #[default]
+    OfTheSuite,
+    /// PostgreSQL's own superuser does everything, in whatever mode the suite runs, for this reason.
+    Superuser(Because),
+    /// The recommended ones, without a right too many: one owns the control database and may create databases, the other
+    /// one owns the target.
+    Least,
+}
+
+impl Roles {
+    #[expect(clippy::disallowed_methods, reason = "whoever runs the suite says it")]
+    fn are_least(self) -> bool {
+        match self {
+            Self::Superuser(_) => false,
+            Self::Least => true,
+            Self::OfTheSuite => match std::env::var("RESETD_TEST_ROLE").as_deref() {
+                Err(_) | Ok("" | "superuser") => false,
+                Ok("least") => true,
+                Ok(other) => panic!("RESETD_TEST_ROLE is superuser or least, not {other:?}"),
+            },
+        }
+    }
+}
 
 /// What a target shall be.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +65,8 @@ pub struct Make<'a> {
     pub named: Option<&'a str>,
     /// The daemon's role is no superuser: it owns the database and what is in it, and may create databases.
     pub restricted: bool,
+    /// The daemon's roles, unless it is `restricted` to one.
+    pub roles: Roles,
 }
 
 impl Make<'_> {
@@ -29,6 +74,18 @@ impl Make<'_> {
     #[must_use]
     pub fn migrated() -> Self {
         Self { template: Some(MIGRATED), ..Self::default() }
+    }
+
+    /// The same for two roles with the least privileges.
+    #[must_use]
+    pub fn least() -> Self {
+        Self { roles: Roles::Least, ..Self::migrated() }
+    }
+
+    /// The same for a superuser, in whatever mode the suite runs, and why.
+    #[must_use]
+    pub fn superuser(because: Because) -> Self {
+        Self { roles: Roles::Superuser(because), ..Self::migrated() }
     }
 }
 
@@ -41,11 +98,15 @@ pub struct TestTarget {
     pub database: String,
     /// The name of the control database that this test's daemons share.
     pub control: String,
-    /// The role that daemons work as.
+    /// The role that daemons work as in the target.
     pub role: String,
+    /// The role that daemons work as in the control database, where it is another one.
+    pub control_role: Option<String>,
     /// The server.
     pub postgres: Postgres,
     password: String,
+    /// On the shared server; a server of one's own goes as a whole.
+    _cleanup: Option<Arc<Cleanup>>,
 }
 
 impl TestTarget {
@@ -61,7 +122,15 @@ impl TestTarget {
 
     /// A database as wished, on the shared server.
     pub async fn make(make: Make<'_>) -> Self {
-        Self::make_on(Postgres::shared().await, make).await
+        let postgres = Postgres::shared().await;
+        let it = Self::make_on(postgres, make).await;
+        let cleanup = Cleanup {
+            server: postgres.url("postgres"),
+            control_url: postgres.url(&it.control),
+            database: it.database.clone(),
+            control: it.control.clone(),
+        };
+        Self { _cleanup: Some(Arc::new(cleanup)), ..it }
     }
 
     /// A database as wished.
@@ -73,16 +142,25 @@ impl TestTarget {
             name: database.clone(),
             control: format!("resetd_{number}"),
             role: "postgres".to_owned(),
+            control_role: None,
             password: postgres.password.clone(),
             postgres: postgres.clone(),
             database,
+            _cleanup: None,
         };
         sql::run(&postgres.url("postgres"), &format!("CREATE DATABASE {} TEMPLATE {template}", it.database))
             .await;
         if make.restricted {
             it.role = format!("app_{number}");
             it.password = PASSWORD.to_owned();
-            it.sql(&restrict(&it.role, &it.database)).await;
+            it.sql(&restrict(&it.role, &it.database, "CREATEDB")).await;
+        } else if make.roles.are_least() {
+            it.role = format!("app_{number}");
+            it.password = PASSWORD.to_owned();
+            let control = format!("control_{number}");
+            it.sql(&restrict(&it.role, &it.database, "")).await;
+            it.sql(&control_role(&control, &it.role)).await;
+            it.control_role = Some(control);
         }
         it
     }
@@ -93,10 +171,32 @@ impl TestTarget {
         self.postgres.url_of(&self.role, &self.password, &self.database)
     }
 
+    /// What a daemon connects to its control database with, where that is another role's.
+    #[must_use]
+    pub fn control_url(&self) -> Option<String> {
+        let role = self.control_role.as_ref()?;
+        Some(self.postgres.url_of(role, CONTROL_PASSWORD, &self.control))
+    }
+
     /// The same over TCP, where the password is proved.
     #[must_use]
     pub fn tcp_url(&self) -> String {
         self.postgres.tcp_url_of(&self.role, &self.password, &self.database)
+    }
+
+    /// Lets the daemon's roles act as others that a test makes, as an admin would; a superuser may anyway.
+    pub async fn let_act_as(&self, roles: &[&str]) {
+        if let Some(control) = &self.control_role {
+            let roles = roles.join(", ");
+            self.sql(&format!("GRANT {roles} TO {}, {control}", self.role)).await;
+        }
+    }
+
+    /// This target's control role serves another target.
+    pub(crate) async fn serve_as_well(&self, other: &Self) {
+        if let (Some(control), Some(_)) = (&self.control_role, &other.control_role) {
+            self.sql(&format!("GRANT {} TO {control}", other.role)).await;
+        }
     }
 
     /// The superuser's URL of this database.
@@ -186,9 +286,9 @@ impl TestTarget {
 }
 
 /// A role of its own that owns the database and everything in it.
-fn restrict(role: &str, database: &str) -> String {
+fn restrict(role: &str, database: &str, may: &str) -> String {
     format!(
-        "CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{PASSWORD}';
+        "CREATE ROLE {role} LOGIN {may} PASSWORD '{PASSWORD}';
          ALTER DATABASE {database} OWNER TO {role};
          DO $$ DECLARE it record; BEGIN
            FOR it IN SELECT nspname FROM pg_namespace
@@ -200,5 +300,13 @@ fn restrict(role: &str, database: &str) -> String {
              EXECUTE format('ALTER TABLE %s OWNER TO {role}', it.name);
            END LOOP;
          END $$"
+    )
+}
+
+/// A role that owns a control database, and may act as the owner of the target.
+fn control_role(role: &str, target: &str) -> String {
+    format!(
+        "CREATE ROLE {role} LOGIN CREATEDB PASSWORD '{CONTROL_PASSWORD}';
+         GRANT {target} TO {role}; GRANT pg_signal_backend, pg_read_all_stats TO {role}"
     )
 }

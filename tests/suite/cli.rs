@@ -9,7 +9,7 @@ use std::{
     process::Stdio,
 };
 
-use harness::{Daemon, Make, Migrations, Setup, TestTarget, binary, eventually, soon};
+use harness::{Daemon, Make, Migrations, OTHER_DIGEST, Setup, TestTarget, binary, eventually, soon};
 use model::fault::Reason;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -246,7 +246,7 @@ async fn reports_are_kept_in_a_folder_of_their_own() {
     };
     ctl(&["validate"]).await.expect(0);
     ctl(&["run"]).await.expect(4);
-    ctl(&["run", "--plan-digest", "sha256:00", "--confirm-destructive-reset", "RESET"]).await.expect(4);
+    ctl(&["run", "--plan-digest", OTHER_DIGEST, "--confirm-destructive-reset", "RESET"]).await.expect(4);
     let found = reports(folder.path());
     assert_eq!(found.len(), 3, "{found:?}");
     let names: Vec<String> =

@@ -120,7 +120,7 @@ async fn a_cancel_during_the_build_leaves_nothing_over() {
     chains.revision("core/core_002.sql", "core_002", "core_001", "SELECT pg_sleep(3600)");
     let daemon = Setup::of(&target).migrations(&chains).start().await;
     let before = (target.state().await, oid(&target).await);
-    let running = daemon.ctl_spawn(RUN);
+    let running = daemon.ctl_spawn(&format!("{RUN} --jobs 4"));
     let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname IN
         (SELECT build_database FROM resetd.operation)";
     eventually("four schemas sleep", || async { target.control_rows(sleeps).await == [["4"]] }).await;

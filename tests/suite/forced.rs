@@ -22,14 +22,14 @@ async fn unlock(api: &mut Api, target: &TestTarget, operation: Uuid, reason: &st
     Ok(reply.broken.unwrap().principal)
 }
 
-async fn end(stream: &mut EventStream) -> (String, String) {
+pub(crate) async fn end(stream: &mut EventStream) -> (String, String) {
     let event = stream.until("FINISHED").await;
     let Some(EventKind::Finished(end)) = event.kind else { panic!("{event:?}") };
     end.error.map_or(("OK".to_owned(), String::new()), |e| (e.reason.name().to_owned(), e.message))
 }
 
 /// One record of the audit says all of this.
-async fn on_record(target: &TestTarget, words: &[&str]) {
+pub(crate) async fn on_record(target: &TestTarget, words: &[&str]) {
     let records = target.control_rows("SELECT body FROM resetd.audit_record ORDER BY sequence").await;
     let said = |row: &Vec<String>| words.iter().all(|word| row[0].contains(word));
     assert!(records.iter().any(said), "{words:?} in {records:#?}");

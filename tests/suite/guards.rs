@@ -1,7 +1,7 @@
 //! What is refused, why, and that nothing was changed by it. What one look at the request or the configuration can tell is
 //! refused before an operation exists; what lies outside the schemas is found under the lock.
 
-use harness::{Daemon, Make, Output, Setup, TestTarget};
+use harness::{Daemon, Make, OTHER_DIGEST, Output, Setup, TestTarget};
 
 const CONFIRMED: &str = "--confirm-destructive-reset RESET";
 
@@ -244,7 +244,7 @@ async fn the_digest_of_a_target_that_changed_is_refused() {
     let digest = approved(&daemon, "run").await;
     let out = daemon.ctl(&format!("run --managed-schema general --plan-digest {digest} {CONFIRMED}")).await;
     out.refused("PLAN_CHANGED");
-    let out = daemon.ctl(&format!("run --plan-digest sha256:00 {CONFIRMED}")).await;
+    let out = daemon.ctl(&format!("run --plan-digest {OTHER_DIGEST} {CONFIRMED}")).await;
     out.refused("PLAN_CHANGED");
 }
 

@@ -1,7 +1,7 @@
 //! The contract of the streams: whoever attaches, wherever, and however often the connection breaks, sees the same numbered
 //! events, and exactly one end.
 
-use harness::{Api, Daemon, Event, Gate, Migrations, Setup, TestTarget, collect, request};
+use harness::{Api, Daemon, Event, Gate, Migrations, OTHER_DIGEST, Setup, TestTarget, collect, request};
 use model::{
     event::EventKind,
     operation::{Outcome, Request, Verb},
@@ -95,7 +95,7 @@ async fn the_events_are_the_same_wherever_the_stream_is_cut() {
     }
     the_same_wherever_it_is_cut(&daemon, &request(Verb::Validate, &target), Outcome::Differences).await;
     the_same_wherever_it_is_cut(&daemon, &request(Verb::Migrate, &target), Outcome::Succeeded).await;
-    let refused = Request { plan_digest: Some("sha256:00".into()), ..request(Verb::Run, &target) };
+    let refused = Request { plan_digest: Some(OTHER_DIGEST.into()), ..request(Verb::Run, &target) };
     the_same_wherever_it_is_cut(&daemon, &refused, Outcome::Refused).await;
 }
 
@@ -226,7 +226,7 @@ async fn a_report_is_the_same_bytes_everywhere() {
         ("reset --dry-run", 0),
         ("reset --confirm-destructive-reset RESET", 0),
         ("validate", 7),
-        ("run --plan-digest sha256:00 --confirm-destructive-reset RESET", 4),
+        (&format!("run --plan-digest {OTHER_DIGEST} --confirm-destructive-reset RESET"), 4),
     ] {
         let out = daemon.ctl(line).await;
         out.expect(code);

@@ -16,9 +16,6 @@ use super::{
 
 impl Api {
     /// Makes a token. Its text is empty when this request made it before.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn create_token(&self, new: &New) -> Result<(Secret<String>, Entry), Fault> {
         let reply = self.connection.admin().await?.create_token(wire::encode_new_token(new)).await;
         let reply = message(reply)?;
@@ -26,9 +23,6 @@ impl Api {
     }
 
     /// Every token, without its text.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn tokens(&self) -> Result<Vec<Entry>, Fault> {
         let reply = self.connection.admin().await?.list_tokens(v1::ListTokensRequest {}).await;
         message(reply)?.tokens.into_iter().map(token).collect()
@@ -45,9 +39,6 @@ impl Api {
     }
 
     /// Audit records with their hashes, newest first.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn audit_records(&self, limit: usize) -> Result<Vec<(Record, String)>, Fault> {
         let mut client = self.connection.admin().await?;
         pages(limit, async |page_size, page_token| {
@@ -61,9 +52,6 @@ impl Api {
     }
 
     /// Has the daemon verify the audit record.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn verify_audit(&self, expected: Option<&Head>) -> Result<AuditVerdict, Fault> {
         let reply = self.connection.admin().await?.verify_audit(wire::encode_expected(expected)).await;
         Ok(wire::decode_verdict(message(reply)?))

@@ -136,7 +136,7 @@ impl Connection {
         let cause = deepest(error);
         let hint = match cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
             Some(std::io::ErrorKind::PermissionDenied) => {
-                "your user may not open the socket: ask for membership in the group that owns it"
+                "your user may not open the socket or enter its folder: ask for membership in the group that owns them"
             }
             Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
                 "nobody listens there: start `resetd serve`, or correct --server (RESETCTL_SERVER, the context)"

@@ -19,9 +19,6 @@ pub(crate) type Events = Pin<Box<dyn Stream<Item = Result<Option<v1::OperationEv
 
 impl Api {
     /// Sends a request that creates an operation, or joins the one that it created before.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn start(&self, request: wire::Request) -> Result<Events, RpcError> {
         let mut client = self.connection.operations().await.map_err(RpcError::unreachable)?;
         Ok(match request {
@@ -53,9 +50,6 @@ impl Api {
     }
 
     /// One operation.
-    ///
-    /// # Errors
-    /// There is no such operation, or the daemon cannot be reached.
     pub(crate) async fn operation(&self, id: Uuid) -> Result<Operation, Fault> {
         let request = v1::GetOperationRequest { operation: id.to_string() };
         let reply = self.connection.operations().await?.get_operation(request).await;
@@ -63,9 +57,6 @@ impl Api {
     }
 
     /// Operations of a target (empty: of all), newest first.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn operations(
         &self,
         target: &str,

@@ -10,9 +10,6 @@ use super::{
 
 impl Api {
     /// Who answers.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn server_info(&self) -> Result<Daemon, Fault> {
         let reply = self.connection.system().await?.get_server_info(v1::GetServerInfoRequest {}).await;
         Ok(message(reply)?.into())

@@ -13,27 +13,18 @@ use super::{
 
 impl Api {
     /// Every target that the caller may see.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn targets(&self) -> Result<Vec<TargetStatus>, Fault> {
         let reply = self.connection.targets().await?.list_targets(v1::ListTargetsRequest {}).await;
         message(reply)?.targets.into_iter().map(view::target).collect()
     }
 
     /// Each target as it is, and again whenever it changes.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn watch_targets(&self) -> Result<Targets, Fault> {
         let reply = self.connection.targets().await?.watch_targets(v1::WatchTargetsRequest {}).await;
         message(reply).map(Targets)
     }
 
     /// Records a target's identity; `database` is its database's name, as somebody typed it.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn enroll_target(&self, name: &str, database: String) -> Result<v1::Target, Fault> {
         let request = v1::EnrollTargetRequest {
             request_id: Uuid::new_v4().to_string(),
@@ -44,20 +35,20 @@ impl Api {
         promised(message(reply)?.target, "target")
     }
 
-    /// Breaks the lock of an operation, and says who held it.
+    /// Breaks the lock of an operation, or without one of whoever is none, and says who held it.
     ///
     /// # Errors
     /// The daemon cannot be reached or refuses: another operation holds the target, or none does.
     pub(crate) async fn force_unlock_target(
         &self,
         name: &str,
-        operation: Uuid,
+        operation: Option<Uuid>,
         reason: &str,
     ) -> Result<Holder, Fault> {
         let request = v1::ForceUnlockTargetRequest {
             request_id: Uuid::new_v4().to_string(),
             target: name.to_owned(),
-            operation: operation.to_string(),
+            operation: operation.map(|id| id.to_string()).unwrap_or_default(),
             reason: reason.to_owned(),
         };
         let reply = self.connection.targets().await?.force_unlock_target(request).await;

@@ -43,25 +43,16 @@ impl From<v1::GetServerInfoResponse> for Daemon {
 }
 
 /// A target of a reply.
-///
-/// # Errors
-/// The daemon broke the contract.
 pub(crate) fn target(it: v1::Target) -> Result<TargetStatus, Fault> {
     decode_target(it).map_err(|error| unreadable(&error.to_string()))
 }
 
 /// An operation of a reply.
-///
-/// # Errors
-/// The daemon broke the contract.
 pub(crate) fn operation(it: v1::Operation) -> Result<Operation, Fault> {
     decode_operation(it).map_err(|error| unreadable(&error.to_string()))
 }
 
 /// A window of a reply.
-///
-/// # Errors
-/// The daemon broke the contract.
 pub(crate) fn window(it: v1::Window) -> Result<Window, Fault> {
     decode_window(it).map_err(|error| unreadable(&error.to_string()))
 }

@@ -25,9 +25,6 @@ pub(crate) enum Start {
 
 impl Api {
     /// Reserves a target.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn reserve_window(
         &self,
         target: &str,
@@ -53,9 +50,6 @@ impl Api {
     }
 
     /// Windows of a target (empty: of all), by their start.
-    ///
-    /// # Errors
-    /// The daemon cannot be reached or refuses.
     pub(crate) async fn windows(&self, target: &str, include_past: bool) -> Result<Vec<Window>, Fault> {
         let mut client = self.connection.windows().await?;
         pages(usize::MAX, async |page_size, page_token| {

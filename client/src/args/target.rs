@@ -16,15 +16,17 @@ pub enum TargetVerb {
         confirm_database: Option<String>,
     },
     /// Break the lock of an operation that holds a target: its sessions are ended and it is rolled back.
+    ///
+    /// Without --operation it ends whoever holds the target and is no operation of resetd's.
     #[command(
-        after_long_help = "Example:\n  resetctl target unlock staging --operation 0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f --reason 'hangs since noon'"
+        after_long_help = "Examples:\n  resetctl target unlock staging --operation 0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f --reason 'hangs since noon'\n  resetctl target unlock staging --reason 'a session of nobody holds it'"
     )]
     Unlock {
         /// The target's name.
         name: String,
         /// The operation that holds it (`resetctl status` shows it); any other one is left alone.
         #[arg(long, value_name = "ID")]
-        operation: String,
+        operation: Option<String>,
         /// Why: whoever is interrupted reads it, and it goes on the audit record.
         #[arg(long, value_name = "TEXT")]
         reason: String,

@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use model::{
+    event::Accepted,
     fault::{Fault, Reason},
     operation::Request,
     plan::Plan,
@@ -14,7 +15,7 @@ use crate::{
     api::Api,
     chains, confirm,
     destination::Destination,
-    follow::{self, Ending, Execute, Seen, Start, Watch},
+    follow::{self, Announce, Ending, Execute, Seen, Start, Watch},
     intent::Operate,
     invocation,
     render::Screen,
@@ -40,6 +41,9 @@ struct Command<'a> {
 pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Operate) -> Result<u8, Fault> {
     let sink = ReportSink::prepare(&operate.follow.report)?;
     let api = Api::new(to.address.clone());
+    if operate.request.verb.is_destructive() {
+        to.conflicts.iter().for_each(|line| screen.warn(line));
+    }
     let mut command = Command { screen, to, api, signals: Signals::catch() };
     if operate.request.client_chains.is_empty() {
         command.warn_of_local_chains().await;
@@ -48,10 +52,18 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Oper
     operate.request.scope_named |= operate.request.scope.is_some() && command.screen.can_ask();
     let (ending, seen) = match operate.needs_confirmation() && command.screen.can_ask() {
         true => match command.confirm(&mut operate).await {
-            Ok(()) => command.follow(&operate, operate.detach, false).await,
+            Ok(()) => command.follow(&operate, View { detach: operate.detach, ..View::default() }).await,
             Err(end) => *end,
         },
-        false => command.follow(&operate, operate.detach, operate.request.dry_run).await,
+        false => {
+            let request = &operate.request;
+            let view = View {
+                detach: operate.detach,
+                whole_plan: request.dry_run,
+                announce: request.verb.is_destructive() && !request.dry_run,
+            };
+            command.follow(&operate, view).await
+        }
     };
     let case = Case {
         to,
@@ -59,13 +71,25 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Oper
         sink: &sink,
         verb: operate.request.verb,
         target: operate.request.target.clone(),
+        dry_run: operate.request.dry_run,
         request: Some(&operate.request),
     };
     Ok(settle(command.screen, case, ending, &seen).await)
 }
 
+/// How an operation is shown.
+#[derive(Clone, Copy, Default)]
+struct View {
+    /// Until it is accepted.
+    detach: bool,
+    /// With the whole plan.
+    whole_plan: bool,
+    /// With what it is about to change, because nobody is asked.
+    announce: bool,
+}
+
 impl Command<'_> {
-    async fn follow(&mut self, operate: &Operate, detach: bool, whole_plan: bool) -> (Ending, Seen) {
+    async fn follow(&mut self, operate: &Operate, view: View) -> (Ending, Seen) {
         let start = Start::Request(Box::new(wire::encode_request(&operate.request)));
         let to = self.to;
         let watch = Watch {
@@ -73,10 +97,15 @@ impl Command<'_> {
             api: &self.api,
             steps: follow::follow(self.api.clone(), start, operate.follow.reconnect_timeout),
             signals: &mut self.signals,
-            detach,
-            execute: whole_plan.then(|| {
+            detach: view.detach,
+            execute: view.whole_plan.then(|| {
                 let execute = move |plan: &Plan| invocation::execute(to, operate, plan);
                 Box::new(execute) as Execute<'_>
+            }),
+            announce: view.announce.then(|| {
+                let verb = operate.request.verb;
+                let announce = move |it: &Accepted| to.statement(verb, &it.target, &it.database);
+                Box::new(announce) as Announce<'_>
             }),
         };
         watch.run().await
@@ -85,7 +114,7 @@ impl Command<'_> {
     /// Shows the plan and asks; then the request carries the word and the digest of what was shown.
     async fn confirm(&mut self, operate: &mut Operate) -> Result<(), Box<(Ending, Seen)>> {
         let preview = Operate { request: preview(&operate.request), ..operate.clone() };
-        let (ending, seen) = self.follow(&preview, false, true).await;
+        let (ending, seen) = self.follow(&preview, View { whole_plan: true, ..View::default() }).await;
         let plan = match (&ending, &seen.plan) {
             (Ending::Finished(event), Some(plan)) if event.exit_code == Some(0) => plan.clone(),
             _ => return Err(Box::new((ending, seen))),
@@ -101,6 +130,10 @@ impl Command<'_> {
             operate.request.verb.as_str(),
             plan.target
         );
+        for line in &self.to.conflicts {
+            self.screen.warn(line);
+        }
+        self.screen.say(&self.to.statement(operate.request.verb, &plan.target, &plan.database));
         self.screen.ask(&question);
         let line = tokio::select! {
             line = self.screen.keyboard().line() => line.ok().flatten().unwrap_or_default(),

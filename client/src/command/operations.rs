@@ -23,9 +23,6 @@ use crate::{
 };
 
 /// `operations list`
-///
-/// # Errors
-/// The daemon cannot be reached or refuses.
 pub(crate) async fn list(
     screen: &mut Screen,
     to: &Destination,
@@ -47,9 +44,6 @@ pub(crate) async fn list(
 }
 
 /// `operations show`
-///
-/// # Errors
-/// There is no such operation, or the daemon cannot be reached.
 pub(crate) async fn show(
     screen: &mut Screen,
     to: &Destination,
@@ -100,6 +94,7 @@ pub(crate) async fn watch(
         signals: &mut signals,
         detach: false,
         execute: None,
+        announce: None,
     };
     let (ending, mut seen) = watch.run().await;
     seen.operation = Some(id);
@@ -109,6 +104,7 @@ pub(crate) async fn watch(
         sink: &sink,
         verb: operation.verb,
         target: operation.target.clone(),
+        dry_run: operation.dry_run,
         request: None,
     };
     Ok(settle(screen, case, ending, &seen).await)

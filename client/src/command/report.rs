@@ -5,7 +5,7 @@ use std::path::Path;
 use model::fault::{Fault, Reason, exit};
 use uuid::Uuid;
 
-use super::print_bytes;
+use super::written;
 use crate::{api::Api, destination::Destination, intent::ReportTo, render::Screen, report_file::ReportSink};
 
 /// `report get`
@@ -24,7 +24,7 @@ pub(crate) async fn get(
     let expected = operation.end.as_ref().map(|end| end.report_sha256.as_str()).unwrap_or_default();
     let bytes = api.report(id, expected).await?;
     if sink == ReportSink::Stdout {
-        return print_bytes(screen, &bytes);
+        return written(screen.report(&bytes));
     }
     let written = sink.write("report.json", &bytes, |_| Ok(()));
     let path = written

@@ -31,6 +31,8 @@ pub(crate) struct Case<'a> {
     pub(crate) verb: Verb,
     /// The target's name as far as it is known.
     pub(crate) target: String,
+    /// Nothing is changed.
+    pub(crate) dry_run: bool,
     /// What was asked, when it was asked by this client.
     pub(crate) request: Option<&'a Request>,
 }
@@ -41,7 +43,7 @@ pub(crate) async fn settle(screen: &mut Screen, mut case: Case<'_>, ending: Endi
         case.target = accepted.target.clone();
     }
     match ending {
-        Ending::Finished(event) => finished(screen, &case, &event).await,
+        Ending::Finished(event) => finished(screen, &case, seen, &event).await,
         Ending::Accepted(operation) => accepted(screen, &case, operation),
         Ending::Failed(fault) => {
             screen.fault(&case.title(), &fault);
@@ -55,9 +57,10 @@ pub(crate) async fn settle(screen: &mut Screen, mut case: Case<'_>, ending: Endi
 
 impl Case<'_> {
     fn title(&self) -> String {
+        let dry = if self.dry_run { " (dry run)" } else { "" };
         match self.target.as_str() {
-            "" => self.verb.as_str().to_owned(),
-            target => format!("{} of {target}", self.verb.as_str()),
+            "" => format!("{}{dry}", self.verb.as_str()),
+            target => format!("{}{dry} of {target}", self.verb.as_str()),
         }
     }
 
@@ -66,8 +69,9 @@ impl Case<'_> {
     }
 }
 
-async fn finished(screen: &mut Screen, case: &Case<'_>, event: &Received) -> u8 {
-    screen.finished(event, &case.title());
+async fn finished(screen: &mut Screen, case: &Case<'_>, seen: &Seen, event: &Received) -> u8 {
+    let refusal = seen.plan.as_ref().and_then(|plan| plan.refusal.as_ref()).filter(|_| case.dry_run);
+    screen.finished(event, &case.title(), refusal);
     let (expected, own) = match &event.kind {
         Some(EventKind::Finished(end)) => (end.report_sha256.as_str(), end.exit_code()),
         _ => ("", exit::FAILED),
@@ -77,13 +81,18 @@ async fn finished(screen: &mut Screen, case: &Case<'_>, event: &Received) -> u8 
         Ok(bytes) => keep(screen, case.sink, &name, &bytes),
         Err(fault) => Err(fault.to_string()),
     };
-    if let Err(problem) = kept {
-        let again = invocation::report(case.to, event.operation);
-        screen.alarm(&format!(
-            "THE REPORT IS NOT ON DISK: {problem}. The operation's outcome stands; fetch it with: {again}"
-        ));
+    let code = event.exit_code.unwrap_or(own);
+    let Err(problem) = kept else { return code };
+    let again = invocation::report(case.to, event.operation);
+    screen.alarm(&format!(
+        "THE REPORT IS NOT ON DISK: {problem}. The operation's outcome stands; fetch it with: {again}"
+    ));
+    let required = seen.accepted.as_ref().is_some_and(|accepted| accepted.report_required);
+    if code == exit::OK && required {
+        screen.alarm("the target's profile wants the report kept (`report = \"error\"`): exit code 1");
+        return Reason::ReportUnwritable.exit_code();
     }
-    event.exit_code.unwrap_or(own)
+    code
 }
 
 fn accepted(screen: &mut Screen, case: &Case<'_>, operation: Uuid) -> u8 {
@@ -106,12 +115,11 @@ fn lost(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: Fault) -> u8 {
     let fault = match seen.operation {
         Some(operation) => fault
             .hint(format!(
-                "the operation goes on without this client; re-attach with: {}",
+                "the operation does not depend on this client; watch on with: {}",
                 invocation::watch(case.to, operation)
             ))
             .with("operation", operation),
-        None => fault
-            .hint("whether the request arrived is not known: `resetctl operations list` shows it if it did"),
+        None => fault.hint("`resetctl operations list` shows the operation if the request arrived"),
     };
     screen.fault(&case.title(), &fault);
     stand_in(screen, case, seen, &fault);
@@ -164,7 +172,7 @@ fn stand_in(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: &Fault) {
 }
 
 fn keep(screen: &mut Screen, sink: &ReportSink, name: &str, bytes: &[u8]) -> Result<(), String> {
-    let written = sink.write(name, bytes, |bytes| screen.data(bytes)).map_err(|e| e.to_string())?;
+    let written = sink.write(name, bytes, |bytes| screen.report(bytes)).map_err(|e| e.to_string())?;
     if let Some(path) = written {
         screen.say(&format!("report: {}", path.display()));
     }

@@ -13,7 +13,7 @@ use super::{print, print_json};
 use crate::{
     api::{Api, Targets, Update},
     destination::Destination,
-    render::{Screen, board, json, listing},
+    render::{Screen, board, json, listing, text},
     signals::Signals,
 };
 
@@ -139,7 +139,7 @@ impl Follower<'_> {
     fn show_one(&mut self, target: TargetStatus) -> Result<(), Fault> {
         let zone = self.screen.zone();
         if self.as_json {
-            let line = format!("{}\n", json::target(&target));
+            let line = format!("{}\n", text::json(&json::target(&target)));
             return super::print_bytes(self.screen, line.as_bytes()).map(|_| ());
         }
         let line = board::line(&target, Timestamp::now(), &zone);

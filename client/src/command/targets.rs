@@ -12,9 +12,6 @@ use crate::{
 };
 
 /// `targets`
-///
-/// # Errors
-/// The daemon cannot be reached or refuses.
 pub(crate) async fn list(screen: &mut Screen, to: &Destination, as_json: bool) -> Result<u8, Fault> {
     let all = Api::new(to.address.clone()).targets().await?;
     if as_json {
@@ -55,15 +52,15 @@ pub(crate) async fn enroll(
     Ok(exit::OK)
 }
 
-/// `target unlock`: breaks the lock of the operation that is named.
+/// `target unlock`: breaks the lock of the operation that is named; without one, of whoever is none.
 ///
 /// # Errors
-/// The daemon cannot be reached or refuses: another operation holds the target, or none does.
+/// The daemon cannot be reached or refuses: another operation holds the target, or nobody does.
 pub(crate) async fn unlock(
     screen: &mut Screen,
     to: &Destination,
     name: &str,
-    operation: Uuid,
+    operation: Option<Uuid>,
     reason: &str,
 ) -> Result<u8, Fault> {
     let holder = Api::new(to.address.clone()).force_unlock_target(name, operation, reason).await?;

@@ -13,32 +13,22 @@
 //! token_file = "/home/me/.config/resetctl/token"
 //! ```
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use model::fault::{Fault, Reason};
 use serde::Deserialize;
 
-use crate::environment::Environment;
+use crate::{environment::Environment, settings::Settings};
 
-/// One named context.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(deny_unknown_fields)]
+/// A context in use.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Context {
-    /// Where the daemon listens.
-    pub(crate) server: Option<String>,
-    /// The target meant when none is named.
-    pub(crate) target: Option<String>,
-    /// The CA of the daemon's certificate.
-    pub(crate) ca: Option<PathBuf>,
-    /// The client's certificate.
-    pub(crate) cert: Option<PathBuf>,
-    /// Its private key.
-    pub(crate) key: Option<PathBuf>,
-    /// The file with a bearer token.
-    pub(crate) token_file: Option<PathBuf>,
+    /// Its name.
+    pub(crate) name: String,
+    /// `--context` names it; else it is the default one.
+    pub(crate) named: bool,
+    /// What it says.
+    pub(crate) settings: Settings,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -46,14 +36,14 @@ pub(crate) struct Context {
 struct File {
     default: Option<String>,
     #[serde(default)]
-    context: BTreeMap<String, Context>,
+    context: BTreeMap<String, Settings>,
 }
 
-/// The context of that name, else the file's default one, else an empty one.
+/// The context of that name, else the file's default one, if it has one.
 ///
 /// # Errors
 /// The file cannot be read or is malformed, or there is no such context.
-pub(crate) fn load(environment: &Environment, name: Option<&str>) -> Result<Context, Fault> {
+pub(crate) fn load(environment: &Environment, name: Option<&str>) -> Result<Option<Context>, Fault> {
     let path = environment.config_home.as_ref().map(|home| home.join("resetctl").join("config.toml"));
     let text = match &path {
         None => None,
@@ -66,14 +56,19 @@ pub(crate) fn load(environment: &Environment, name: Option<&str>) -> Result<Cont
     choose(path.as_deref().unwrap_or(Path::new("the configuration file")), text.as_deref(), name)
 }
 
-fn choose(path: &Path, text: Option<&str>, name: Option<&str>) -> Result<Context, Fault> {
+fn choose(path: &Path, text: Option<&str>, name: Option<&str>) -> Result<Option<Context>, Fault> {
     let file = text.map(|t| parse(path, t)).transpose()?.unwrap_or_default();
-    let Some(name) = name.or(file.default.as_deref()) else { return Ok(Context::default()) };
-    file.context.get(name).cloned().ok_or_else(|| {
+    let Some(wanted) = name.or(file.default.as_deref()) else { return Ok(None) };
+    let known = file.context.get(wanted).cloned().map(|settings| Context {
+        name: wanted.to_owned(),
+        named: name.is_some(),
+        settings,
+    });
+    known.map(Some).ok_or_else(|| {
         let known: Vec<&str> = file.context.keys().map(String::as_str).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        invalid(format!("there is no context `{name}` in {} (there: {known})", path.display()))
-            .hint(format!("add it: [context.{name}] with server = \"…\" and target = \"…\""))
+        invalid(format!("there is no context `{wanted}` in {} (there: {known})", path.display()))
+            .hint(format!("add it: [context.{wanted}] with server = \"…\" and target = \"…\""))
     })
 }
 
@@ -96,18 +91,28 @@ mod tests {
     const TEXT: &str =
         "default = \"lab\"\n\n[context.lab]\nserver = \"unix:/x\"\ntarget = \"staging\"\n[context.other]\n";
 
-    fn chosen(text: Option<&str>, name: Option<&str>) -> Result<Context, Fault> {
+    fn chosen(text: Option<&str>, name: Option<&str>) -> Result<Option<Context>, Fault> {
         choose(Path::new("/c/config.toml"), text, name)
     }
 
     #[test]
-    fn the_named_one_else_the_default_else_an_empty_one() {
-        let lab =
-            Context { server: Some("unix:/x".into()), target: Some("staging".into()), ..Context::default() };
-        assert_eq!(chosen(Some(TEXT), None).ok(), Some(lab.clone()));
-        assert_eq!(chosen(Some(TEXT), Some("lab")).ok(), Some(lab));
-        assert_eq!(chosen(Some(TEXT), Some("other")).ok(), Some(Context::default()));
-        assert_eq!(chosen(None, None).ok(), Some(Context::default()));
+    fn the_named_one_else_the_default_else_none() {
+        let lab = |named| {
+            let server = Some("unix:/x".into());
+            let settings = Settings { server, target: Some("staging".into()), ..Settings::default() };
+            Some(Context { name: "lab".into(), named, settings })
+        };
+        assert_eq!(chosen(Some(TEXT), None).ok(), Some(lab(false)));
+        assert_eq!(chosen(Some(TEXT), Some("lab")).ok(), Some(lab(true)));
+        let other = chosen(Some(TEXT), Some("other")).expect("there").expect("one");
+        assert_eq!((other.named, other.settings), (true, Settings::default()));
+        assert_eq!(chosen(None, None).ok(), Some(None));
+        assert_eq!(chosen(Some("[context.lab]\n"), None).ok(), Some(None));
+    }
+
+    #[test]
+    fn a_token_itself_is_no_setting() {
+        assert!(chosen(Some("[context.lab]\ntoken = \"rsd_x\"\n"), Some("lab")).is_err());
     }
 
     #[test]

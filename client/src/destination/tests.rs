@@ -1,60 +1,82 @@
-//! Which of what was said counts.
+//! What counts in practice: addresses, credentials, and what is told of them.
 
 use clap::Parser as _;
 use model::secret::Secret;
 
 use super::*;
+use crate::destination::context::Context;
 
-#[test]
-fn a_named_server_does_not_inherit_the_default_contexts_target() {
-    let context = || Context {
+fn context(named: bool) -> Context {
+    let settings = Settings {
         server: Some("unix:/context".into()),
         target: Some("staging".into()),
         token_file: Some("/context/token".into()),
-        ..Context::default()
+        ..Settings::default()
     };
-    let environment = Environment::default();
-    let chosen = |server: &str, named: Option<&str>| {
-        let mut args = Args::try_parse_from(["resetctl", "targets"]).expect("understood");
-        (args.server, args.target) = (Some(server.to_owned()), None);
-        args.context = named.map(str::to_owned);
-        let it = Destination::choose(&args, context(), &environment).expect("chosen");
-        (it.address.to_string(), it.target, it.address.credentials.token_file.is_some())
-    };
-    assert_eq!(chosen("unix:/x", None), ("unix:/x".into(), String::new(), false));
-    assert_eq!(chosen("unix:/x", Some("lab")), ("unix:/x".into(), "staging".into(), true));
-    assert_eq!(chosen("", None), ("unix:/context".into(), "staging".into(), true));
+    Context { name: "lab".into(), named, settings }
+}
+
+fn destination(words: &str, context: Option<Context>, environment: Settings) -> Result<Destination, Fault> {
+    let args = Args::try_parse_from(words.split(' ')).expect("understood");
+    Destination::choose(&Sources { flags: flags(&args), context, environment }, &Environment::default())
 }
 
 #[test]
-fn what_is_said_goes_before_the_environment_and_both_before_the_context() {
-    let context = Context {
-        ca: Some("context.ca".into()),
-        cert: Some("context.cert".into()),
-        key: Some("context.key".into()),
-        token_file: Some("context.token".into()),
-        ..Context::default()
+fn a_named_server_does_not_inherit_the_default_contexts_target() {
+    let chosen = |words: &str, named: bool| {
+        let it = destination(words, Some(context(named)), Settings::default()).expect("chosen");
+        (it.address.to_string(), it.target, it.address.credentials.token_file.is_some())
     };
-    let args = |words: &str| {
-        let mut args = Args::try_parse_from(words.split(' ')).expect("understood").auth;
-        // The variables of whoever runs the tests do not count.
-        let said =
-            |flag: &str, path: &mut Option<PathBuf>| *path = path.take().filter(|_| words.contains(flag));
-        said("--ca", &mut args.ca);
-        said("--cert", &mut args.cert);
-        said("--key", &mut args.key);
-        said("--token-file", &mut args.token_file);
-        args
+    assert_eq!(chosen("resetctl --server unix:/x targets", false), ("unix:/x".into(), String::new(), false));
+    let both = ("unix:/x".into(), "staging".into(), true);
+    assert_eq!(chosen("resetctl --server unix:/x targets", true), both);
+    assert_eq!(chosen("resetctl targets", false), ("unix:/context".into(), "staging".into(), true));
+}
+
+/// It is a variable that a script did not set: another target would be meant if it were taken for one that was left out.
+#[test]
+fn an_empty_flag_is_not_one_that_was_left_out() {
+    for flag in ["--target", "--server", "--context", "--ca", "--cert", "--key", "--token-file"] {
+        let error = Args::try_parse_from(["resetctl", flag, "", "targets"]).expect_err(flag);
+        assert_eq!(error.kind(), clap::error::ErrorKind::InvalidValue, "{flag}");
+    }
+}
+
+#[test]
+fn the_environments_token_is_for_where_no_stronger_source_has_one() {
+    let environment = || Settings { token: Some(Secret::new("rsd_e".to_owned())), ..Settings::default() };
+    let token = |words: &str, named| {
+        let it = destination(words, Some(context(named)), environment()).expect("chosen").address.credentials;
+        (it.token.is_some(), it.token_file)
     };
-    let silent = Environment::default();
-    let it = credentials(&args("resetctl targets"), &context, &silent);
-    assert_eq!((it.ca, it.token_file), (Some("context.ca".into()), Some("context.token".into())));
-    assert_eq!((it.cert, it.key), (Some("context.cert".into()), Some("context.key".into())));
-    let it = credentials(&args("resetctl targets --ca a --cert b"), &context, &silent);
-    assert_eq!((it.ca, it.cert, it.key), (Some("a".into()), Some("b".into()), None), "a pair is not mixed");
-    let environment = Environment { token: Some(Secret::new("rsd_e".to_owned())), ..Environment::default() };
-    let it = credentials(&args("resetctl targets"), &context, &environment);
-    assert_eq!((it.token.is_some(), it.token_file), (true, None));
-    let it = credentials(&args("resetctl targets --token-file t"), &context, &environment);
-    assert_eq!((it.token, it.token_file), (None, Some("t".into())));
+    assert_eq!(token("resetctl targets", false), (true, None));
+    assert_eq!(token("resetctl targets", true), (false, Some("/context/token".into())));
+    assert_eq!(token("resetctl --token-file t targets", true), (false, Some("t".into())));
+}
+
+#[test]
+fn a_statement_names_everything_and_a_conflict_says_what_counts() {
+    let environment = Settings {
+        server: Some("unix:/context".into()),
+        target: Some("other".into()),
+        ..Settings::default()
+    };
+    let it = destination("resetctl targets", Some(context(true)), environment).expect("chosen");
+    assert_eq!(
+        it.statement(Verb::Run, "staging", "butlers"),
+        "run: target staging (--context lab), database butlers, daemon unix:/context (--context lab)"
+    );
+    // The daemon is the same in both.
+    assert_eq!(it.conflicts, ["target staging (--context lab) counts, not other (RESETCTL_TARGET)"]);
+    let silent = destination("resetctl targets", None, Settings::default()).expect("chosen");
+    assert!(silent.conflicts.is_empty());
+    let text = silent.statement(Verb::Reset, "only", "butlers");
+    assert!(text.contains("(the daemon's only target)") && text.contains("(the local socket)"), "{text}");
+}
+
+#[test]
+fn one_address_written_in_two_ways_is_no_conflict() {
+    let environment = Settings { server: Some("http://127.0.0.1:1".into()), ..Settings::default() };
+    let it = destination("resetctl --server 127.0.0.1:1 targets", None, environment).expect("chosen");
+    assert!(it.conflicts.is_empty(), "{:?}", it.conflicts);
 }

@@ -1,5 +1,6 @@
 //! Follows an operation across broken connections: the same request is sent again until the first event is seen, after
-//! that the client re-attaches where it was.
+//! that the client re-attaches where it was. From the moment on at which there may be an operation, only its last event ends
+//! it; everything else ends no more than the following.
 //!
 //! It runs as its own task, so that a signal never interrupts it half-way; it must not print.
 
@@ -23,9 +24,10 @@ pub(crate) enum Step {
     Lost(Fault),
     /// Attached again.
     Attached,
-    /// The last step: the call was refused, or there was never contact.
+    /// The last step: the call was refused, or there was never contact. Nothing was started.
     Failed(Fault),
-    /// The last step: contact was not found again in time.
+    /// The last step: contact was not found again in time, or the operation is not shown any more. What became of it is not
+    /// known.
     GivenUp(Fault),
 }
 
@@ -50,16 +52,8 @@ pub(crate) fn follow(api: Api, start: Start, reconnect_timeout: Duration) -> mps
         Start::Request(_) => (None, Sequence::default()),
         Start::Watch { operation, from } => (Some(*operation), Sequence::starting_at(*from)),
     };
-    let follower = Follower {
-        api,
-        start,
-        reconnect_timeout,
-        steps,
-        operation,
-        sequence,
-        contacted: false,
-        lost_since: None,
-    };
+    let follower =
+        Follower { api, start, reconnect_timeout, steps, operation, sequence, sent: false, lost_since: None };
     tokio::spawn(follower.run());
     receiver
 }
@@ -71,7 +65,8 @@ struct Follower {
     steps: mpsc::Sender<Step>,
     operation: Option<Uuid>,
     sequence: Sequence,
-    contacted: bool,
+    /// A request was sent, and may have arrived.
+    sent: bool,
     lost_since: Option<Instant>,
 }
 
@@ -125,22 +120,21 @@ impl Follower {
     }
 
     async fn attempt(&mut self) -> Attempt {
-        let mut events = match self.call().await {
+        // Something that was sent before may have become an operation: then no refusal of this attempt is its end.
+        let may_exist = self.sent || self.operation.is_some();
+        let called = self.call().await;
+        self.sent |= !matches!(&called, Err(error) if error.origin == Origin::Connect);
+        let mut events = match called {
             Ok(events) => events,
-            Err(error) if error.origin == Origin::Connect && !self.contacted => {
-                return self.over(error.fault).await;
-            }
-            Err(error) => {
-                let first = error.origin != Origin::Connect && !std::mem::replace(&mut self.contacted, true);
-                return self.judge(error, first).await;
-            }
+            Err(error) if !may_exist && refuses(&error) => return self.failed(error.fault).await,
+            Err(error) => return self.interrupted(error).await,
         };
-        let first = !std::mem::replace(&mut self.contacted, true);
         while let Some(item) = events.next().await {
             let event = match item {
                 Ok(Some(event)) => event,
                 Ok(None) => continue,
-                Err(error) => return self.judge(error, first && self.operation.is_none()).await,
+                // The stream was open: whatever closes it, the request was taken.
+                Err(error) => return self.interrupted(error).await,
             };
             match self.take(event).await {
                 Ok(false) => {}
@@ -154,16 +148,25 @@ impl Follower {
         Attempt::Broken(RpcError::lost("the stream ended before the operation did").fault)
     }
 
-    /// A daemon that says on the very first call that it cannot serve is taken at its word; later it is waited for.
-    async fn judge(&self, error: RpcError, first: bool) -> Attempt {
-        match error.retryable && !(first && error.origin == Origin::Daemon) {
-            true => Attempt::Broken(error.fault),
-            false => self.over(error.fault).await,
-        }
+    /// Nothing was started.
+    async fn failed(&self, fault: Fault) -> Attempt {
+        self.send(Step::Failed(fault)).await;
+        Attempt::Over
     }
 
-    async fn over(&self, fault: Fault) -> Attempt {
-        self.send(Step::Failed(fault)).await;
+    /// The operation may go on and is not seen any more: for now, or for good.
+    async fn interrupted(&self, error: RpcError) -> Attempt {
+        if error.retryable {
+            return Attempt::Broken(error.fault);
+        }
+        let cause = error.fault;
+        let what = match self.operation {
+            Some(_) => "the operation cannot be watched any further, and its outcome is not known here",
+            None => "the request may have become an operation, and its outcome is not known here",
+        };
+        let text = format!("{what}: {}: {}", cause.reason, cause.message);
+        let fault = Fault::new(Reason::ContactLost, text).with("cause", cause.reason);
+        self.send(Step::GivenUp(fault)).await;
         Attempt::Over
     }
 
@@ -174,7 +177,8 @@ impl Follower {
             Err(error) => {
                 let fault =
                     Fault::new(Reason::Internal, format!("the daemon sent an unreadable event: {error}"));
-                return Err(self.over(fault).await);
+                let error = RpcError { fault, origin: Origin::Daemon, retryable: false };
+                return Err(self.interrupted(error).await);
             }
         };
         match self.sequence.accept(event.sequence) {
@@ -203,5 +207,14 @@ impl Follower {
             }
             (None, Start::Request(request)) => self.api.start((**request).clone()).await,
         }
+    }
+}
+
+/// Whether the answer to the first thing that was sent says that nothing was started: a daemon that refuses, also one that
+/// cannot serve now, is taken at its word; there is no channel; or something on the way lets no such call through.
+fn refuses(error: &RpcError) -> bool {
+    match error.origin {
+        Origin::Connect | Origin::Daemon => true,
+        Origin::Transport => !error.retryable && error.fault.reason != Reason::Internal,
     }
 }

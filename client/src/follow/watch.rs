@@ -28,9 +28,9 @@ pub(crate) enum Ending {
     Finished(Box<Received>),
     /// It was accepted, and nobody wanted more.
     Accepted(Uuid),
-    /// The call was refused, or there was never contact.
+    /// The call was refused, or there was never contact: nothing was started.
     Failed(Fault),
-    /// Contact was lost for good.
+    /// Contact was lost for good: what became of the operation is not known.
     Lost(Fault),
     /// By a signal; the operation goes on.
     Detached(Signal),
@@ -65,6 +65,9 @@ impl Seen {
 /// The command that executes a plan.
 pub(crate) type Execute<'a> = Box<dyn Fn(&Plan) -> String + Send + 'a>;
 
+/// The line that says what an accepted operation is about to change.
+pub(crate) type Announce<'a> = Box<dyn Fn(&Accepted) -> String + Send + 'a>;
+
 /// Watches one operation.
 pub(crate) struct Watch<'a> {
     /// Where it is shown.
@@ -79,6 +82,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) detach: bool,
     /// Show a plan whole, not in one line: the command that executes it.
     pub(crate) execute: Option<Execute<'a>>,
+    /// Say first what is about to be changed.
+    pub(crate) announce: Option<Announce<'a>>,
 }
 
 struct State<'a, 'b> {
@@ -143,6 +148,9 @@ impl State<'_, '_> {
     }
 
     fn show(&mut self, event: &Received) {
+        if let (Some(EventKind::Accepted(accepted)), Some(announce)) = (&event.kind, &self.it.announce) {
+            self.it.screen.say(&announce(accepted));
+        }
         self.it.screen.event(event);
         if let (Some(EventKind::Planned { plan }), Some(execute)) = (&event.kind, &self.it.execute) {
             self.it.screen.plan(plan, &execute(plan));

@@ -22,7 +22,7 @@ fn scope_is_managed_schemas_unless_said_and_the_runbooks_flags_are_understood() 
     assert_eq!((plain.scope, plain.wait, plain.confirmation), (Some(Scope::ManagedSchemas), Wait::No, None));
     let full = operate(
         "resetctl run --scope database --confirm-destructive-reset RESET --allow-production-db-name \
-         --plan-digest sha256:1 --terminate-sessions --wait=10m --timeout 5m --label commit=1a --label k=a=b",
+         --plan-digest sha256:5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a --terminate-sessions --wait=10m --timeout 5m --label commit=1a --label k=a=b",
     )
     .expect("understood")
     .request;

@@ -79,6 +79,7 @@ pub(crate) fn status(daemon: &Daemon, targets: &[TargetStatus]) -> Value {
             "head": c.head,
             "revisions": c.revisions,
             "fault": (!c.fault.is_empty()).then_some(&c.fault),
+            "replayed": c.replayed,
         })).collect::<Vec<_>>(),
         "targets": targets.iter().map(target).collect::<Vec<_>>(),
     })
@@ -91,6 +92,7 @@ fn holder(it: &Holder) -> Value {
         "principal": it.principal,
         "since": it.since,
         "pid": it.pid,
+        "user": it.user,
         "application_name": it.application_name,
     })
 }

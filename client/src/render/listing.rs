@@ -9,7 +9,7 @@ use model::{
 
 use super::{
     table::{self, left, right},
-    text::clean,
+    text::{clean, count},
     window::brief,
 };
 use crate::api::Daemon;
@@ -105,9 +105,13 @@ pub(crate) fn status(daemon: &Daemon, targets: &[TargetStatus], zone: &TimeZone)
     ];
     for chain in &daemon.chains {
         let what = match chain.fault.as_str() {
-            "" => format!("at {}, {} revisions, {}", chain.head, chain.revisions, chain.fingerprint),
+            "" => {
+                let revisions = count(chain.revisions, "revision");
+                format!("at {}, {revisions}, {}", chain.head, chain.fingerprint)
+            }
             fault => format!("FAULTY: {fault}"),
         };
+        let what = if chain.replayed { what } else { format!("{what}; not replayed: in no target's matrix") };
         lines.push(format!("chain      {}: {}", clean(&chain.name), clean(&what)));
     }
     if daemon.chains.iter().all(|c| c.fault.is_empty()) && !daemon.chains.is_empty() {

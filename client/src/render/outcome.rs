@@ -1,6 +1,6 @@
 //! How something ended, for a person: what happened, where, what to do, and where the report is. Pure.
 
-use model::{event::Finished, fault::Fault, operation::Outcome};
+use model::{event::Finished, fault::Fault, operation::Outcome, plan::Refusal};
 
 use super::text::{Paint, clean, wrap};
 
@@ -17,10 +17,17 @@ pub(crate) fn fault(fault: &Fault, title: &str, width: usize, paint: Paint) -> V
 }
 
 /// The lines of an operation's end.
-pub(crate) fn finished(end: &Finished, title: &str, width: usize, paint: Paint) -> Vec<String> {
-    match &end.error {
-        Some(error) => fault(error, &format!("{title} {}", phrase(end.outcome)), width, paint),
-        None => {
+pub(crate) fn finished(
+    end: &Finished,
+    title: &str,
+    refusal: Option<&Refusal>,
+    width: usize,
+    paint: Paint,
+) -> Vec<String> {
+    match (&end.error, refusal) {
+        (Some(error), _) => fault(error, &format!("{title} {}", phrase(end.outcome)), width, paint),
+        (None, Some(refusal)) => refused(refusal, title, width, paint),
+        (None, None) => {
             let mut lines = wrap("", &format!("✓ {title} {}: {}", phrase(end.outcome), end.summary), width);
             if let Some(first) = lines.first_mut() {
                 *first = paint.green(first);
@@ -28,6 +35,15 @@ pub(crate) fn finished(end: &Finished, title: &str, width: usize, paint: Paint) 
             lines
         }
     }
+}
+
+/// A dry run that did what it was asked for, and found that the real one would not be let through.
+fn refused(refusal: &Refusal, title: &str, width: usize, paint: Paint) -> Vec<String> {
+    let first = format!("! {title}: a real run would be refused: {}", refusal.reason);
+    let mut lines = vec![paint.yellow(&clean(&first))];
+    lines.extend(wrap("  why:           ", &refusal.text, width));
+    lines.push(format!("  more:          resetctl explain {}", refusal.reason));
+    lines
 }
 
 fn phrase(outcome: Outcome) -> &'static str {
@@ -92,7 +108,7 @@ mod tests {
     #[test]
     fn a_failure_says_what_where_and_what_to_do() {
         for width in [60, 80, 120] {
-            let lines = finished(&failed(), "run of staging", width, Paint(false));
+            let lines = finished(&failed(), "run of staging", None, width, Paint(false));
             assert!(lines.iter().all(|l| measure_text_width(l) <= width), "{width}: {lines:#?}");
             let text = lines.join("\n");
             for part in [
@@ -113,7 +129,7 @@ mod tests {
         let end =
             Finished { outcome: Outcome::Succeeded, summary: "6 schemas".into(), error: None, ..failed() };
         assert_eq!(
-            finished(&end, "run of staging", 80, Paint(false)),
+            finished(&end, "run of staging", None, 80, Paint(false)),
             ["✓ run of staging succeeded: 6 schemas"]
         );
     }

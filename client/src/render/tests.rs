@@ -46,7 +46,7 @@ fn shown(mode: ProgressMode) -> (String, String) {
         report_sha256: String::new(),
         error: Some(Fault::new(Reason::RevisionFailed, "a statement failed")),
     };
-    screen.finished(&received(2, EventKind::Finished(Box::new(end))), "run of t");
+    screen.finished(&received(2, EventKind::Finished(Box::new(end))), "run of t", None);
     screen.data(b"data\n").expect("written");
     (out.text(), err.text())
 }

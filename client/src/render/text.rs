@@ -1,6 +1,8 @@
 //! Text for terminals: cleaned, wrapped, shortened, coloured. Pure.
 
 use console::measure_text_width;
+use model::text::visible;
+use serde_json::Value;
 use textwrap::{WordSeparator, WordSplitter, WrapAlgorithm};
 
 /// Colours, or none.
@@ -33,14 +35,14 @@ impl Paint {
     }
 }
 
-/// Text from elsewhere, without anything that a terminal would act on; line breaks and tabs become spaces.
+/// Text from elsewhere, with everything hidden written out; line breaks and tabs become spaces.
 pub(crate) fn clean(text: &str) -> String {
-    let plain = |c: char| match c {
-        '\n' | '\r' | '\t' => ' ',
-        c if c.is_control() => '\u{fffd}',
-        c => c,
-    };
-    text.chars().map(plain).collect()
+    visible(&text.replace(['\n', '\r', '\t'], " ")).into_owned()
+}
+
+/// A JSON value in one line, with nothing hidden in its strings.
+pub(crate) fn json(value: &Value) -> String {
+    model::text::json(&value.to_string()).into_owned()
 }
 
 /// Wraps at words, which are never cut; `first` begins the first line and every further one is indented as far.
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn nothing_reaches_the_terminal_that_it_would_act_on() {
-        assert_eq!(clean("a\x1b[31mb\x07\nc\td"), "a\u{fffd}[31mb\u{fffd} c d");
+        assert_eq!(clean("a\x1b[31mb\x07\nc\td"), "a\\u{1b}[31mb\\u{7} c d");
     }
 
     #[test]

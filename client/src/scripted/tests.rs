@@ -46,6 +46,9 @@ async fn run(streams: Vec<Vec<Act>>, words: &str, typed: Option<&str>) -> End {
     End { code, out: out.text(), err: err.text(), report: std::fs::read(path).ok(), asked: script.asked() }
 }
 
+/// The digest of the plan that is shown.
+const SHOWN: &str = "sha256:5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+
 const CONFIRMED: &str = "run --confirm-destructive-reset RESET --progress plain";
 
 #[tokio::test]
@@ -89,6 +92,81 @@ async fn contact_lost_for_good_is_exit_10_with_the_command_that_re_attaches() {
     assert_eq!(report.error_detail.expect("a detail").reason, "CONTACT_LOST");
 }
 
+/// What nobody may say of an operation whose end was not seen.
+#[track_caller]
+fn claims_nothing(end: &End, cause: &str) {
+    assert_eq!(end.code, 10, "{}", end.err);
+    assert!(end.err.contains(cause), "the reason {cause}: {}", end.err);
+    let report = end.stand_in();
+    assert_eq!((report.outcome, report.details.reset.is_some()), (None, false));
+    assert_eq!(report.error_detail.as_ref().expect("a detail").reason, "CONTACT_LOST");
+    let text = String::from_utf8(end.report.clone().expect("a report")).expect("text");
+    for claim in
+        ["nothing was changed", "nothing changed", "rolled back", "goes on", "succeeded", "was refused"]
+    {
+        assert!(!end.err.contains(claim) && !text.contains(claim), "{claim}: {}\n{text}", end.err);
+    }
+}
+
+/// A refusal to show an operation any longer, whatever its reason, says nothing about the operation.
+#[tokio::test]
+async fn once_an_operation_is_known_only_its_end_ends_it() {
+    let refused = |reason: Reason| Act::Fault(Fault::new(reason, "no more").hint("nothing was changed"));
+    let refusals = [
+        Reason::PermissionDenied,
+        Reason::Unauthenticated,
+        Reason::OperationNotFound,
+        Reason::LimitExceeded,
+        Reason::InvalidRequest,
+        Reason::NotImplemented,
+        Reason::Internal,
+        Reason::TargetNotFound,
+    ];
+    for reason in refusals {
+        for streams in [
+            vec![vec![accepted(), milestone(2)], vec![refused(reason)]],
+            vec![vec![accepted(), refused(reason)]],
+        ] {
+            let end = run(streams, CONFIRMED, None).await;
+            claims_nothing(&end, reason.name());
+            assert!(end.err.contains(&format!("operations watch {OPERATION}")), "{}", end.err);
+            assert_eq!(end.stand_in().operation, Some(OPERATION));
+        }
+    }
+    let foreign = [
+        tonic::Code::PermissionDenied,
+        tonic::Code::Unauthenticated,
+        tonic::Code::OutOfRange,
+        tonic::Code::ResourceExhausted,
+        tonic::Code::Unimplemented,
+        tonic::Code::InvalidArgument,
+        tonic::Code::NotFound,
+    ];
+    for code in foreign {
+        let end = run(vec![vec![accepted(), Act::Foreign(code)]], CONFIRMED, None).await;
+        claims_nothing(&end, "by somebody on the way");
+        assert!(end.err.contains(&format!("operations watch {OPERATION}")), "{}", end.err);
+    }
+    let end = run(vec![vec![accepted(), Act::Unreadable]], CONFIRMED, None).await;
+    claims_nothing(&end, "unreadable");
+}
+
+/// The first request may have arrived: the refusal of the second says nothing about the first.
+#[tokio::test]
+async fn a_refusal_of_a_request_that_was_sent_again_is_no_end() {
+    for reason in [Reason::PermissionDenied, Reason::Unauthenticated, Reason::TargetLocked, Reason::Internal]
+    {
+        let refusal = Act::Fault(Fault::new(reason, "no"));
+        let end = run(vec![vec![Act::Break], vec![refusal]], CONFIRMED, None).await;
+        claims_nothing(&end, reason.name());
+        assert!(end.err.contains("operations list"), "{}", end.err);
+    }
+    // A stream that begins was accepted; one that is refused by somebody on the way, in a way that means nothing, maybe.
+    for streams in [vec![vec![Act::Unreadable]], vec![vec![Act::Foreign(tonic::Code::FailedPrecondition)]]] {
+        claims_nothing(&run(streams, CONFIRMED, None).await, "");
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_without_an_operation_keeps_its_exit_code_and_a_report() {
     for reason in
@@ -119,7 +197,7 @@ async fn detached_prints_the_operation_and_nothing_else() {
 
 fn plan(refusal: Option<Reason>) -> Plan {
     Plan {
-        digest: "sha256:shown".into(),
+        digest: SHOWN.into(),
         target: "staging".into(),
         database: "butlers".into(),
         database_oid: 1,
@@ -149,7 +227,7 @@ async fn at_a_terminal_the_plan_is_shown_and_exactly_it_is_executed() {
         end.err
     );
     let words: Vec<Vec<&str>> = end.asked.iter().map(|a| a.split(' ').skip(2).collect()).collect();
-    assert_eq!(words, [vec!["dry=true", "", ""], vec!["dry=false", "RESET", "sha256:shown"]]);
+    assert_eq!(words, [vec!["dry=true", "", ""], vec!["dry=false", "RESET", SHOWN]]);
     let ids: Vec<&str> = end.asked.iter().filter_map(|a| a.split(' ').nth(1)).collect();
     assert_ne!(ids[0], ids[1], "two requests");
 }
@@ -176,7 +254,7 @@ async fn what_a_confirmation_would_not_let_through_is_not_asked_about() {
 #[tokio::test]
 async fn a_digest_that_was_sent_along_lets_what_it_shows_be_confirmed() {
     let streams = vec![preview(Some(Reason::BlastRadius)), vec![accepted(), finished(2, None)]];
-    let end = run(streams, "run --plan-digest sha256:shown", Some("RESET\n")).await;
+    let end = run(streams, &format!("run --plan-digest {SHOWN}"), Some("RESET\n")).await;
     assert_eq!(end.code, 0, "{}", end.err);
     assert!(end.err.contains("Type RESET to run staging: "), "{}", end.err);
 }
@@ -185,8 +263,10 @@ async fn a_digest_that_was_sent_along_lets_what_it_shows_be_confirmed() {
 async fn the_command_of_a_dry_run_is_the_one_that_was_asked_without_the_dry() {
     let end =
         run(vec![preview(None)], "run --dry-run --managed-schema general --label a=b --wait=90s", None).await;
-    let words = "--target staging run --scope managed-schemas --managed-schema general --label a=b --wait=1m30s \
-                 --plan-digest sha256:shown --confirm-destructive-reset RESET\n";
-    assert!(end.err.contains(words), "{}", end.err);
+    let words = format!(
+        "--target staging run --scope managed-schemas --managed-schema general --label a=b --wait=1m30s \
+         --plan-digest {SHOWN} --confirm-destructive-reset RESET\n"
+    );
+    assert!(end.err.contains(&words), "{}", end.err);
     assert_eq!((end.code, end.report.as_deref()), (0, Some(REPORT)));
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::{authorization::Principal, fault::Reason, token};
+use crate::{authorization::Principal, fault::Reason, text, token};
 
 mod repeats;
 mod seal;
@@ -119,7 +119,7 @@ impl Record {
     #[must_use]
     pub fn body(&self) -> String {
         // A struct of texts, numbers and times always has a JSON text.
-        serde_json::to_string(self).unwrap_or_default()
+        text::json(&serde_json::to_string(self).unwrap_or_default()).into_owned()
     }
 }
 
@@ -184,8 +184,8 @@ impl Head {
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let (sequence, hash) = text.trim().split_once(':')?;
-        let is_hash = hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        Some(Self { sequence: sequence.parse().ok().filter(|_| is_hash)?, hash: hash.to_owned() })
+        let sequence = sequence.parse().ok().filter(|_| crate::is_hex_sha256(hash))?;
+        Some(Self { sequence, hash: hash.to_owned() })
     }
 }
 

@@ -79,7 +79,7 @@ pub struct TableGrant {
 /// One property of a schema, which survives its recreation.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct SchemaProperty {
-    /// The schema.
+    /// The schema; empty for default privileges that hold in all of them.
     pub schema: String,
     /// `owner`, `grant`, `default privilege`, `comment`, `security label` or `publication`.
     pub kind: String,
@@ -91,6 +91,19 @@ impl fmt::Display for SchemaProperty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.text)
     }
+}
+
+/// What came to and what went from the properties between two looks.
+#[must_use]
+pub fn properties_difference(before: &[SchemaProperty], after: &[SchemaProperty]) -> Option<String> {
+    let line = |sign: char, piece: &SchemaProperty| match piece.schema.as_str() {
+        "" => format!("{sign} {piece}"),
+        schema => format!("{sign} {piece} of schema {schema}"),
+    };
+    let added = after.iter().filter(|piece| !before.contains(piece)).map(|piece| line('+', piece));
+    let gone = before.iter().filter(|piece| !after.contains(piece)).map(|piece| line('-', piece));
+    let all: Vec<String> = added.chain(gone).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// An extension that is moved out of a managed schema before anything is dropped.

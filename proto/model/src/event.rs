@@ -139,6 +139,9 @@ pub struct Accepted {
     /// Revision by revision: what was applied stays, whatever comes after it.
     #[serde(default)]
     pub phased: bool,
+    /// The target's profile wants its report kept: a client that cannot write it does not end with exit code 0.
+    #[serde(default)]
+    pub report_required: bool,
 }
 
 /// It waits for the lock.
@@ -253,24 +256,58 @@ pub struct Progress {
     pub current: String,
 }
 
-/// A session in the way.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+/// A session, or a prepared transaction, in the way.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Blocker {
-    /// Its backend.
+    /// Its backend; 0 for a prepared transaction.
     pub pid: i32,
     /// Its role.
     pub user: String,
     /// What it calls itself.
     pub application_name: String,
-    /// Its state.
+    /// Its state; empty where it is hidden from the daemon's role.
     pub state: String,
-    /// Its present or last query, shortened.
+    /// Its present or last query, shortened; empty where it is hidden.
     pub query: String,
     /// Since when its transaction is open.
     pub since: Option<Timestamp>,
     /// When its present or last query began.
     #[serde(default)]
     pub query_since: Option<Timestamp>,
+    /// The name of a prepared transaction; empty for a session.
+    #[serde(default)]
+    pub gid: String,
+}
+
+impl Blocker {
+    /// What it is, by identity.
+    #[must_use]
+    pub fn object(&self) -> String {
+        match self.gid.as_str() {
+            "" => format!("session {} of {} ({})", self.pid, self.user, self.application_name),
+            gid => format!("prepared transaction {gid} of {}", self.user),
+        }
+    }
+
+    /// What it does, and since when, as far as that is known.
+    #[must_use]
+    pub fn doing(&self) -> String {
+        let since = |what: &str, at: Option<Timestamp>| {
+            at.map(|at| format!("{what} since {at:.0}")).unwrap_or_default()
+        };
+        if !self.gid.is_empty() {
+            return since("prepared", self.since);
+        }
+        if self.state.is_empty() {
+            return "(what it does is hidden from the daemon's role)".to_owned();
+        }
+        let transaction = since(", transaction open", self.since);
+        let query = match (since(", query", self.query_since), self.query.as_str()) {
+            (since, "") => since,
+            (since, query) => format!("{since}: {query}"),
+        };
+        format!("{}{transaction}{query}", self.state)
+    }
 }
 
 impl EventKind {

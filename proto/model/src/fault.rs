@@ -119,75 +119,75 @@ macro_rules! reasons {
 
 reasons! {
     // The request or the command line.
-    InvalidRequest "INVALID_REQUEST" InvalidArgument USAGE Error "The request is not well formed.";
-    UnknownSchema "UNKNOWN_SCHEMA" InvalidArgument USAGE Error "A named schema is not managed by the target's matrix.";
-    ScopeConflict "SCOPE_CONFLICT" InvalidArgument USAGE Error "Flags that exclude each other were given together.";
-    RequestIdConflict "REQUEST_ID_CONFLICT" AlreadyExists USAGE Error "The request id was used before with another request.";
-    LimitExceeded "LIMIT_EXCEEDED" ResourceExhausted USAGE Error "The request, or the number of them, is more than the daemon accepts.";
+    InvalidRequest "INVALID_REQUEST" InvalidArgument USAGE Error "The request is malformed.";
+    UnknownSchema "UNKNOWN_SCHEMA" InvalidArgument USAGE Error "The target's matrix does not manage this schema.";
+    ScopeConflict "SCOPE_CONFLICT" InvalidArgument USAGE Error "Two flags contradict each other.";
+    RequestIdConflict "REQUEST_ID_CONFLICT" AlreadyExists USAGE Error "The request id was already used for another request.";
+    LimitExceeded "LIMIT_EXCEEDED" ResourceExhausted USAGE Error "The request exceeds a limit of the daemon.";
     // Who.
-    Unauthenticated "UNAUTHENTICATED" Unauthenticated DENIED Error "The caller did not prove who they are.";
-    PermissionDenied "PERMISSION_DENIED" PermissionDenied DENIED Error "The caller's role does not allow it.";
+    Unauthenticated "UNAUTHENTICATED" Unauthenticated DENIED Error "The caller did not authenticate.";
+    PermissionDenied "PERMISSION_DENIED" PermissionDenied DENIED Error "The caller's role does not allow this.";
     // Guards decided before an operation exists.
-    ConfirmationMissing "CONFIRMATION_MISSING" FailedPrecondition REFUSED Error "A destructive verb was not confirmed.";
+    ConfirmationMissing "CONFIRMATION_MISSING" FailedPrecondition REFUSED Error "A destructive operation was not confirmed.";
     ProductionName "PRODUCTION_NAME" FailedPrecondition REFUSED Error "The database's name looks like production.";
-    TargetProtected "TARGET_PROTECTED" FailedPrecondition REFUSED Error "The target may never be changed destructively.";
-    TargetNotEnrolled "TARGET_NOT_ENROLLED" FailedPrecondition REFUSED Error "The target's identity was not recorded by an admin.";
+    TargetProtected "TARGET_PROTECTED" FailedPrecondition REFUSED Error "The target is protected from destructive operations.";
+    TargetNotEnrolled "TARGET_NOT_ENROLLED" FailedPrecondition REFUSED Error "No admin has enrolled this database as the target.";
     ScopeForbidden "SCOPE_FORBIDDEN" FailedPrecondition REFUSED Error "The target's profile does not allow this scope.";
-    ChainsDiffer "CHAINS_DIFFER" FailedPrecondition REFUSED Error "The daemon's chains are not the expected ones.";
-    ChainsInvalid "CHAINS_INVALID" FailedPrecondition REFUSED Error "The chains cannot be replayed as they are.";
-    ClientChainsForbidden "CLIENT_CHAINS_FORBIDDEN" FailedPrecondition REFUSED Error "The target's profile does not accept the caller's own chains.";
-    NotCancellable "NOT_CANCELLABLE" FailedPrecondition REFUSED Error "The operation has prepared its commit or has ended.";
+    ChainsDiffer "CHAINS_DIFFER" FailedPrecondition REFUSED Error "The daemon's chains do not match the expected ones.";
+    ChainsInvalid "CHAINS_INVALID" FailedPrecondition REFUSED Error "The chains cannot be replayed.";
+    ClientChainsForbidden "CLIENT_CHAINS_FORBIDDEN" FailedPrecondition REFUSED Error "The target's profile does not allow `--chains`.";
+    NotCancellable "NOT_CANCELLABLE" FailedPrecondition REFUSED Error "The operation is committing or has ended.";
     ControlConflict "CONTROL_CONFLICT" FailedPrecondition REFUSED Error "A daemon with another control database works on the target.";
     ControlForeign "CONTROL_FOREIGN" FailedPrecondition REFUSED Error "The control database was written in another place.";
     ControlNewer "CONTROL_NEWER" FailedPrecondition REFUSED Error "A newer daemon has migrated the control database.";
-    PoolerDetected "POOLER_DETECTED" FailedPrecondition REFUSED Error "A transaction pooler stands in front of the database.";
+    PoolerDetected "POOLER_DETECTED" FailedPrecondition REFUSED Error "A transaction pooler sits in front of the database.";
     // Guards decided after the lock is held.
     PlanChanged "PLAN_CHANGED" FailedPrecondition REFUSED Error "The plan is not the one that was approved.";
     BlastRadius "BLAST_RADIUS" FailedPrecondition REFUSED Error "Objects outside the managed schemas would be lost.";
-    DataLimit "DATA_LIMIT" FailedPrecondition REFUSED Error "More rows or bytes would be lost than the profile lets go unasked.";
-    PreflightFailed "PREFLIGHT_FAILED" FailedPrecondition REFUSED Error "Something would have failed on the way.";
-    NotTransactional "NOT_TRANSACTIONAL" FailedPrecondition REFUSED Error "A revision cannot run inside one transaction.";
+    DataLimit "DATA_LIMIT" FailedPrecondition REFUSED Error "More rows or bytes would be lost than the profile allows.";
+    PreflightFailed "PREFLIGHT_FAILED" FailedPrecondition REFUSED Error "The operation would have failed on the way.";
+    NotTransactional "NOT_TRANSACTIONAL" FailedPrecondition REFUSED Error "A revision cannot run in a transaction.";
     // Locks and windows.
-    TargetLocked "TARGET_LOCKED" Aborted LOCKED Error "Another operation holds the target.";
-    WaitExpired "WAIT_EXPIRED" Aborted LOCKED Error "The target did not come free in the time given.";
-    WindowHeld "WINDOW_HELD" FailedPrecondition LOCKED Error "Somebody else has reserved the target now.";
-    WindowRequired "WINDOW_REQUIRED" FailedPrecondition LOCKED Error "The target's profile requires a reserved window.";
-    WindowConflict "WINDOW_CONFLICT" FailedPrecondition LOCKED Error "The reservation overlaps another.";
+    TargetLocked "TARGET_LOCKED" Aborted LOCKED Error "Another operation holds the target's lock.";
+    WaitExpired "WAIT_EXPIRED" Aborted LOCKED Error "The target did not become free in time.";
+    WindowHeld "WINDOW_HELD" FailedPrecondition LOCKED Error "Somebody else has reserved the target.";
+    WindowRequired "WINDOW_REQUIRED" FailedPrecondition LOCKED Error "The target requires an active window of your own.";
+    WindowConflict "WINDOW_CONFLICT" FailedPrecondition LOCKED Error "The window overlaps another, or somebody's change.";
     // Not there.
     TargetNotFound "TARGET_NOT_FOUND" NotFound NOT_FOUND Error "The daemon has no such target.";
     OperationNotFound "OPERATION_NOT_FOUND" NotFound NOT_FOUND Error "There is no such operation.";
-    NothingToUndo "NOTHING_TO_UNDO" NotFound NOT_FOUND Error "No previous database is kept that could come back.";
+    NothingToUndo "NOTHING_TO_UNDO" NotFound NOT_FOUND Error "There is no previous database to bring back.";
     ReportNotReady "REPORT_NOT_READY" NotFound NOT_FOUND Error "The operation has no report yet.";
     WindowNotFound "WINDOW_NOT_FOUND" NotFound NOT_FOUND Error "There is no such window.";
     TokenNotFound "TOKEN_NOT_FOUND" NotFound NOT_FOUND Error "There is no such token.";
     // The operation failed; everything was rolled back.
-    ValidationDifferences "VALIDATION_DIFFERENCES" FailedPrecondition DIFFERENCES Failed "The target is not what its matrix says.";
+    ValidationDifferences "VALIDATION_DIFFERENCES" FailedPrecondition DIFFERENCES Failed "The target does not match its matrix.";
     RevisionFailed "REVISION_FAILED" Aborted FAILED Error "A statement of a revision failed.";
     TransactionEscaped "TRANSACTION_ESCAPED" Aborted FAILED Error "A revision left the operation's transaction.";
     ExtensionMisplaced "EXTENSION_MISPLACED" Aborted FAILED Error "An extension ended up in a managed schema.";
     SchemaPropertiesLost "SCHEMA_PROPERTIES_LOST" Aborted FAILED Error "A schema's owner, grants or defaults could not be restored.";
-    Blocked "BLOCKED" Aborted FAILED Error "Other sessions held what the operation needed for too long.";
-    Deadline "DEADLINE" DeadlineExceeded FAILED Error "The operation's time was up.";
-    LockLost "LOCK_LOST" Aborted FAILED Error "The connection that holds the lock was lost.";
-    ForcedUnlock "FORCED_UNLOCK" Aborted FAILED Error "An admin broke the lock.";
-    ZombieBackend "ZOMBIE_BACKEND" Aborted FAILED Error "A session of an earlier owner does not end.";
+    Blocked "BLOCKED" Aborted FAILED Error "Other sessions held required locks for too long.";
+    Deadline "DEADLINE" DeadlineExceeded FAILED Error "The operation ran longer than its timeout.";
+    LockLost "LOCK_LOST" Aborted FAILED Error "The connection that held the lock was lost.";
+    ForcedUnlock "FORCED_UNLOCK" Aborted FAILED Error "An admin broke the operation's lock.";
+    ZombieBackend "ZOMBIE_BACKEND" Aborted FAILED Error "A session of an earlier operation does not end.";
     TargetUnreachable "TARGET_UNREACHABLE" Unavailable FAILED Error "The target's database cannot be reached.";
     CommitFailed "COMMIT_FAILED" Aborted FAILED Error "PostgreSQL refused the commit.";
-    OutcomeUnknown "OUTCOME_UNKNOWN" Unknown CONTACT_LOST Error "Whether the commit happened cannot be learned yet.";
+    OutcomeUnknown "OUTCOME_UNKNOWN" Unknown CONTACT_LOST Error "It is not known yet whether the commit happened.";
     EndNotRecorded "END_NOT_RECORDED" Unknown CONTACT_LOST Error "The operation has ended, and its end cannot be written down yet.";
-    Cancelled "CANCELLED" Cancelled CANCELLED Error "Somebody cancelled the operation.";
-    Abandoned "ABANDONED" Unknown ABANDONED Error "The daemon that ran the operation ended before it.";
-    Internal "INTERNAL" Internal FAILED Error "Something happened that should not.";
+    Cancelled "CANCELLED" Cancelled CANCELLED Error "The operation was cancelled.";
+    Abandoned "ABANDONED" Unknown ABANDONED Error "The daemon stopped before the operation ended.";
+    Internal "INTERNAL" Internal FAILED Error "Something happened that should be impossible.";
     // The daemon.
-    NotImplemented "NOT_IMPLEMENTED" Unimplemented FAILED Error "This version does not offer it.";
-    ControlUnavailable "CONTROL_UNAVAILABLE" Unavailable UNREACHABLE Error "The daemon's own database does not answer.";
+    NotImplemented "NOT_IMPLEMENTED" Unimplemented FAILED Error "This version does not support it.";
+    ControlUnavailable "CONTROL_UNAVAILABLE" Unavailable UNREACHABLE Error "The daemon's own database does not respond.";
     AuditUnavailable "AUDIT_UNAVAILABLE" Unavailable UNREACHABLE Error "The audit record cannot be written.";
     ShuttingDown "SHUTTING_DOWN" Unavailable UNREACHABLE Error "The daemon is shutting down.";
     // Made by the client.
     DaemonUnreachable "DAEMON_UNREACHABLE" Unavailable UNREACHABLE Error "The daemon cannot be reached.";
-    ContactLost "CONTACT_LOST" Unknown CONTACT_LOST Error "Contact with the daemon was lost; the outcome is not known.";
-    AuditBroken "AUDIT_BROKEN" FailedPrecondition FAILED Error "The audit record is not what was written.";
-    ReportUnwritable "REPORT_UNWRITABLE" FailedPrecondition FAILED Error "The report cannot be written where it should be.";
+    ContactLost "CONTACT_LOST" Unknown CONTACT_LOST Error "The connection to the daemon was lost; the outcome is unknown here.";
+    AuditBroken "AUDIT_BROKEN" FailedPrecondition FAILED Error "The audit record was altered.";
+    ReportUnwritable "REPORT_UNWRITABLE" FailedPrecondition FAILED Error "The report cannot be written to its path.";
 }
 
 impl fmt::Display for Reason {

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::operation::Verb;
+use crate::{
+    fault::{Fault, Reason},
+    operation::Verb,
+};
 
 /// A 64-bit advisory lock key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -95,13 +98,22 @@ pub struct Holder {
     pub principal: Option<String>,
     /// Since when.
     pub since: Option<Timestamp>,
-    /// The backend that holds the lock.
+    /// The backend that holds the lock; 0 where a prepared transaction does.
     pub pid: i32,
+    /// The database role that it logged in as.
+    #[serde(default)]
+    pub user: String,
     /// What that backend calls itself.
     pub application_name: String,
 }
 
 impl Holder {
+    /// A session that is no operation.
+    #[must_use]
+    pub fn backend(pid: i32, user: String, application_name: String) -> Self {
+        Self { operation: None, verb: None, principal: None, since: None, pid, user, application_name }
+    }
+
     /// The holder in words: `run by unix:alice since 2026-01-02T03:04:05Z (operation …)`.
     #[must_use]
     pub fn phrase(&self) -> String {
@@ -110,7 +122,43 @@ impl Holder {
                 let since = self.since.map(|at| format!(" since {at:.0}")).unwrap_or_default();
                 format!("{} by {principal}{since} (operation {id})", verb.as_str())
             }
-            _ => format!("backend {} ({})", self.pid, self.application_name),
+            _ if self.pid == 0 => "a prepared transaction, which pg_prepared_xacts shows".to_owned(),
+            _ => {
+                let Self { pid, user, application_name, .. } = self;
+                let named = |what: &str, name: &str| match name {
+                    "" => String::new(),
+                    name => format!("{what} {name}"),
+                };
+                let said: Vec<String> = [named("user", user), named("application", application_name)]
+                    .into_iter()
+                    .filter(|said| !said.is_empty())
+                    .collect();
+                format!("backend {pid} ({})", said.join(", "))
+            }
+        }
+    }
+
+    /// The refusal of what cannot be had while this holds it.
+    #[must_use]
+    pub fn refusal(&self, what: &str) -> Fault {
+        let fault = Fault::new(Reason::TargetLocked, format!("{what} is held by {}", self.phrase()))
+            .with("holder_pid", self.pid);
+        let fault = match self.operation {
+            Some(id) => fault
+                .with("holder_operation", id)
+                .hint("wait for it with --wait[=DURATION], or watch it with `resetctl operations watch`"),
+            None => fault
+                .with("holder_user", &self.user)
+                .with("holder_application", &self.application_name)
+                .hint("it is no operation: end that session, or let an admin do it: resetctl target unlock"),
+        };
+        let fault = match &self.principal {
+            Some(principal) => fault.with("holder", principal),
+            None => fault,
+        };
+        match self.since {
+            Some(since) => fault.with("since", since),
+            None => fault,
         }
     }
 }
@@ -148,6 +196,17 @@ mod tests {
         let id = Uuid::from_u128(7);
         assert_ne!(LockKey::operation(id), LockKey::instance(id));
         assert_ne!(LockKey::target("a"), LockKey::target("b"));
+    }
+
+    #[test]
+    fn who_is_no_operation_is_named_by_backend_user_and_application() {
+        let of = |pid, user: &str, name: &str| Holder::backend(pid, user.to_owned(), name.to_owned());
+        assert_eq!(of(7, "bob", "psql").phrase(), "backend 7 (user bob, application psql)");
+        assert_eq!(of(7, "bob", "").phrase(), "backend 7 (user bob)");
+        assert!(of(0, "", "").phrase().contains("prepared transaction"));
+        let refusal = of(7, "bob", "psql").refusal("target staging");
+        assert!(refusal.message.starts_with("target staging is held by backend 7"), "{refusal}");
+        assert!(refusal.hint.unwrap_or_default().contains("target unlock"));
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub struct Observation {
     pub keep_previous_seconds: u64,
     /// The database that an undo brings back.
     pub brings_back: Option<Returning>,
+    /// Kept databases, by oid, that the profile's limits do not keep beside the one that a swap sets aside.
+    pub ends_early: Vec<u32>,
     /// The server's lock table; `None` where nothing is changed in one transaction.
     pub locks: Option<LockTable>,
     /// More estimated rows than this go only with the plan's digest.
@@ -300,10 +302,10 @@ impl Plan {
         };
         if request.verb.resets() {
             plan.outside = observed.outside.clone();
+            plan.schema_properties = observed.schema_properties.clone();
         }
         if request.verb.resets() && in_place {
             plan.grants = observed.grants.clone();
-            plan.schema_properties = observed.schema_properties.clone();
         }
         if migrates {
             plan.created_schemas = missing(matrix, observed, &reset);

@@ -118,6 +118,10 @@ pub struct Profile {
     pub sessions: SessionRule,
     /// How long the previous database is kept for undo; zero keeps none.
     pub keep_previous: Duration,
+    /// How many previous databases are kept at most, the newest first.
+    pub keep_count: Option<u64>,
+    /// How many bytes they may take together, the newest excepted.
+    pub keep_bytes: Option<u64>,
     /// Extensions that a replaced database gets again where they stood, with their version.
     pub preserve_extensions: Vec<String>,
     /// How long events and reports are kept.
@@ -203,6 +207,9 @@ pub enum SettingError {
     /// Not a count.
     #[error("{0:?} is neither none nor a whole number such as 1000000, 500k, 20M or 2G")]
     Count(String),
+    /// A limit that would keep nothing.
+    #[error("0 would keep nothing: that is keep_previous = \"0s\"")]
+    KeepsNothing,
     /// A duration of zero where something is needed.
     #[error("the duration may not be zero")]
     Zero,
@@ -286,6 +293,8 @@ impl Profile {
             unwatched_wait_limit: Duration::ZERO,
             sessions: SessionRule::Refuse,
             keep_previous: Duration::ZERO,
+            keep_count: None,
+            keep_bytes: None,
             preserve_extensions: Vec::new(),
             keep_operations: Duration::ZERO,
             report: ReportRule::Error,
@@ -340,6 +349,14 @@ fn count_or_none(text: &str) -> Result<Option<u64>, SettingError> {
     };
     let count = digits.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
     count.map(Some).ok_or_else(|| SettingError::Count(text.to_owned()))
+}
+
+/// The same, but for a limit that nothing fits into.
+fn some_count(text: &str) -> Result<Option<u64>, SettingError> {
+    match count_or_none(text)? {
+        Some(0) => Err(SettingError::KeepsNothing),
+        count => Ok(count),
+    }
 }
 
 fn scope_list(text: &str) -> Result<Vec<Scope>, SettingError> {

@@ -14,6 +14,7 @@ use crate::{
     operation::{Outcome, Verb},
     plan::{Plan, PlannedSchema},
     profile::Scope,
+    text,
     validation::Validation,
 };
 
@@ -82,12 +83,9 @@ impl Report {
 
     /// Takes one event in.
     pub fn absorb(&mut self, event: &Event) {
-        if !event.kind.is_ephemeral() {
-            self.timings.finished_at = Some(event.at);
-        }
         match &event.kind {
             EventKind::Accepted(it) => self.accepted(event, it),
-            EventKind::LockAcquired { .. } => self.timings.started_at = Some(event.at),
+            EventKind::LockAcquired { .. } => self.started(event),
             EventKind::Planned { plan } => self.planned(event, plan),
             EventKind::FindingReported { finding } => self.findings.push(finding.clone()),
             EventKind::SchemaReset(it) => self.schema_reset(event, it),
@@ -99,13 +97,18 @@ impl Report {
         }
     }
 
-    /// Ends the report: nothing more is absorbed after it.
+    /// Ends the report at `at`: nothing more is absorbed after it. What took long may have left no event, and may have been the
+    /// wait for the lock: the times are those up to here.
     #[must_use]
     pub fn finish(mut self, outcome: Outcome, fault: Option<&Fault>, at: Timestamp) -> Self {
         self.generated_at = at;
         self.outcome = Some(outcome);
         let timings = &mut self.timings;
-        timings.total_ms = between(timings.accepted_at, timings.finished_at);
+        timings.finished_at = timings.accepted_at.map(|_| at);
+        timings.total_ms = between(timings.accepted_at, Some(at));
+        if timings.started_at.is_none() {
+            timings.waited_ms = timings.total_ms;
+        }
         match fault {
             Some(fault) => {
                 self.fail(fault);
@@ -123,12 +126,11 @@ impl Report {
         self
     }
 
-    /// The report's text: pretty JSON and a newline. These bytes are stored, sent and hashed.
+    /// The report's text: pretty JSON, with nothing hidden in its strings, and a newline. These bytes are stored, sent and hashed.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_else(|_| Value::Null.to_string());
-        text.push('\n');
-        text
+        let text = serde_json::to_string_pretty(self).unwrap_or_else(|_| Value::Null.to_string());
+        format!("{}\n", text::json(&text))
     }
 
     fn fail(&mut self, fault: &Fault) {
@@ -177,8 +179,12 @@ impl Report {
         self.timings.accepted_at = Some(event.at);
     }
 
+    fn started(&mut self, event: &Event) {
+        self.timings.started_at = Some(event.at);
+        self.timings.waited_ms = between(self.timings.accepted_at, Some(event.at));
+    }
+
     fn planned(&mut self, event: &Event, plan: &Plan) {
-        self.timings.waited_ms = between(self.timings.accepted_at, self.timings.started_at);
         self.timings.plan_ms = between(self.timings.started_at, Some(event.at));
         self.plan = Some(plan.clone());
         if !self.details.dry_run {

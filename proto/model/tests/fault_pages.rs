@@ -93,7 +93,7 @@ fn a_page_that_disagrees_is_found() {
         ("exit code 9", "exit code 4"),
         ("status error", "status failed"),
         ("## What to do", "## To do"),
-        ("Another operation holds the target.\n\ngRPC", "Somebody is there.\n\ngRPC"),
+        ("Another operation holds the target's lock.\n\ngRPC", "Somebody is there.\n\ngRPC"),
     ];
     for (from, to) in spoiled {
         assert!(good.contains(from), "{from}");

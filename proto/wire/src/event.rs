@@ -189,6 +189,7 @@ fn encode_accepted(it: &Accepted) -> v1::Accepted {
         chains: it.chains.clone().into_iter().collect(),
         client_chains: it.client_chains,
         phased: it.phased,
+        report_required: it.report_required,
     }
 }
 
@@ -207,6 +208,7 @@ fn decode_accepted(it: v1::Accepted) -> Option<Accepted> {
         chains: it.chains.into_iter().collect(),
         client_chains: it.client_chains,
         phased: it.phased,
+        report_required: it.report_required,
     })
 }
 
@@ -371,6 +373,7 @@ fn encode_blocker(it: &Blocker) -> v1::Blocker {
         query: it.query.clone(),
         since: it.since.map(timestamp),
         query_since: it.query_since.map(timestamp),
+        gid: it.gid.clone(),
     }
 }
 
@@ -383,5 +386,6 @@ fn decode_blocker(it: v1::Blocker) -> Blocker {
         query: it.query,
         since: decode_timestamp(it.since),
         query_since: decode_timestamp(it.query_since),
+        gid: it.gid,
     }
 }

@@ -76,6 +76,7 @@ pub fn encode_holder(holder: &Holder) -> v1::LockHolder {
         principal: holder.principal.clone().unwrap_or_default(),
         since: holder.since.map(timestamp),
         pid: holder.pid,
+        user: holder.user.clone(),
         application_name: holder.application_name.clone(),
     }
 }
@@ -89,6 +90,7 @@ pub fn decode_holder(holder: v1::LockHolder) -> Holder {
         since: decode_timestamp(holder.since),
         principal: some(holder.principal),
         pid: holder.pid,
+        user: holder.user,
         application_name: holder.application_name,
     }
 }

@@ -84,6 +84,7 @@ pub fn encode_request(request: &operation::Request) -> Request {
             options,
             dry_run: request.dry_run,
             allow_phased: request.allow_phased,
+            plan_digest: request.plan_digest.clone().unwrap_or_default(),
         }),
         Verb::Undo => Request::Undo(v1::UndoRequest {
             options,
@@ -104,7 +105,12 @@ pub fn decode_request(request: Request) -> Result<operation::Request, DecodeErro
         Request::Validate(it) => plain(Verb::Validate, it.options),
         Request::Migrate(it) => {
             let plain = plain(Verb::Migrate, it.options)?;
-            Ok(operation::Request { dry_run: it.dry_run, allow_phased: it.allow_phased, ..plain })
+            Ok(operation::Request {
+                dry_run: it.dry_run,
+                allow_phased: it.allow_phased,
+                plan_digest: some(it.plan_digest),
+                ..plain
+            })
         }
         Request::Undo(it) => {
             let undo = destructive(Verb::Undo, it.options, it.destructive)?;
@@ -168,7 +174,7 @@ fn plain(verb: Verb, options: Option<v1::OperationOptions>) -> Result<operation:
         labels: options.labels.into_iter().collect(),
         wait,
         timeout,
-        expect_chains: some(options.expect_chains),
+        expect_chains: sha256("options.expect_chains", options.expect_chains)?,
         client_chains: options
             .client_chains
             .into_iter()
@@ -202,11 +208,22 @@ fn destructive(
         dry_run: it.dry_run,
         confirmation: some(it.confirmation),
         allow_production_db_name: it.allow_production_db_name,
-        plan_digest: some(it.plan_digest),
+        plan_digest: sha256("destructive.plan_digest", it.plan_digest)?,
         terminate_sessions: it.terminate_sessions,
         jobs: it.jobs,
         ..plain
     })
+}
+
+/// A digest or fingerprint; none where the text is empty.
+fn sha256(field: &'static str, text: String) -> Result<Option<String>, DecodeError> {
+    match some(text) {
+        Some(text) if !model::is_sha256(&text) => Err(DecodeError::wrong(
+            field,
+            format!("`{}` is not `sha256:` and 64 lower-case hex digits", short(&text)),
+        )),
+        text => Ok(text),
+    }
 }
 
 pub(crate) fn duration(field: &'static str, it: prost_types::Duration) -> Result<Duration, DecodeError> {

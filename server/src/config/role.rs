@@ -4,6 +4,7 @@ use model::authorization::{Grant, PrincipalKind, Role, matches};
 
 use super::problem::{At, Problems};
 use super::section::Section;
+use super::target::unknown;
 
 const KEYS: &[&str] = &["principal", "targets", "role"];
 
@@ -11,19 +12,25 @@ const KEYS: &[&str] = &["principal", "targets", "role"];
 const KINDS: &[PrincipalKind] =
     &[PrincipalKind::Unix, PrincipalKind::Cert, PrincipalKind::Token, PrincipalKind::Loopback];
 
-/// Reads every `[[role]]`.
-pub(super) fn parse_all(root: &Section<'_>, problems: &mut Problems) -> Vec<Grant> {
+/// Reads every `[[role]]`. `known` are the names of the targets.
+pub(super) fn parse_all(root: &Section<'_>, known: &[&str], problems: &mut Problems) -> Vec<Grant> {
     let sections = root.array("role", "[[role]]", problems);
-    sections.iter().filter_map(|section| parse(section, problems)).collect()
+    sections.iter().filter_map(|section| parse(section, known, problems)).collect()
 }
 
-fn parse(section: &Section<'_>, problems: &mut Problems) -> Option<Grant> {
+fn parse(section: &Section<'_>, known: &[&str], problems: &mut Problems) -> Option<Grant> {
     section.only(KEYS, problems);
     for key in KEYS.iter().filter(|key| !section.has(key)) {
         section.missing(key, problems);
     }
     let principal = section.string("principal", problems).and_then(|text| principal(&text, problems));
     let targets = section.strings("targets", false, problems);
+    // A pattern may wait for its target; a plain name without one is a typing error.
+    for target in targets.iter().flatten().filter(|target| !target.value.contains('*')) {
+        if !known.contains(&target.value.as_str()) {
+            unknown("target", target, "[[role]]", known.to_vec(), problems);
+        }
+    }
     let role = section.string("role", problems).and_then(|text| role(&text, problems));
     let ((kind, name), targets, role) = (principal?, targets?, role?);
     Some(Grant { kind, name, targets: targets.into_iter().map(|target| target.value).collect(), role })

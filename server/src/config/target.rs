@@ -223,7 +223,8 @@ impl Reader<'_> {
     }
 }
 
-fn unknown(what: &str, name: &At<String>, asker: &str, known: Vec<&str>, problems: &mut Problems) {
+/// A name that stands for nothing, with the nearest known one.
+pub(super) fn unknown(what: &str, name: &At<String>, asker: &str, known: Vec<&str>, problems: &mut Problems) {
     let message = format!("unknown {what} {:?} in {asker}", name.value);
     let hint = match nearest(&name.value, &known) {
         Some(near) => format!("did you mean {near:?}?"),

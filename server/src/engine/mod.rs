@@ -88,9 +88,6 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Starts an engine: listens for news, recovers what earlier daemons left.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(crate) async fn start(parts: Parts) -> Result<Arc<Self>, Fault> {
         let started_at = parts.control.now().await?;
         let (recorder, decisions) = background::audit::Recorder::new();

@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use super::{
+    authority::AuthorityFilter,
     certificate::Named,
     limits::{Counted, FIRST_CALL, IDLE},
     tls::Trust,
@@ -108,6 +109,8 @@ pub(super) enum Stream {
 pub(super) struct Connection {
     stream: Stream,
     peer: Arc<Peer>,
+    /// On a unix socket.
+    authority: Option<AuthorityFilter>,
     since: Instant,
     look: Pin<Box<Sleep>>,
     _counted: Counted,
@@ -117,7 +120,8 @@ impl Connection {
     pub(super) fn new(stream: Stream, peer: Arc<Peer>, counted: Counted) -> Self {
         let since = Instant::now();
         let look = Box::pin(tokio::time::sleep_until(since + FIRST_CALL));
-        Self { stream, peer, since, look, _counted: counted }
+        let authority = matches!(stream, Stream::Unix(_)).then(AuthorityFilter::new);
+        Self { stream, peer, authority, since, look, _counted: counted }
     }
 
     /// Whether nothing was asked for too long; looks again when that may be so.
@@ -166,7 +170,12 @@ impl AsyncRead for Connection {
             // The end of what the peer sends: the connection is closed from this side.
             return Poll::Ready(Ok(()));
         }
-        stream!(self, poll_read, context, buffer)
+        let before = buffer.filled().len();
+        let read = stream!(self.as_mut(), poll_read, context, buffer);
+        if let Some(filter) = &mut self.authority {
+            filter.pass(&mut buffer.filled_mut()[before..]);
+        }
+        read
     }
 }
 

@@ -104,13 +104,26 @@ pub(crate) async fn bind_all(config: &Config) -> io::Result<Vec<Bound>> {
             Listen::Tls(host_port) => TcpListener::bind(host_port).await.and_then(|l| Bound::tcp(l, false)),
             Listen::Unix(path) => bind_unix(path, config.socket_group.as_deref()).await,
         };
-        bound.push(opened.map_err(|e| said(&e, &format!("cannot listen on {listen}")))?);
+        bound.push(opened.map_err(|e| refused(&e, listen))?);
     }
     Ok(bound)
 }
 
 fn said(error: &io::Error, what: &str) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+fn refused(error: &io::Error, listen: &Listen) -> io::Error {
+    let told = said(error, &format!("cannot listen on {listen}"));
+    match (listen, error.kind()) {
+        (Listen::Unix(_), io::ErrorKind::PermissionDenied) => io::Error::new(
+            error.kind(),
+            format!(
+                "{told}; choose a place that this user may write to: --listen unix:PATH (the default is below XDG_RUNTIME_DIR where that is set)"
+            ),
+        ),
+        _ => told,
+    }
 }
 
 /// The sockets that the service manager opened; the rules for plaintext hold for them, too.
@@ -156,6 +169,9 @@ async fn bind_unix(path: &Path, group: Option<&str>) -> io::Result<Bound> {
         }),
     }
     };
+    if let Some((text, hint)) = group.as_ref().and_then(|group| out_of_reach(path, group)) {
+        return Err(io::Error::other(format!("{text}; {hint}")));
+    }
     if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty() && !f.exists()) {
         fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
         // The mode of a new folder is cut by the umask, and the group has to get in.
@@ -169,6 +185,37 @@ async fn bind_unix(path: &Path, group: Option<&str>) -> io::Result<Bound> {
     give(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     Ok(Bound::unix(listener, path, Some(file)))
+}
+
+/// What keeps `socket_group` from the sockets of a configuration, before anything is opened: what is wrong, and what to do.
+pub(crate) fn unreachable_sockets(config: &Config) -> Vec<(String, String)> {
+    let Some(name) = config.socket_group.as_deref() else { return Vec::new() };
+    let group = match group_of(name) {
+        Ok(group) => group,
+        Err(error) => return vec![(error.to_string(), "make the group, or name another one".to_owned())],
+    };
+    let unix = |listen: &Listen| match listen {
+        Listen::Unix(path) => out_of_reach(path, &group),
+        _ => None,
+    };
+    config.listen.iter().filter_map(unix).collect()
+}
+
+/// Why a group cannot enter the folder of a socket. A folder that is not there yet is made for the group.
+fn out_of_reach(path: &Path, group: &Group) -> Option<(String, String)> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    let found = fs::metadata(folder).ok()?;
+    let mode = found.mode() & 0o777;
+    let enters = mode & if found.gid() == group.gid.as_raw() { 0o010 } else { 0o001 } != 0;
+    let (shown, name) = (folder.display(), &group.name);
+    (!enters).then(|| {
+        (
+            format!(
+                "group {name} (socket_group) cannot enter {shown} (mode {mode:03o}), where the socket is"
+            ),
+            format!("chgrp {name} {shown} && chmod g+x {shown}"),
+        )
+    })
 }
 
 fn group_of(name: &str) -> io::Result<Group> {

@@ -5,6 +5,7 @@
 mod acceptor;
 mod admin;
 mod auth;
+mod authority;
 mod body;
 mod certificate;
 mod connection;
@@ -30,7 +31,7 @@ use tonic::{Request, Status};
 use crate::engine::Engine;
 use identity::Caller;
 
-pub(crate) use listen::{Bound, bind_all};
+pub(crate) use listen::{Bound, bind_all, unreachable_sockets};
 pub(crate) use serve::serve;
 pub(crate) use tls::{Certificates, keep_fresh};
 

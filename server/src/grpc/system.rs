@@ -5,12 +5,18 @@ use tonic::{Request, Response, Status};
 use wire::v1::{self, system_service_server::SystemService};
 
 use super::{About, Api};
+use crate::engine::Engine;
 
 /// The service.
 #[derive(Clone)]
 pub(super) struct System(pub(super) Api);
 
-fn chain_info(name: &str, chain: &Result<Chain, Vec<model::chain::ChainFault>>) -> v1::ChainInfo {
+fn chain_info(
+    name: &str,
+    chain: &Result<Chain, Vec<model::chain::ChainFault>>,
+    engine: &Engine,
+) -> v1::ChainInfo {
+    let replayed = engine.replays(name);
     match chain {
         Ok(chain) => v1::ChainInfo {
             name: name.to_owned(),
@@ -18,10 +24,12 @@ fn chain_info(name: &str, chain: &Result<Chain, Vec<model::chain::ChainFault>>) 
             head: chain.head().id.clone(),
             revisions: u32::try_from(chain.revisions.len()).unwrap_or(u32::MAX),
             fault: String::new(),
+            replayed,
         },
         Err(faults) => v1::ChainInfo {
             name: name.to_owned(),
             fault: faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            replayed,
             ..v1::ChainInfo::default()
         },
     }
@@ -41,7 +49,7 @@ impl SystemService for System {
             version: crate::VERSION.to_owned(),
             instance: engine.instance.to_string(),
             postgres_version: engine.control.postgres_version.clone(),
-            chains: shelf.iter().map(|(name, chain)| chain_info(name, chain)).collect(),
+            chains: shelf.iter().map(|(name, chain)| chain_info(name, chain, engine)).collect(),
             limits: Some(v1::Limits {
                 max_request_bytes: limits::REQUEST_BYTES as u64,
                 max_chain_files: limits::CHAIN_FILES as u32,

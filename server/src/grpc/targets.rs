@@ -85,7 +85,8 @@ impl TargetService for Targets {
         let request = call.into_inner();
         let unlocked = async {
             wire::parse_request_id(&request.request_id)?;
-            let operation = wire::parse_operation_id(&request.operation)?;
+            let named = Some(&request.operation).filter(|id| !id.is_empty());
+            let operation = named.map(|id| wire::parse_operation_id(id)).transpose()?;
             let force = Force { target: &request.target, operation, reason: &request.reason };
             self.0.engine.force_unlock(&force, &authorization, &asked).await
         }

@@ -141,16 +141,18 @@ fn progress(it: &Progress) -> String {
 }
 
 fn blocked(waiting: &str, blockers: &[Blocker]) -> String {
-    let who: Vec<String> = blockers
-        .iter()
-        .take(3)
-        .map(|b| {
-            let open = b.since.map(|at| format!(", transaction since {at:.0}")).unwrap_or_default();
-            let query = b.query_since.map(|at| format!(", query since {at:.0}")).unwrap_or_default();
-            format!("pid {} {} ({}, {}{open}{query})", b.pid, b.user, b.application_name, b.state)
-        })
-        .collect();
+    let who: Vec<String> = blockers.iter().take(3).map(blocker).collect();
     let more = blockers.len().saturating_sub(who.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{waiting} waits for {}{more}", who.join(", "))
+}
+
+fn blocker(it: &Blocker) -> String {
+    if !it.gid.is_empty() {
+        return it.object();
+    }
+    let open = it.since.map(|at| format!(", transaction since {at:.0}")).unwrap_or_default();
+    let query = it.query_since.map(|at| format!(", query since {at:.0}")).unwrap_or_default();
+    let state = if it.state.is_empty() { "state hidden" } else { &it.state };
+    format!("pid {} {} ({}, {state}{open}{query})", it.pid, it.user, it.application_name)
 }

@@ -48,6 +48,7 @@ fn holder() -> Holder {
         principal: Some("unix:bob".to_owned()),
         since: Some(Timestamp::UNIX_EPOCH),
         pid: 7,
+        user: "resetd".to_owned(),
         application_name: "resetd".to_owned(),
     }
 }
@@ -61,6 +62,7 @@ fn blocker(pid: i32) -> Blocker {
         query: "SELECT 1".to_owned(),
         since: None,
         query_since: None,
+        gid: String::new(),
     }
 }
 
@@ -91,6 +93,7 @@ fn samples() -> Vec<(EventKind, &'static str)> {
         chains: BTreeMap::new(),
         client_chains: false,
         phased: false,
+        report_required: false,
     };
     let reset = SchemaReset {
         schema: "general".to_owned(),

@@ -88,6 +88,22 @@ pub const KEYS: &[Key] = &[
         shown
     ),
     key!(
+        keep_count,
+        Kind::Count,
+        "how many previous databases are kept at most",
+        ["5"; 3],
+        some_count,
+        shown_count
+    ),
+    key!(
+        keep_bytes,
+        Kind::Count,
+        "how many bytes they take together at most, the newest excepted",
+        ["none"; 3],
+        some_count,
+        shown_count
+    ),
+    key!(
         preserve_extensions,
         Kind::Names,
         "extensions that a replaced database gets again where they stood",
@@ -106,7 +122,7 @@ pub const KEYS: &[Key] = &[
     key!(
         report,
         Kind::Word(ReportRule::WORDS),
-        "what a client without a writable report path does",
+        "what a client does whose report cannot be written at the end",
         ["warn", "error", "error"],
         str::parse,
         ReportRule::to_string

@@ -11,6 +11,8 @@ const DESIGN: &str = "\
 | `unwatched_wait_limit` | 1m | 1m | 1m |
 | `sessions` | terminate | idle-only | idle-only |
 | `keep_previous` | 24h | 24h | 72h |
+| `keep_count` | 5 | 5 | 5 |
+| `keep_bytes` | none | none | none |
 | `preserve_extensions` |  |  |  |
 | `keep_operations` | 30d | 90d | 365d |
 | `report` | warn | error | error |
@@ -66,6 +68,7 @@ fn a_wrong_value_names_what_is_allowed_and_changes_nothing() {
         ("default_scope", "both", "\"both\" is not one of none, managed-schemas, database"),
         ("window", "off", "\"off\" is not one of optional, required"),
         ("max_rows", "20x", "\"20x\" is neither none nor a whole number such as 1000000, 500k, 20M or 2G"),
+        ("keep_count", "0", "0 would keep nothing: that is keep_previous = \"0s\""),
         ("max_window", "0s", "the duration may not be zero"),
         ("max_window", "8", "\"8\" is not a duration such as 8h, 30d, 45m, 90s, 500ms or 1h30m"),
         ("sessions", "kill", "\"kill\" is not one of terminate, idle-only, refuse"),

@@ -160,9 +160,9 @@ pub struct Timings {
     pub accepted_at: Option<Timestamp>,
     /// Got the lock.
     pub started_at: Option<Timestamp>,
-    /// The last event before the end.
+    /// It ended; a change: right before its commit.
     pub finished_at: Option<Timestamp>,
-    /// From recorded to lock, in milliseconds.
+    /// From recorded to lock, in milliseconds; without a lock, to the end.
     pub waited_ms: Option<i64>,
     /// From lock to plan, in milliseconds.
     pub plan_ms: Option<i64>,
@@ -174,7 +174,7 @@ pub struct Timings {
     pub validate_ms: Option<i64>,
     /// How long the database's name was not to be had, in milliseconds, up to the commit (scope database and undo).
     pub unavailable_ms: Option<f64>,
-    /// From recorded to the last event before the end, in milliseconds.
+    /// From recorded to the end, in milliseconds.
     pub total_ms: Option<i64>,
 }
 

@@ -20,7 +20,7 @@ fn plain(verb: Verb) -> Request {
         labels: map("commit", "abc"),
         wait: Wait::AtMost(Duration::from_millis(90_500)),
         timeout: Some(Duration::from_secs(600)),
-        expect_chains: Some(text("sha256:abc")),
+        expect_chains: Some(digest("ab")),
         client_chains: vec![ChainFile { path: text("core/core_001.sql"), content: vec![0, 159, 146, 150] }],
         scope: None,
         scope_named: false,
@@ -48,17 +48,19 @@ fn full(verb: Verb) -> Request {
             dry_run: true,
             confirmation: Some(text("RESET")),
             allow_production_db_name: true,
-            plan_digest: Some(text("sha256:def")),
+            plan_digest: Some(digest("de")),
             terminate_sessions: true,
             jobs: 3,
             ..plain
         },
-        Verb::Migrate => Request { dry_run: true, allow_phased: true, ..plain },
+        Verb::Migrate => {
+            Request { dry_run: true, allow_phased: true, plan_digest: Some(text("sha256:def")), ..plain }
+        }
         Verb::Validate => plain,
         Verb::Undo => Request {
             confirmation: Some(text("RESET")),
             allow_production_db_name: true,
-            plan_digest: Some(text("sha256:abc")),
+            plan_digest: Some(digest("ab")),
             terminate_sessions: true,
             undoes: Some(Uuid::from_u128(0x42)),
             ..plain
@@ -98,6 +100,10 @@ fn without_a_scope_it_is_the_managed_schemas() {
     assert_eq!(decode_request(wire::Request::Reset(bare)).unwrap().scope, Some(Scope::ManagedSchemas));
 }
 
+fn digest(byte: &str) -> String {
+    format!("sha256:{}", byte.repeat(32))
+}
+
 fn reset() -> v1::ResetRequest {
     match encode_request(&full(Verb::Reset)) {
         wire::Request::Reset(it) => it,
@@ -111,7 +117,7 @@ fn options(reset: &mut v1::ResetRequest) -> &mut v1::OperationOptions {
 
 #[test]
 fn a_bad_request_is_told_by_field() {
-    let bad: [(Spoil<v1::ResetRequest>, &str); 8] = [
+    let bad: [(Spoil<v1::ResetRequest>, &str); 11] = [
         (|r| r.options = None, "options: is missing"),
         (|r| options(r).request_id = String::new(), "options.request_id: must be a UUID made by the client"),
         (|r| options(r).request_id = text("seven"), "options.request_id: must be a UUID made by the client"),
@@ -137,6 +143,18 @@ fn a_bad_request_is_told_by_field() {
         (
             |r| r.destructive.get_or_insert_default().scope = text("Database"),
             "destructive.scope: `Database` is neither `managed-schemas` nor `database`",
+        ),
+        (
+            |r| r.destructive.get_or_insert_default().plan_digest = text("sha256:ab"),
+            "destructive.plan_digest: `sha256:ab` is not `sha256:` and 64 lower-case hex digits",
+        ),
+        (
+            |r| r.destructive.get_or_insert_default().plan_digest = text("ab"),
+            "destructive.plan_digest: `ab` is not `sha256:` and 64 lower-case hex digits",
+        ),
+        (
+            |r| options(r).expect_chains = text("./migrations"),
+            "options.expect_chains: `./migrations` is not `sha256:` and 64 lower-case hex digits",
         ),
     ];
     for (spoil, expected) in bad {

@@ -151,6 +151,7 @@ pub(crate) fn holder() -> Holder {
         principal: Some(text("cert:deploy")),
         since: Some(at(1)),
         pid: 4_711,
+        user: text("resetd"),
         application_name: text("resetd staging op=9"),
     }
 }
@@ -170,6 +171,7 @@ pub(crate) fn accepted() -> Accepted {
         chains: map("core", "sha256:def"),
         client_chains: true,
         phased: true,
+        report_required: true,
     }
 }
 
@@ -216,6 +218,7 @@ pub(crate) fn blocker() -> Blocker {
         query: text("SELECT 1"),
         since: Some(at(2)),
         query_since: Some(at(3)),
+        gid: text("prepared"),
     }
 }
 

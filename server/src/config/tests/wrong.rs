@@ -246,6 +246,10 @@ fn in_the_other_sections() {
         ),
         ("[[role]]\nprincipal = \"unix:a\"\nrole = \"admin\"", "4: key \"targets\" is missing in [[role]]"),
         (
+            "[[role]]\nprincipal = \"unix:a\"\ntargets = [\"ap\", \"x*\"]\nrole = \"admin\"",
+            "6: unknown target \"ap\" in [[role]]; did you mean \"app\"?",
+        ),
+        (
             "[[role]]\nprincipal = \"unix:a\"\ntargets = []\nrole = \"admin\"",
             "6: key \"targets\" in [[role]] is an empty list",
         ),

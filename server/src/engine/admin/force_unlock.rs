@@ -1,4 +1,7 @@
 //! Breaking a lock: an admin names the operation that holds it and says why; its sessions are ended, and it ends with that.
+//! Who holds a target and is no operation is ended unnamed.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::{
@@ -10,7 +13,10 @@ use model::{
 };
 use uuid::Uuid;
 
-use crate::{engine::Engine, postgres::lock::force_unlock};
+use crate::{
+    engine::{Engine, Target},
+    postgres::lock::{force_unlock, strangers},
+};
 
 /// The longest reason, in characters.
 const REASON: usize = 500;
@@ -18,13 +24,14 @@ const REASON: usize = 500;
 /// What is to be broken, and why.
 pub(crate) struct Force<'a> {
     pub(crate) target: &'a str,
-    /// The operation that is expected to hold the lock.
-    pub(crate) operation: Uuid,
+    /// The operation that is expected to hold the lock; `None`: whoever holds it and is no operation.
+    pub(crate) operation: Option<Uuid>,
     pub(crate) reason: &'a str,
 }
 
 impl Engine {
-    /// Breaks the lock of the operation that is named, and of no other. The same again changes nothing.
+    /// Breaks the lock of the operation that is named, and of no other; where none is named, ends whoever holds the target
+    /// and is none. The same again changes nothing.
     ///
     /// # Errors
     /// `TARGET_LOCKED`: another one holds it; `NOT_CANCELLABLE`: the operation holds nothing; `OPERATION_NOT_FOUND`.
@@ -36,7 +43,10 @@ impl Engine {
     ) -> Result<(Holder, Timestamp), Fault> {
         let target = self.target(force.target)?;
         check_reason(force.reason)?;
-        let operation = self.operation(force.operation).await?;
+        let Some(operation) = force.operation else {
+            return self.end_strangers(&Arc::clone(target), force.reason, asked).await;
+        };
+        let operation = self.operation(operation).await?;
         if operation.database != target.database() {
             return Err(Fault::new(
                 Reason::OperationNotFound,
@@ -51,6 +61,7 @@ impl Engine {
             principal: Some(operation.principal.clone()),
             since: operation.started_at,
             pid,
+            user: String::new(),
             application_name: String::new(),
         };
         let detail = Some(format!("forced: {}", force.reason));
@@ -65,6 +76,34 @@ impl Engine {
         self.record(asked).await?;
         let at = self.break_lock(operation.id, force.reason, authorization).await?;
         Ok((holder(held_lock.pid), at.unwrap_or(self.control.now().await?)))
+    }
+
+    /// Ends the sessions that hold the target, or what decides about it, and are no operation.
+    async fn end_strangers(
+        &self,
+        target: &Target,
+        reason: &str,
+        asked: &Decision,
+    ) -> Result<(Holder, Timestamp), Fault> {
+        let (name, database) = (&target.name, target.database());
+        let strangers = strangers::find(&self.control, database).await?;
+        let Some(first) = strangers.first().cloned() else {
+            return Err(match self.view(target).await?.holder {
+                Some(holder) => holder
+                    .refusal(&format!("target {name}"))
+                    .hint("name the operation, if that is what you mean to break: --operation ID")
+                    .with("target", name),
+                None => Fault::new(Reason::NotCancellable, format!("nobody holds target {name}"))
+                    .hint("there is nothing to break")
+                    .with("target", name),
+            });
+        };
+        let named: Vec<String> = strangers.iter().map(Holder::phrase).collect();
+        let detail = Some(format!("forced: {reason}; ends {}", named.join(", ")));
+        self.record(Decision { detail, ..asked.clone() }).await?;
+        strangers::end(&self.control, database, &strangers).await?;
+        tracing::warn!(target = name, reason, "ended sessions that held the target: {}", named.join(", "));
+        Ok((first, self.control.now().await?))
     }
 
     /// Marks the operation and ends its sessions; `None`: it had ended.

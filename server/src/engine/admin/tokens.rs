@@ -62,7 +62,7 @@ impl Engine {
                 return Ok((entry, None));
             }
             Ok(None) => {}
-            Err(fault) => return Err(self.refused(asked, fault).await),
+            Err(fault) => return Err(self.refused(asked, fault.into()).await),
         }
         let token = mint()?;
         let detail = Some(told_of_new(token.id(), new));
@@ -70,16 +70,13 @@ impl Engine {
         match tokens::create(pool, new, &by, &token).await {
             Ok(Made::New(entry)) => Ok((entry, Some(token.text()))),
             Ok(Made::Before(entry)) => Ok((entry, None)),
-            Err(fault) => Err(self.refused(asked, fault).await),
+            Err(fault) => Err(self.refused(asked, fault.into()).await),
         }
     }
 
     /// Every token, by creation.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(crate) async fn tokens(&self) -> Result<Vec<Entry>, Fault> {
-        tokens::list(&self.control.pool).await
+        Ok(tokens::list(&self.control.pool).await?)
     }
 
     /// Revokes a token, for every daemon at once. Revoking again changes nothing.
@@ -94,10 +91,10 @@ impl Engine {
     ) -> Result<Entry, Fault> {
         let kept = match tokens::get(&self.control.pool, id).await {
             Ok(kept) => kept,
-            Err(fault) => return Err(self.refused(asked, fault).await),
+            Err(fault) => return Err(self.refused(asked, fault.into()).await),
         };
         self.record(Decision { detail: Some(told_of_revoked(&kept)), ..asked }).await?;
-        tokens::revoke(&self.control.pool, id, &by.to_string()).await
+        Ok(tokens::revoke(&self.control.pool, id, &by.to_string()).await?)
     }
 
     /// Who a bearer token proves. It is looked up at each call.

@@ -66,7 +66,7 @@ impl Engine {
         let hash = hash(&("reserve", &target.name, format!("{wish:?}")));
         let rules = Rules::of(&target.name, &target.profile);
         let ask = self.ask(request_id, hash, &principal, target, &rules);
-        windows::reserve(&self.control.pool, &ask, wish).await.map(|window| self.named(window))
+        Ok(windows::reserve(&self.control.pool, &ask, wish).await.map(|window| self.named(window))?)
     }
 
     /// Moves the end of one's own window.
@@ -89,7 +89,9 @@ impl Engine {
         self.record(asked.clone()).await?;
         let hash = hash(&("extend", id, ends_at, etag));
         let ask = self.ask(request_id, hash, &principal, target, &rules);
-        windows::extend(&self.control.pool, &ask, id, ends_at, etag).await.map(|window| self.named(window))
+        Ok(windows::extend(&self.control.pool, &ask, id, ends_at, etag)
+            .await
+            .map(|window| self.named(window))?)
     }
 
     /// Ends a window now. Somebody else's is released by an admin who says why, and a change of theirs that runs in it
@@ -155,9 +157,6 @@ impl Engine {
     }
 
     /// Windows of some targets, by start.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(crate) async fn windows(
         &self,
         targets: &[String],

@@ -98,9 +98,6 @@ impl Engine {
     }
 
     /// Audit records, newest first, and the place before which the next page begins.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(crate) async fn audit_records(
         &self,
         before: Option<u64>,
@@ -112,11 +109,8 @@ impl Engine {
     }
 
     /// Whether the audit record is what was written.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(crate) async fn verify_audit(&self, expected: Option<Head>) -> Result<AuditVerdict, Fault> {
-        audit::verify(&self.control.pool, expected, self.seal_key.clone()).await
+        Ok(audit::verify(&self.control.pool, expected, self.seal_key.clone()).await?)
     }
 }
 

@@ -179,10 +179,12 @@ async fn end(
     match status.as_deref() {
         Some("committed") => journal::finish_prepared(connection, owner).await?,
         Some("aborted") => {
-            let broken = cancel::asked(&engine.control.pool, owner.operation).await?;
-            let fault = match broken {
+            let asked = cancel::asked(&engine.control.pool, owner.operation).await?;
+            let fault = match asked {
                 Some(Asked::Break(broken)) => broken,
-                _ => abandoned(orphan),
+                // Accepted is accepted, also where its daemon did not live to see it.
+                Some(Asked::Cancel) => ending::cancelled(),
+                None => engine.live.why_left(owner.operation).unwrap_or_else(|| abandoned(orphan)),
             };
             journal::finish(connection, owner, &|events, at| ending::make(events, at, Err(&fault))).await?;
         }

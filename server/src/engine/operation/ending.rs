@@ -35,9 +35,11 @@ pub(in crate::engine) fn make(events: &[Event], at: Timestamp, result: Result<&s
     };
     let told = result.err().map(|fault| match phased && planned && began(fault.reason) {
         // A step may be committed and not listed yet: only the target knows.
-        true => fault.clone().hint(
-            "what was committed before stays; `resetctl migrate --dry-run` shows what is pending; mend it, then migrate again",
-        ),
+        true => fault.clone().hint(format!(
+            "{}what was committed before stays; `resetctl migrate --dry-run` shows what is pending; mend it, then migrate \
+             again",
+            fault.metadata.get("mend").map(|mend| format!("{mend}; ")).unwrap_or_default()
+        )),
         false => fault.clone(),
     });
     let mut report = Report::new(verb, target, at);
@@ -79,6 +81,7 @@ mod tests {
             chains: Default::default(),
             client_chains: false,
             phased,
+            report_required: false,
         });
         let kinds = [accepted].into_iter().chain(kinds).zip(1..);
         kinds

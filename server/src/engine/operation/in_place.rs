@@ -101,7 +101,7 @@ impl Run {
             return Ok(());
         }
         let by = format!("self ({})", self.target.profile.name);
-        targets::enroll(&self.engine.control, self.target.database(), identity, &by).await
+        Ok(targets::enroll(&self.engine.control, self.target.database(), identity, &by).await?)
     }
 
     /// Creates the extensions that the chains require.
@@ -153,7 +153,7 @@ impl Run {
         let matrix = &self.target.matrix;
         let reset = schemas_to_reset(&self.request, matrix);
         let chains = self.request.verb.migrates().then_some(&self.chains);
-        let look = Look { matrix, reset: &reset, chains, changes: true };
+        let look = Look { matrix, reset: &reset, chains, changes: true, histories: true };
         let mut observed = observe::observe(&mut work.connection, &look).await?;
         let (pool, own) = (&self.engine.control.pool, &lock.application_name);
         observed.sessions = sessions::of(pool, observed.database_oid, SessionRule::Refuse, own).await?;
@@ -228,7 +228,7 @@ impl Run {
         lock: &LockSession,
     ) -> Result<String, Fault> {
         let matrix = &self.target.matrix;
-        let look = Look { matrix, reset: &[], chains: None, changes: false };
+        let look = Look { matrix, reset: &[], chains: None, changes: false, histories: true };
         let observed = observe::observe(&mut work.connection, &look).await?;
         let validation = Validation::compute(matrix, &self.chains, &observed);
         self.emit(lock, EventKind::Validated { validation: Box::new(validation.clone()) }).await?;
@@ -279,8 +279,9 @@ impl Run {
         let _rest = self.backends.rest();
         let mut connection = lock.connection().await;
         let make = |events: &[_], at| ending::make(events, at, Ok(summary));
-        let right = &self.window_guard;
-        let until = journal::prepare_commit(&mut connection, self.owner, &transaction, right, &make).await?;
+        let (right, bound) = (&self.window_guard, self.commit_bound());
+        let until =
+            journal::prepare_commit(&mut connection, self.owner, &transaction, right, bound, &make).await?;
         Ok((transaction, until))
     }
 

@@ -16,10 +16,11 @@ use super::{ending, registry::LiveOperation, window_deadline};
 use crate::{
     engine::{Engine, Target},
     postgres::{
-        change::transaction::WorkContext,
+        change::{blockers, noticed::Noticed, transaction::WorkContext},
         control::{
             cancel::{self, Asked},
             journal::{self, Owner},
+            keys::Bound,
             window_guard::WindowGuard,
         },
         lock::{
@@ -62,6 +63,8 @@ pub(in crate::engine) struct Run {
     pub(in crate::engine) role: Option<Role>,
     /// The backends that work for the operation.
     pub(in crate::engine) backends: Arc<Backends>,
+    /// What is told where the operation fails.
+    pub(in crate::engine) noticed: Arc<Noticed>,
 }
 
 /// What the work in the target came to.
@@ -147,8 +150,28 @@ impl Run {
             Err(fault) if matches!(fault.reason, Reason::ControlUnavailable | Reason::TargetUnreachable) => {
                 Err(lock.lost().await.unwrap_or(fault))
             }
-            result => result,
+            Err(fault) => Err(self.explained(lock, fault).await),
+            done => done,
         }
+    }
+
+    /// Tells what was found on the way to a failure, and who was in the way where that is why.
+    async fn explained(&self, lock: &LockSession, fault: Fault) -> Fault {
+        let mut findings = self.noticed.findings();
+        let fault = match fault.reason {
+            Reason::Blocked => {
+                let (named, by) = blockers::name(fault, &self.noticed.blockers());
+                findings.extend(by);
+                named
+            }
+            _ => fault,
+        };
+        for finding in findings {
+            if let Err(failed) = self.record_done(lock, EventKind::FindingReported { finding }).await {
+                tracing::warn!(operation = %self.owner.operation, fault = %failed, "what was found is not on record");
+            }
+        }
+        fault
     }
 
     /// What became of work that does not end is for whoever recovers the operation to learn.
@@ -156,6 +179,7 @@ impl Run {
         let why = self.live.interrupt.raised().await;
         tokio::time::sleep(GIVE_UP).await;
         tracing::warn!(operation = %self.owner.operation, %why, "its work does not end; it is left to recovery");
+        self.engine.live.left(self.owner.operation, why.clone());
         Fault { reason: Reason::OutcomeUnknown, ..why }
     }
 
@@ -178,6 +202,11 @@ impl Run {
         Ok(())
     }
 
+    /// How long a commit may wait for what it needs in the control database.
+    pub(in crate::engine) fn commit_bound(&self) -> Bound<'_> {
+        Bound { limit: self.target.profile.lock_wait_limit, interrupt: Some(&self.live.interrupt) }
+    }
+
     pub(in crate::engine) fn work_context(&self) -> WorkContext {
         WorkContext {
             control: self.engine.control.pool.clone(),
@@ -185,6 +214,7 @@ impl Run {
             patience: self.target.profile.lock_wait_limit,
             tell: self.live.progress_sink(),
             backends: Arc::clone(&self.backends),
+            noticed: Arc::clone(&self.noticed),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! It must not know who watches it.
 
+pub(crate) mod build;
 pub(crate) mod ending;
 pub(crate) mod in_place;
 pub(crate) mod lifecycle;

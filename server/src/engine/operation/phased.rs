@@ -12,13 +12,16 @@ use model::{
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::lifecycle::{Done, Run};
+use super::{
+    build::RowWatch,
+    lifecycle::{Done, Run},
+};
 use crate::{
     config::DatabaseUrl,
     postgres::{
         change::{
             place_extensions,
-            replay::{self, ReplayTarget},
+            replay::{self, ReplayTarget, Serving},
             reset,
             transaction::Work,
         },
@@ -30,20 +33,23 @@ use crate::{
 
 impl Run {
     /// Replays what is pending of one chain in one schema and says how many revisions that were. `alone` is taken by
-    /// revisions that refuse a transaction: two that wait for each other's snapshots would never end.
+    /// revisions that refuse a transaction: two that wait for each other's snapshots would never end. What each makes of
+    /// the database itself is told where it is watched.
     pub(in crate::engine) async fn step_through(
         &self,
         lock: &LockSession,
         url: &DatabaseUrl,
         planned: &PlannedChain,
         owner: Option<&str>,
-        alone: &Mutex<()>,
+        (alone, watch): (&Mutex<()>, Option<&RowWatch>),
     ) -> Result<usize, Fault> {
         let path = self.search_path(&planned.schema);
         let place = ReplayTarget { schema: &planned.schema, search_path: &path, owner };
         let chain = self.planned_chain(planned)?;
         let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
         work.assign_transaction().await?;
+        let managed = self.target.matrix.managed_schemas();
+        let serving = self.right_in(url).map(|window_guard| Serving { window_guard, managed: &managed });
         let mut before = planned.from.as_deref();
         let pending = chain.pending(before);
         for revision in pending {
@@ -52,16 +58,22 @@ impl Run {
                 true => {
                     let _turn = self.turn(alone).await;
                     work.until = self.until(url).await?;
-                    replay::apply_bare(&mut work, lock, self.right_in(url), &place, before, revision).await?
+                    replay::apply_bare(&mut work, lock, serving.as_ref(), &place, before, revision).await?
                 }
                 false => {
                     let took = replay::apply(&mut work, &place, before, revision).await?;
+                    if serving.is_some() {
+                        place_extensions::refuse_in(&mut work, &managed).await?;
+                    }
                     work.until = self.until(url).await?;
                     work.renew(lock).await?;
                     took
                 }
             };
             self.record_done(lock, revision_applied(planned, revision, took)).await?;
+            if let Some(watch) = watch {
+                self.tell_row(lock, watch, &format!("{} in {}", revision.id, planned.schema)).await?;
+            }
             before = Some(&revision.id);
         }
         work.until = self.until(url).await?;
@@ -73,7 +85,7 @@ impl Run {
     /// Until when a step may be committed. What is built aside nobody sees, and its steps know no window.
     async fn until(&self, url: &DatabaseUrl) -> Result<Option<CommitDeadline>, Fault> {
         match self.right_in(url) {
-            Some(window_guard) => window_guard.for_a_moment(&self.engine.control.pool).await.map(Some),
+            Some(window_guard) => Ok(window_guard.for_a_moment(&self.engine.control.pool).await.map(Some)?),
             None => Ok(None),
         }
     }
@@ -117,7 +129,7 @@ impl Run {
         let mut applied = 0;
         for planned in &plan.chains {
             let owner = observed.schema(&planned.schema).and_then(|s| s.owner.as_deref());
-            let steps = self.step_through(lock, &self.target.url, planned, owner, &alone);
+            let steps = self.step_through(lock, &self.target.url, planned, owner, (&alone, None));
             applied += self.guarded(steps).await?;
         }
         Ok(Done::Read(format!("{} applied, each by itself", count(applied, "revision"))))

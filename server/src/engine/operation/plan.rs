@@ -4,10 +4,14 @@ use model::{
     authorization::Role,
     fault::{Fault, Reason},
     plan::{self, Observation, Plan, Refusal},
+    retained::{Limits, Retained},
 };
 
 use super::lifecycle::Run;
-use crate::postgres::{control::plans, lock::lease::LockSession};
+use crate::postgres::{
+    control::{plans, retained},
+    lock::lease::LockSession,
+};
 
 impl Run {
     /// Keeps a plan under its digest, so that whoever sends the digest later can be told what moved.
@@ -19,7 +23,7 @@ impl Run {
     ) -> Result<(), Fault> {
         let identity = plan.identity(&self.chains, observed);
         let keep = self.target.profile.keep_operations;
-        plans::keep(&mut *lock.connection().await, self.owner.operation, plan, &identity, keep).await
+        Ok(plans::keep(&mut *lock.connection().await, self.owner.operation, plan, &identity, keep).await?)
     }
 
     /// Adds to a `PLAN_CHANGED` what moved since the approved plan was shown.
@@ -82,6 +86,38 @@ impl Run {
         observed.activity = plans::activity(pool, self.target.database()).await?;
         observed.max_rows = self.target.profile.max_rows;
         observed.max_bytes = self.target.profile.max_bytes;
+        Ok(())
+    }
+
+    /// The kept databases that go with this swap, because the profile keeps only so many.
+    pub(in crate::engine) async fn add_limits(
+        &self,
+        outgoing: Option<u32>,
+        observed: &mut Observation,
+    ) -> Result<(), Fault> {
+        let (pool, profile) = (&self.engine.control.pool, &self.target.profile);
+        let limits = Limits { count: profile.keep_count, bytes: profile.keep_bytes };
+        let mut kept = retained::returnable(pool, self.target.database()).await?;
+        kept.retain(|it| observed.brings_back.as_ref().is_none_or(|r| r.oid != it.oid));
+        let outgoing = outgoing.filter(|_| !profile.keep_previous.is_zero());
+        let oids: Vec<u32> = kept.iter().map(|it| it.oid).chain(outgoing).collect();
+        let sizes = match limits.bytes {
+            Some(_) => retained::sizes(pool, &oids).await?,
+            None => Vec::new(),
+        };
+        let bytes = |oid: u32| sizes.iter().find(|(of, _)| *of == oid).map(|(_, bytes)| *bytes);
+        let kept = kept.into_iter().map(|it| Retained {
+            bytes: bytes(it.oid),
+            name: it.name,
+            oid: it.oid,
+            operation: it.operation,
+            until: it.expires_at,
+        });
+        let newest = outgoing.map(|oid| bytes(oid).unwrap_or_default());
+        for (it, limit) in model::retained::ending_early(kept.collect(), newest, limits) {
+            observed.findings.push(model::retained::finding(&it, &limit));
+            observed.ends_early.push(it.oid);
+        }
         Ok(())
     }
 

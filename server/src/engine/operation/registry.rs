@@ -89,6 +89,8 @@ impl Drop for Deregister<'_> {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Live {
     operations: Mutex<HashMap<Uuid, LiveOperation>>,
+    /// Why those were interrupted whose work did not end: whoever recovers them writes it.
+    left: Mutex<HashMap<Uuid, Fault>>,
 }
 
 impl Live {
@@ -111,6 +113,16 @@ impl Live {
     /// Something that takes the operation out when it is dropped.
     pub(in crate::engine) fn deregister(&self, id: Uuid) -> Deregister<'_> {
         Deregister { live: self, id }
+    }
+
+    /// An operation was interrupted and is left to recovery.
+    pub(in crate::engine) fn left(&self, id: Uuid, why: Fault) {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).insert(id, why);
+    }
+
+    /// Why an operation was interrupted that was left to recovery here.
+    pub(in crate::engine) fn why_left(&self, id: Uuid) -> Option<Fault> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
     }
 
     pub(in crate::engine) fn runs(&self, id: Uuid) -> bool {

@@ -1,52 +1,52 @@
 //! Scope database: a new database is built aside and validated while the old one serves, then takes its name in one
 //! transaction. A failure before that never touches the old one.
 
-use std::pin::Pin;
-
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use model::{
+    blast,
     event::EventKind,
     fault::{Fault, Reason},
     finding::Finding,
     matrix::Matrix,
-    operation::Verb,
-    plan::{Observation, ObservedSchema, Plan, PlannedSession, count},
+    plan::{Observation, ObservedSchema, Plan, PlannedSession},
     profile::SessionRule,
 };
-use tokio::sync::Mutex;
 
 use super::{
+    build::Build,
     ending,
     lifecycle::{Done, Run},
 };
-use crate::{
-    config::DatabaseUrl,
-    postgres::{
-        catalog::{
-            database::{self, DatabaseRow},
-            extensions,
-            observe::{self, Look},
-            preflight, sessions,
-        },
-        change::{place_extensions, reset, transaction::Work},
-        control::{operations, targets},
-        lock::{fence, lease::LockSession},
-        session::backend,
-        swap::{
-            built,
-            exchange::{self, Swap},
-            preserved_extensions::{self, Preserved},
-        },
+use crate::postgres::{
+    catalog::{
+        database::{self, DatabaseRow},
+        extensions,
+        observe::{self, Look},
+        preflight, sessions,
+    },
+    change::transaction::Work,
+    control::{operations, targets},
+    lock::{fence, lease::LockSession},
+    session::backend,
+    swap::{
+        built,
+        carried::{self, Carried},
+        exchange::{self, Swap},
     },
 };
 
-/// The migration of one schema, under way.
-type Fill<'a> = Pin<Box<dyn Future<Output = Result<usize, Fault>> + Send + 'a>>;
-
-/// Schemas migrated at the same time when the caller leaves it to the daemon.
-const JOBS: usize = 4;
-/// The most schemas migrated at the same time.
-const MOST_JOBS: usize = 16;
+/// Which databases are exchanged.
+pub(in crate::engine) struct Exchange<'a> {
+    /// The one that serves.
+    pub(in crate::engine) outgoing: Option<&'a DatabaseRow>,
+    /// The one that takes its name, by its generated name and oid.
+    pub(in crate::engine) incoming: (&'a str, u32),
+    /// That one's row as it was built; `None`: it was kept.
+    pub(in crate::engine) built: Option<&'a DatabaseRow>,
+    /// Kept databases that are kept no longer.
+    pub(in crate::engine) ends_early: &'a [u32],
+    /// What the end says.
+    pub(in crate::engine) summary: &'a str,
+}
 
 impl Run {
     /// Reset and run of the whole database.
@@ -55,7 +55,7 @@ impl Run {
         if row.is_some() && !lock.shared {
             self.guarded(fence::pass(&self.target.url.connect_options(), lock)).await?;
         }
-        let (observed, mut plan, preserved) = self.guarded(self.plan_database(lock, row.as_ref())).await?;
+        let (observed, mut plan, carried) = self.guarded(self.plan_database(lock, row.as_ref())).await?;
         self.foresee(&mut plan).await?;
         self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
@@ -70,7 +70,9 @@ impl Run {
             self.emit(lock, EventKind::FindingReported { finding: ends(session) }).await?;
         }
         let name = self.generated("new");
-        let done = self.build_and_swap(lock, row.as_ref(), &plan, &preserved, &name).await;
+        let build =
+            Build { name: &name, old: row.as_ref(), plan: &plan, observed: &observed, carried: &carried };
+        let done = self.build_and_swap(lock, &build).await;
         if let Err(fault) = &done
             && fault.reason != Reason::OutcomeUnknown
         {
@@ -103,12 +105,13 @@ impl Run {
         &self,
         lock: &LockSession,
         row: Option<&DatabaseRow>,
-    ) -> Result<(Observation, Plan, Preserved), Fault> {
+    ) -> Result<(Observation, Plan, Carried), Fault> {
         let matrix = &self.target.matrix;
-        let (mut observed, preserved) = match row {
+        let (mut observed, carried) = match row {
             Some(_) => self.observe_database(lock).await?,
-            None => (nothing_there(matrix), Preserved::default()),
+            None => (nothing_there(matrix), Carried::default()),
         };
+        observed.schema_properties = carried.pieces();
         self.observe_swap(lock, row, &mut observed).await?;
         if let Some(row) = row {
             observed
@@ -120,18 +123,21 @@ impl Run {
         }
         self.add_activity(&mut observed).await?;
         let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
-        Ok((observed, plan, preserved))
+        Ok((observed, plan, carried))
     }
 
-    /// What a swap needs and meets: rights, sessions, what cannot follow.
+    /// What a swap needs and meets: rights, sessions, what cannot follow, what is kept no longer.
     pub(in crate::engine) async fn observe_swap(
         &self,
         lock: &LockSession,
         row: Option<&DatabaseRow>,
         observed: &mut Observation,
     ) -> Result<(), Fault> {
-        observed.findings.extend(preflight::of_swap(&mut *lock.connection().await, row).await?);
+        observed
+            .findings
+            .extend(preflight::of_swap(&mut *lock.connection().await, row, self.target.url.user()).await?);
         observed.keep_previous_seconds = self.target.profile.keep_previous.as_secs();
+        self.add_limits(row.map(|row| row.oid), observed).await?;
         let Some(row) = row else { return Ok(()) };
         let rule = self.session_rule();
         observed.sessions =
@@ -141,10 +147,10 @@ impl Run {
         Ok(())
     }
 
-    async fn observe_database(&self, lock: &LockSession) -> Result<(Observation, Preserved), Fault> {
+    async fn observe_database(&self, lock: &LockSession) -> Result<(Observation, Carried), Fault> {
         let matrix = &self.target.matrix;
         let mut work = Work::begin(&self.target.url.connect_options(), lock, self.work_context()).await?;
-        let look = Look { matrix, reset: &[], chains: None, changes: false };
+        let look = Look { matrix, reset: &[], chains: None, changes: false, histories: false };
         let observed = async {
             let identity = targets::same_cluster(&self.engine.control, &mut work.connection).await?;
             if !self.request.dry_run {
@@ -154,16 +160,17 @@ impl Run {
             observe::count_inside(&mut work.connection, &mut observed).await?;
             let managed = matrix.managed_schemas();
             let named = &self.target.profile.preserve_extensions;
-            let (preserved, obstacles) =
-                preserved_extensions::observe(&mut work.connection, named, &managed).await?;
+            let migrates = self.request.verb.migrates();
+            let (carried, obstacles) =
+                carried::observe(&mut work.connection, matrix, named, migrates).await?;
             let (outside, told) = database::lost_with_it(&mut work.connection, &managed, named).await?;
             observed.outside = outside;
             observed.findings.extend(obstacles.into_iter().chain(told));
-            if self.request.verb.migrates() {
+            if migrates {
                 let required = extensions::required(&mut work.connection, matrix, &self.chains).await?;
                 observed.findings.extend(required);
             }
-            Ok((observed, preserved))
+            Ok((observed, carried))
         }
         .await;
         // The swap must not find a session of the daemon's own in its way.
@@ -171,91 +178,69 @@ impl Run {
         observed
     }
 
-    async fn build_and_swap(
+    /// What was planned of the old database is still so: what came to it meanwhile would be lost, and nobody was told.
+    pub(in crate::engine) async fn still_as_planned(
         &self,
         lock: &LockSession,
-        row: Option<&DatabaseRow>,
         plan: &Plan,
-        preserved: &Preserved,
-        name: &str,
-    ) -> Result<Done, Fault> {
-        self.progress("build", 0, 0, "creates the new database");
-        let oid = built::create(&mut *lock.connection().await, self.owner, name, row).await?;
-        let mut summary = vec!["database replaced".to_owned()];
-        let url = self.target.url.with_database(name);
-        let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
-        preserved_extensions::create(&mut work, preserved).await?;
-        work.commit().await?;
-        if self.request.verb == Verb::Run {
-            let applied = self.fill(lock, &url, plan).await?;
-            summary.push(format!("{} applied", count(applied, "revision")));
-            let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
-            let valid = async {
-                place_extensions::refuse_in(&mut work, &self.target.matrix.managed_schemas()).await?;
-                self.validate(&mut work, lock).await
-            }
-            .await;
-            work.roll_back().await;
-            summary.push(valid?);
+    ) -> Result<(), Fault> {
+        let there = database::oid(&self.engine.control.pool, self.target.database()).await?;
+        if there != Some(plan.database_oid) {
+            // The swap refuses another database, whatever is in it.
+            return Ok(());
         }
-        self.emit(lock, EventKind::DatabaseBuilt { database: name.to_owned(), oid }).await?;
-        self.swap(lock, row, (name, oid), false, &summary.join(", ")).await
-    }
-
-    /// Creates the schemas and replays every chain, schemas side by side.
-    async fn fill(&self, lock: &LockSession, url: &DatabaseUrl, plan: &Plan) -> Result<usize, Fault> {
-        let matrix = &self.target.matrix;
-        let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
-        let schemas: Vec<String> = matrix.managed_schemas().into_iter().map(str::to_owned).collect();
-        let extensions: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
-        reset::create_missing(&mut work, &schemas).await?;
-        place_extensions::create(&mut work, &extensions, &matrix.extensions_schema).await?;
-        work.commit().await?;
-        let jobs = match self.request.jobs as usize {
-            0 => JOBS,
-            jobs => jobs.min(MOST_JOBS),
-        };
-        let mut applied = 0;
-        let alone = Mutex::new(());
-        // A chain may build on one that comes before it in the matrix, never on its like in another schema.
-        for chain in &matrix.chains {
-            let planned = plan.chains.iter().filter(|p| p.chain == chain.name);
-            let fills: Vec<Fill<'_>> = planned
-                .map(|p| Box::pin(self.step_through(lock, url, p, None, &alone)) as Fill<'_>)
-                .collect();
-            let counts: Vec<usize> = stream::iter(fills).buffer_unordered(jobs).try_collect().await?;
-            applied += counts.iter().sum::<usize>();
+        let (matrix, named) = (&self.target.matrix, &self.target.profile.preserve_extensions);
+        let mut work = Work::begin(&self.target.url.connect_options(), lock, self.work_context()).await?;
+        let seen = async {
+            let pieces = carried::read_again(&mut work.connection, matrix, named).await?;
+            let managed = matrix.managed_schemas();
+            let (outside, _) = database::lost_with_it(&mut work.connection, &managed, named).await?;
+            Ok::<_, Fault>((pieces, outside))
         }
-        Ok(applied)
+        .await;
+        work.roll_back().await;
+        let (pieces, outside) = seen?;
+        let moved = [
+            blast::properties_difference(&plan.schema_properties, &pieces),
+            blast::difference(&plan.outside, &outside),
+        ];
+        let moved: Vec<String> = moved.into_iter().flatten().collect();
+        if moved.is_empty() {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Reason::PlanChanged,
+            format!(
+                "database {} was changed while the new one was built: {}",
+                self.target.database(),
+                moved.join(", ")
+            ),
+        )
+        .hint("nothing was swapped; read a new --dry-run, and run it again"))
     }
 
     /// Swaps and writes the end; learns what happened where the commit's answer does not come.
-    pub(in crate::engine) async fn swap(
-        &self,
-        lock: &LockSession,
-        outgoing: Option<&DatabaseRow>,
-        incoming: (&str, u32),
-        undo: bool,
-        summary: &str,
-    ) -> Result<Done, Fault> {
+    pub(in crate::engine) async fn swap(&self, lock: &LockSession, it: &Exchange<'_>) -> Result<Done, Fault> {
         self.live.interrupt.check()?;
         let kept_name = self.generated("kept");
         let swap = Swap {
             owner: self.owner,
             database: self.target.database(),
-            outgoing: outgoing.map(|row| row.oid),
-            incoming,
-            undo,
+            outgoing: it.outgoing,
+            incoming: it.incoming,
+            built: it.built,
+            ends_early: it.ends_early,
             kept_name: &kept_name,
             keep: self.target.profile.keep_previous,
             rule: self.session_rule(),
             own: &lock.application_name,
             lock_pid: lock.pid,
             window_guard: &self.window_guard,
+            bound: self.commit_bound(),
         };
-        let make = |events: &[_], at| ending::make(events, at, Ok(summary));
-        let pool = &self.engine.control.pool;
-        let swapped = exchange::swap(&mut *lock.connection().await, pool, &swap, &make).await;
+        let make = |events: &[_], at| ending::make(events, at, Ok(it.summary));
+        let context = self.work_context();
+        let swapped = exchange::swap(&mut *lock.connection().await, &context, &swap, &make).await;
         match swapped {
             Ok(()) => Ok(Done::Finished),
             Err(fault) if fault.reason == Reason::OutcomeUnknown => self.learn_swap(lock.pid, fault).await,

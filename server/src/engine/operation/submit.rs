@@ -13,7 +13,7 @@ use model::{
     lock::{Holder, application_name},
     operation::{Request, Verb, Wait},
     plan::count,
-    profile::Scope,
+    profile::{ReportRule, Scope},
     window::Rules,
 };
 use uuid::Uuid;
@@ -26,6 +26,7 @@ use crate::{
         change::control_schema,
         control::{
             journal::Owner,
+            keys::{self, Bound},
             operations::{self, NewOperation},
             targets::{self, Enrolment},
             window_guard::WindowGuard,
@@ -161,6 +162,7 @@ impl Engine {
             window_guard,
             role,
             backends,
+            noticed: Arc::default(),
         };
         self.operations.spawn(run.live(lock));
         Ok(id)
@@ -217,14 +219,19 @@ impl Engine {
         accepted: EventKind,
     ) -> Result<bool, Fault> {
         let mut patience = ReleaseDeadline::default();
+        // Who waits for nothing is told soon, and sooner where their own limit is shorter.
+        let limit = new.request.timeout.map_or(keys::MOMENT, |limit| limit.min(keys::MOMENT));
+        let bound = Bound { limit, interrupt: None };
         loop {
             let events =
                 vec![accepted.clone(), EventKind::LockAcquired { shared: ticket.shared, pid: lock.pid }];
-            let place = match queue::take(lock, ticket, Entry::New(new, events)).await? {
+            let place = match queue::take(lock, ticket, Entry::New(new, events), bound).await? {
                 QueueOutcome::Granted => return Ok(true),
                 QueueOutcome::Joined => return Ok(false),
                 QueueOutcome::Not(place) => place,
             };
+            let holder = lock.holder(&self.control.pool).await?;
+            // Asked after the holder was read: who holds the target by this very request recorded it before.
             if operations::by_request_id(&self.control.pool, new.request.request_id).await?.is_some() {
                 return Ok(false);
             }
@@ -233,8 +240,10 @@ impl Engine {
             {
                 return Err(refusal);
             }
-            let holder = lock.holder(&self.control.pool).await?;
             let target = &new.request.target;
+            if let Some(holder) = &place.queue_held_by {
+                return Err(holder.refusal(&format!("the queue of target {target}")).with("target", target));
+            }
             if place.next > 0 && holder.is_none() {
                 return Err(locked_by(
                     target,
@@ -339,6 +348,7 @@ impl Engine {
             chains: fingerprints,
             client_chains: !request.client_chains.is_empty(),
             phased: request.allow_phased,
+            report_required: target.profile.report == ReportRule::Error,
         })
     }
 }
@@ -355,14 +365,15 @@ fn as_enrolled(target: &Target, enrolment: Enrolment) -> Result<(), Fault> {
         Enrolment::This => return Ok(()),
         Enrolment::Never => (
             format!("target {name} (database {database}) was never enrolled in this cluster"),
-            format!("an admin enrolls it once: resetctl target enroll {name}"),
+            format!("an admin enrolls it once: resetctl target enroll {name} --confirm-database {database}"),
         ),
         Enrolment::Another => (
             format!(
                 "database {database} is not the one that was enrolled as target {name}: it was replaced, and not by a swap"
             ),
             format!(
-                "make sure that it is the one you mean; an admin then enrolls it: resetctl target enroll {name}"
+                "make sure that it is the one you mean; an admin then enrolls it: resetctl target enroll {name} \
+                 --confirm-database {database}"
             ),
         ),
     };
@@ -376,16 +387,8 @@ fn locked_by(target: &str, who: &str) -> Fault {
 }
 
 fn locked_by_holder(target: &str, holder: Option<Holder>) -> Fault {
-    let Some(holder) = holder else { return locked_by(target, "another session") };
-    let mut fault = locked_by(target, &holder.phrase()).with("holder_pid", holder.pid);
-    if let Some(id) = holder.operation {
-        fault = fault.with("holder_operation", id);
+    match holder {
+        None => locked_by(target, "another session"),
+        Some(holder) => holder.refusal(&format!("target {target}")).with("target", target),
     }
-    if let Some(principal) = holder.principal {
-        fault = fault.with("holder", principal);
-    }
-    if let Some(since) = holder.since {
-        fault = fault.with("since", since);
-    }
-    fault
 }

@@ -6,7 +6,10 @@ use model::{
     plan::{Observation, Plan, Returning},
 };
 
-use super::lifecycle::{Done, Run};
+use super::{
+    lifecycle::{Done, Run},
+    replace::Exchange,
+};
 use crate::postgres::{
     catalog::database::{self, DatabaseRow},
     control::retained,
@@ -40,7 +43,14 @@ impl Run {
         let by = self.owner.operation;
         let kept = retained::claim(&mut *lock.connection().await, database, wanted, by).await?;
         let summary = format!("the database of before operation {} is back", kept.operation);
-        self.swap(lock, row.as_ref(), (&kept.name, kept.oid), true, &summary).await
+        let exchange = Exchange {
+            outgoing: row.as_ref(),
+            incoming: (&kept.name, kept.oid),
+            built: None,
+            ends_early: &observed.ends_early,
+            summary: &summary,
+        };
+        self.swap(lock, &exchange).await
     }
 
     async fn plan_undo(
@@ -49,7 +59,6 @@ impl Run {
         row: Option<&DatabaseRow>,
     ) -> Result<(Observation, Plan), Fault> {
         let mut observed = Observation { database_oid: row.map_or(0, |r| r.oid), ..Observation::default() };
-        self.observe_swap(lock, row, &mut observed).await?;
         let pool = &self.engine.control.pool;
         let next = retained::next(pool, self.target.database(), self.request.undoes).await?;
         observed.brings_back = next.map(|kept| Returning {
@@ -59,6 +68,7 @@ impl Run {
             kept_since: kept.kept_at,
             kept_until: kept.expires_at,
         });
+        self.observe_swap(lock, row, &mut observed).await?;
         let matrix = &self.target.matrix;
         let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
         Ok((observed, plan))

@@ -32,7 +32,7 @@ pub(in crate::engine) async fn enforce(engine: Arc<Engine>, live: LiveOperation,
     loop {
         let asked = Instant::now();
         let look = tokio::time::timeout(ANSWER, window_guard.standing(&engine.control.pool)).await;
-        let until_next = match look.unwrap_or_else(|_| Err(no_answer())) {
+        let until_next = match look.unwrap_or_else(|_| Err(no_answer().into())) {
             Ok(standing) => match &standing.verdict {
                 Verdict::Free(None) => {
                     known = None;

@@ -81,15 +81,15 @@ impl Run {
     ) -> Result<(), Fault> {
         match result {
             Ok(Done::Finished) => Ok(()),
-            Ok(Done::Committed) => journal::finish_prepared(connection, self.owner).await,
-            Ok(Done::Read(summary)) => {
-                journal::finish(connection, self.owner, &|events, at| ending::make(events, at, Ok(summary)))
-                    .await
-            }
-            Err(fault) => {
-                journal::finish(connection, self.owner, &|events, at| ending::make(events, at, Err(fault)))
-                    .await
-            }
+            Ok(Done::Committed) => Ok(journal::finish_prepared(connection, self.owner).await?),
+            Ok(Done::Read(summary)) => Ok(journal::finish(connection, self.owner, &|events, at| {
+                ending::make(events, at, Ok(summary))
+            })
+            .await?),
+            Err(fault) => Ok(journal::finish(connection, self.owner, &|events, at| {
+                ending::make(events, at, Err(fault))
+            })
+            .await?),
         }
     }
 }

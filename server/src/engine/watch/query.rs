@@ -67,9 +67,6 @@ impl Engine {
     }
 
     /// Operations of some targets, newest first.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(crate) async fn operations(
         &self,
         targets: Vec<String>,
@@ -125,9 +122,6 @@ impl Engine {
     }
 
     /// What is known of a target now.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(crate) async fn view(&self, target: &Target) -> Result<TargetStatus, Fault> {
         let state = targets::state(&self.control, &target.name, target.database()).await?;
         let (now, windows) =
@@ -182,6 +176,11 @@ impl Engine {
         let by = authorization.principal().to_string();
         targets::enroll_now(&self.control, &target.url.connect_options(), target.database(), &by).await?;
         self.view(target).await
+    }
+
+    /// Whether the matrix of a target has this chain.
+    pub(crate) fn replays(&self, chain: &str) -> bool {
+        self.targets.iter().any(|target| target.matrix.chains.iter().any(|it| it.name == chain))
     }
 
     /// The chains on this daemon's disk now.

@@ -130,9 +130,9 @@ impl Watcher {
     /// A control database that says nothing ends the stream; its watcher can attach again where it was.
     async fn read(&self) -> Result<Vec<Event>, Fault> {
         let read = journal::read(&self.engine.control.pool, self.operation, self.cursor, BATCH);
-        tokio::time::timeout(READ_LIMIT, read).await.unwrap_or_else(|_| {
-            Err(Fault::new(Reason::ControlUnavailable, "the control database says nothing"))
-        })
+        Ok(tokio::time::timeout(READ_LIMIT, read).await.unwrap_or_else(|_| {
+            Err(Fault::new(Reason::ControlUnavailable, "the control database says nothing").into())
+        })?)
     }
 
     /// Nothing is stored from the cursor on: either it comes yet, or the cursor is beyond the end.

@@ -3,6 +3,10 @@
 use model::fault::{Fault, Reason};
 use sqlx::{PgConnection, postgres::PgConnectOptions};
 
+use super::{
+    check_roles::{self, Checked, Served},
+    openings::openings,
+};
 use crate::postgres::{
     session::connect,
     sql::{
@@ -11,11 +15,15 @@ use crate::postgres::{
     },
 };
 
-/// What the role lacks in a target, each with the statement that mends it.
+/// What the role lacks in a target, each with the statement that mends it; and what it has too much.
 ///
 /// # Errors
 /// The target cannot be reached, or a pooler is in between.
-pub(crate) async fn target(options: &PgConnectOptions, schemas: &[String]) -> Result<Vec<String>, Fault> {
+pub(crate) async fn target(
+    options: &PgConnectOptions,
+    schemas: &[String],
+    control_role: &str,
+) -> Result<Checked, Fault> {
     let options = connect::options(options, "resetd check", &[]);
     let mut connection = connect::open(&options).await?;
     let database = options.get_database().unwrap_or_default();
@@ -28,7 +36,8 @@ pub(crate) async fn target(options: &PgConnectOptions, schemas: &[String]) -> Re
     if version < 140_000 {
         wrong.push("PostgreSQL is older than 14 — upgrade it".to_owned());
     }
-    Ok(wrong)
+    let warnings = check_roles::target(&mut connection, control_role).await?;
+    Ok(Checked { wrong, warnings })
 }
 
 async fn missing_rights(
@@ -63,23 +72,30 @@ async fn missing_rights(
     Ok(wrong)
 }
 
-/// Whether the control database is there; `false`: it could be made by the role from one of the others.
+/// Whether the control database is there, or could be made by its role from one of the others; what lets others in, and what
+/// the role lacks for its targets.
 ///
 /// # Errors
 /// It is missing and the role may not make it: with the exact statement.
-pub(crate) async fn control(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<bool, Fault> {
+pub(crate) async fn control(
+    options: &PgConnectOptions,
+    others: &[&str],
+    served: &[Served<'_>],
+) -> Result<Checked, Fault> {
     let options = connect::options(options, "resetd check", &[]);
     let missing = match connect::open(&options).await {
         Ok(mut connection) => {
             connect::refuse_pooler(&mut connection, "the control database").await?;
-            return Ok(true);
+            let mut checked = check_roles::control(&mut connection, served).await?;
+            checked.warnings.extend(openings(&mut connection).await?);
+            return Ok(checked);
         }
         Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => fault,
         Err(fault) => return Err(fault),
     };
     let database = options.get_database().unwrap_or_default();
     for other in others {
-        let Ok(mut connection) = connect::open(&connect::options(other, "resetd check", &[])).await else {
+        let Ok(mut connection) = connect::open(&options.clone().database(other)).await else {
             continue;
         };
         let (role, may): (String, bool) = sqlx::query_as(
@@ -89,7 +105,7 @@ pub(crate) async fn control(options: &PgConnectOptions, others: &[PgConnectOptio
         .await
         .map_err(control_fault)?;
         if may {
-            return Ok(false);
+            return check_roles::control(&mut connection, served).await;
         }
         return Err(Fault::new(
             Reason::ControlUnavailable,

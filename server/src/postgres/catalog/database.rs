@@ -31,9 +31,6 @@ pub(crate) struct DatabaseRow {
 type HeadRow = (i64, String, i32, bool, Option<String>, serde_json::Value, Option<String>);
 
 /// Reads the row of a database; `None` when there is none of that name.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn row(connection: &mut PgConnection, name: &str) -> Result<Option<DatabaseRow>, Fault> {
     let head: Option<HeadRow> = sqlx::query_as(
         "SELECT d.oid::int8, pg_get_userbyid(d.datdba)::text, d.datconnlimit, d.datistemplate,
@@ -155,30 +152,8 @@ pub(in crate::postgres) fn in_dependency_order(row: &DatabaseRow) -> Vec<&Databa
     ordered
 }
 
-/// What of a row did not come along, in words.
-pub(crate) fn difference(before: &DatabaseRow, after: &DatabaseRow) -> Option<String> {
-    let mut parts = Vec::new();
-    let mut differs = |different: bool, what: &'static str| {
-        if different {
-            parts.push(what);
-        }
-    };
-    differs(before.owner != after.owner, "the owner");
-    differs(before.creation != after.creation, "encoding, locale or tablespace");
-    differs(before.connection_limit != after.connection_limit, "the connection limit");
-    differs(before.is_template != after.is_template, "the template mark");
-    differs(before.comment != after.comment, "the comment");
-    differs(before.rights != after.rights, "the grants");
-    differs(before.settings != after.settings, "the settings");
-    differs(before.labels != after.labels, "the security labels");
-    (!parts.is_empty()).then(|| parts.join(", "))
-}
-
 /// What a database holds outside the managed schemas and loses when it is replaced; and how much that is, which is told
 /// beside it: sizes are no identities.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn lost_with_it(
     connection: &mut PgConnection,
     managed: &[&str],
@@ -191,11 +166,7 @@ pub(crate) async fn lost_with_it(
          UNION ALL SELECT 'event trigger', format('%I', evtname), NULL FROM pg_catalog.pg_event_trigger
          UNION ALL SELECT 'publication', format('%I', pubname), NULL FROM pg_catalog.pg_publication
          UNION ALL SELECT 'foreign server', format('%I', srvname), NULL FROM pg_catalog.pg_foreign_server
-         UNION ALL SELECT 'default acl', format('of role %I for %s', pg_catalog.pg_get_userbyid(defaclrole),
-                CASE defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
-                    WHEN 'T' THEN 'types' WHEN 'n' THEN 'schemas' ELSE defaclobjtype::text END), NULL
-           FROM pg_catalog.pg_default_acl WHERE defaclnamespace = 0
-         UNION ALL SELECT 'large objects', pg_catalog.count(*)::text, NULL FROM pg_catalog.pg_largeobject_metadata
+         UNION ALL SELECT 'large objects', 'of the database', pg_catalog.count(*) || ' of them' FROM pg_catalog.pg_largeobject_metadata
           HAVING pg_catalog.count(*) > 0
          UNION ALL SELECT 'schema', format('%I', n.nspname), format('%s, %s',
                 pg_catalog.count(c.oid) FILTER (WHERE c.relkind IN ('r', 'p', 'm', 'f', 'v', 'S')) || ' tables, views and sequences',
@@ -225,9 +196,6 @@ pub(crate) async fn lost_with_it(
 }
 
 /// The oid of a database, by name.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn oid(pool: &PgPool, name: &str) -> Result<Option<u32>, Fault> {
     let oid: Option<i64> = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1")
         .bind(name)

@@ -54,9 +54,6 @@ enum Locality {
 }
 
 /// Walks the dependencies of `schemas`, as if the extensions `staying` had been moved out of them.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn radius(
     connection: &mut PgConnection,
     schemas: &[String],

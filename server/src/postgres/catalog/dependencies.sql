@@ -40,8 +40,8 @@ named AS (
     SELECT w.classid, w.objid, w.objsubid, i.type AS kind, i.identity,
            CASE
              WHEN i.type IN ('extension', 'publication relation', 'publication namespace', 'event trigger') THEN ''
-             WHEN i.type = 'schema' THEN i.name
-             WHEN i.schema IS NOT NULL THEN i.schema
+             WHEN i.type = 'schema' THEN (SELECT x.nspname FROM pg_catalog.pg_namespace x WHERE x.oid = w.objid)
+             WHEN i.schema IS NOT NULL THEN s.nspname
              WHEN i.type IN ('trigger', 'rule', 'policy', 'table constraint', 'default value') THEN (
                 SELECT a.object_names[1]
                   FROM pg_catalog.pg_identify_object_as_address(w.classid, w.objid, w.objsubid) a)
@@ -75,6 +75,8 @@ named AS (
                 SELECT s.stxrelid FROM pg_catalog.pg_statistic_ext s WHERE s.oid = w.objid)
            END AS relation
       FROM whole w CROSS JOIN LATERAL pg_catalog.pg_identify_object(w.classid, w.objid, w.objsubid) i
+      -- It spells a schema as SQL does, quoted where it must be; matrices and catalogs have the bare name.
+      LEFT JOIN pg_catalog.pg_namespace s ON pg_catalog.quote_ident(s.nspname) = i.schema
 )
 SELECT n.classid::pg_catalog.int8, n.objid::pg_catalog.int8, n.objsubid, n.kind, n.identity, n.home,
        pg_catalog.pg_get_userbyid(CASE

@@ -73,7 +73,7 @@ SELECT e.oid::pg_catalog.int8 AS oid, e.extname::pg_catalog.text AS name, n.nspn
        pg_catalog.pg_has_role(e.extowner, 'USAGE') AS owned,
        (SELECT pg_catalog.count(*) FROM members m WHERE m.extension = e.oid
            AND NOT coalesce(pg_catalog.pg_has_role(m.owner, 'USAGE'), true)) AS foreign_members,
-       (SELECT pg_catalog.count(*) FROM members m WHERE m.extension = e.oid AND m.schema <> n.nspname) AS strays,
+       (SELECT pg_catalog.count(*) FROM members m WHERE m.extension = e.oid AND m.schema <> pg_catalog.quote_ident(n.nspname)) AS strays,
        coalesce((SELECT pg_catalog.has_schema_privilege(t.oid, 'CREATE') FROM pg_catalog.pg_namespace t
                   WHERE t.nspname = $2), true) AS may_create
   FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
@@ -102,9 +102,6 @@ WITH members AS (
 )";
 
 /// Looks at the extensions of a target that is to be changed. `reset`: schemas that are dropped.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn look(
     connection: &mut PgConnection,
     matrix: &Matrix,
@@ -172,9 +169,6 @@ fn stuck(extension: &Misplaced, why: &str, goes: bool) -> Finding {
 }
 
 /// Extensions that live in one of the schemas.
-///
-/// # Errors
-/// The session was lost.
 pub(in crate::postgres) async fn extensions_in(
     connection: &mut PgConnection,
     schemas: &[&str],
@@ -190,9 +184,6 @@ pub(in crate::postgres) async fn extensions_in(
 }
 
 /// The oids of extensions that are to be moved.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn oids(connection: &mut PgConnection, moves: &[ExtensionMove]) -> Result<Vec<i64>, Fault> {
     let names: Vec<&str> = moves.iter().map(|m| m.extension.as_str()).collect();
     sqlx::query_scalar(

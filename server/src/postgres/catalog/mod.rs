@@ -3,10 +3,14 @@
 //! It must not know operations, the lease or the transaction that changes a target.
 
 pub(crate) mod check;
+pub(crate) mod check_roles;
 pub(crate) mod database;
+pub(crate) mod database_properties;
+pub(in crate::postgres) mod default_privileges;
 pub(crate) mod dependencies;
 pub(crate) mod extensions;
 pub(crate) mod observe;
+pub(in crate::postgres) mod openings;
 pub(crate) mod preflight;
 pub(crate) mod references;
 pub(crate) mod schema_properties;

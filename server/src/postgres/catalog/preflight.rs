@@ -13,12 +13,11 @@ use super::database::DatabaseRow;
 use crate::postgres::sql::{error::control_fault, ident::Ident};
 
 /// What a role lacks to swap a database, and what would make the swap fail, all at once. `None`: there is no old one.
-///
-/// # Errors
-/// The control database does not answer.
+/// `worker` is the role that fills the new one.
 pub(crate) async fn of_swap(
     connection: &mut PgConnection,
     row: Option<&DatabaseRow>,
+    worker: &str,
 ) -> Result<Vec<Finding>, Fault> {
     let (role, superuser, createdb): (String, bool, bool) = sqlx::query_as(
         "SELECT current_user::text, rolsuper, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user",
@@ -36,15 +35,18 @@ pub(crate) async fn of_swap(
         ));
     }
     let Some(row) = row else { return Ok(findings) };
+    let version = change::version(connection).await?;
+    if worker != role {
+        findings.extend(worker_is_let_in(connection, worker, version, row).await?);
+    }
     if !superuser {
-        let version = change::version(connection).await?;
         findings.extend(memberships(connection, &role, version, row).await?);
         findings.extend(settings_of_others(connection, &role, version, row).await?);
         findings.extend(guarded_settings(connection, &role, row).await?);
         findings.extend(tablespace(connection, &role, row).await?);
         findings.extend(sessions_out_of_reach(connection, &role, row.oid).await?);
     }
-    findings.extend(blockers(connection, row).await?);
+    findings.extend(cannot_follow(connection, row.oid).await?);
     Ok(findings)
 }
 
@@ -82,7 +84,36 @@ async fn memberships(
     Ok(missing.into_iter().map(finding).collect())
 }
 
-/// `ALTER ROLE … IN DATABASE` of somebody else: from version 16 on it takes the role's ADMIN option as well.
+/// The role that fills the new database owns it, or can act as who does: nobody else is let in.
+async fn worker_is_let_in(
+    connection: &mut PgConnection,
+    worker: &str,
+    version: i32,
+    row: &DatabaseRow,
+) -> Result<Option<Finding>, Fault> {
+    let may: Option<bool> = sqlx::query_scalar(
+        "SELECT pg_has_role(r.oid, $2::name, 'USAGE') FROM pg_roles r WHERE r.rolname = $1",
+    )
+    .bind(worker)
+    .bind(&row.owner)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    Ok((may != Some(true)).then(|| {
+        Finding::error(
+            "OWNERSHIP_MISSING",
+            format!("database {}", row.name),
+            format!(
+                "is owned by {}, and the target's role {worker}, which fills the new one, is no member of it",
+                row.owner
+            ),
+            format!("GRANT {} TO {}{}", Ident(&row.owner), Ident(worker), change::may_act(version)),
+        )
+    }))
+}
+
+/// `ALTER ROLE … IN DATABASE` of somebody else as whom the daemon may not act: from version 16 on it takes the role's ADMIN
+/// option as well.
 async fn settings_of_others(
     connection: &mut PgConnection,
     role: &str,
@@ -92,11 +123,13 @@ async fn settings_of_others(
     let rows: Vec<(String, bool)> = sqlx::query_as(
         "SELECT r.rolname::text, r.rolsuper FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
           WHERE s.setdatabase = $1::oid AND r.rolname <> current_user
-            AND (r.rolsuper OR NOT (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user)
-                 OR $2 AND NOT pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')) ORDER BY 1",
+            AND (r.rolsuper OR NOT pg_has_role(current_user, r.oid, $3)
+                 AND (NOT (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user)
+                      OR $2 AND NOT pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION'))) ORDER BY 1",
     )
     .bind(i64::from(row.oid))
     .bind(version >= change::SET_OPTION)
+    .bind(change::assume(version))
     .fetch_all(connection)
     .await
     .map_err(control_fault)?;
@@ -183,25 +216,28 @@ async fn tablespace(
     }))
 }
 
-/// Prepared transactions, replication slots and subscriptions: each stops or silently breaks with a swap.
-async fn blockers(connection: &mut PgConnection, row: &DatabaseRow) -> Result<Vec<Finding>, Fault> {
+/// Prepared transactions, replication slots and subscriptions: each stops or silently breaks with a swap. The database is
+/// known by its oid, whatever it is called in this transaction.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn cannot_follow(connection: &mut PgConnection, oid: u32) -> Result<Vec<Finding>, Fault> {
     let rows: Vec<(String, String, String, String)> = sqlx::query_as(
-        "SELECT 'PREPARED_TRANSACTION', 'prepared transaction ' || gid, 'of ' || owner || ' is open in the database',
-                'COMMIT PREPARED or ROLLBACK PREPARED ' || quote_literal(gid)
-           FROM pg_prepared_xacts WHERE database = $1
+        "SELECT 'PREPARED_TRANSACTION', 'prepared transaction ' || x.gid, 'of ' || x.owner || ' is open in the database',
+                'COMMIT PREPARED or ROLLBACK PREPARED ' || quote_literal(x.gid)
+           FROM pg_prepared_xacts x JOIN pg_database d ON d.datname = x.database WHERE d.oid = $1::oid
          UNION ALL
          SELECT 'REPLICATION_SLOT', 'replication slot ' || slot_name,
                 CASE WHEN active THEN 'is in use' ELSE 'would stay with the old database' END,
                 'tell its consumer, then: SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')'
-           FROM pg_replication_slots WHERE database = $1
+           FROM pg_replication_slots s JOIN pg_database d ON d.datname = s.database WHERE d.oid = $1::oid
          UNION ALL
          SELECT 'SUBSCRIPTION', 'subscription ' || subname, 'belongs to the database and would stay with the old one',
                 'ALTER SUBSCRIPTION … DISABLE; ALTER SUBSCRIPTION … SET (slot_name = NONE); DROP SUBSCRIPTION'
-           FROM pg_subscription WHERE subdbid = $2::oid
+           FROM pg_subscription WHERE subdbid = $1::oid
          ORDER BY 1, 2",
     )
-    .bind(&row.name)
-    .bind(i64::from(row.oid))
+    .bind(i64::from(oid))
     .fetch_all(connection)
     .await
     .map_err(control_fault)?;

@@ -10,9 +10,6 @@ use super::dependencies::Radius;
 use crate::postgres::sql::error::work_fault;
 
 /// Rights on relations and columns inside the schemas, those of their owners left out; they go with the relations.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn grants(
     connection: &mut PgConnection,
     schemas: &[String],
@@ -43,9 +40,6 @@ pub(crate) async fn grants(
 }
 
 /// Everything that hangs on what goes.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn on(
     connection: &mut PgConnection,
     schemas: &[String],

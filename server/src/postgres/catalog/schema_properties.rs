@@ -38,9 +38,6 @@ type GrantRow = (String, String, Option<String>, String, bool, Option<String>);
 type ExtraRow = (String, String, String, String);
 
 /// Captures the properties of those schemas that exist.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn capture(
     connection: &mut PgConnection,
     schemas: &[String],
@@ -114,7 +111,34 @@ fn assemble(head: HeadRow, rows: &[GrantRow], extras: &[ExtraRow]) -> SchemaProp
     SchemaProperties { schema, owner, comment, rights, defaults, labels, publications, restores_publications }
 }
 
-/// Takes out of the blast radius what is restored with the schema.
+/// Since then `public` belongs to whoever owns the database, and only they may create in it.
+pub(in crate::postgres) const OWNED_PUBLIC: i32 = 150_000;
+
+/// Schema `public` as a new database has it.
+///
+/// # Errors
+/// The session was lost.
+pub(in crate::postgres) async fn fresh_public(
+    connection: &mut PgConnection,
+) -> Result<SchemaProperties, Fault> {
+    let owned = change::version(connection).await? >= OWNED_PUBLIC;
+    // The cluster's first superuser.
+    let first: String = sqlx::query_scalar("SELECT pg_catalog.pg_get_userbyid(10)::pg_catalog.text")
+        .fetch_one(connection)
+        .await
+        .map_err(|e| work_fault("looking at the cluster's first role", &e))?;
+    let owner = if owned { "pg_database_owner".to_owned() } else { first };
+    let mut rights = Grant::of_owner(&owner);
+    rights.push(Grant::on_schema(&owner, None, "USAGE"));
+    if !owned {
+        rights.push(Grant::on_schema(&owner, None, "CREATE"));
+    }
+    let comment = Some("standard public schema".to_owned());
+    let schema = "public".to_owned();
+    Ok(SchemaProperties { schema, owner, comment, rights: Some(rights), ..SchemaProperties::default() })
+}
+
+/// Takes out of the blast radius what comes back as schema_properties.
 pub(crate) fn spare(schema_properties: &[SchemaProperties], outside: &mut Vec<OutsideObject>) {
     if schema_properties.iter().any(|f| f.restores_publications) {
         outside.retain(|object| object.kind != "publication namespace");
@@ -122,6 +146,11 @@ pub(crate) fn spare(schema_properties: &[SchemaProperties], outside: &mut Vec<Ou
 }
 
 impl SchemaProperties {
+    /// The same for another database: publications are of one database.
+    pub(in crate::postgres) fn elsewhere(self) -> Self {
+        Self { publications: Vec::new(), restores_publications: false, ..self }
+    }
+
     /// The schema.
     pub(crate) fn schema(&self) -> &str {
         &self.schema

@@ -9,9 +9,6 @@ type SessionRow = (i32, String, String, String, String, Option<i64>, bool, bool)
 
 /// Who is connected to a database now, the operation's own sessions (known by what they call themselves) left out. State and
 /// kind of other roles' sessions are hidden from a role that is neither superuser nor in pg_read_all_stats.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn of(
     pool: &PgPool,
     oid: u32,

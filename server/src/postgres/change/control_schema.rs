@@ -1,11 +1,13 @@
 //! Opening the control database: created where it is missing and the role may, and brought to its head by the engine
 //! that migrates targets as well.
 
+use std::time::Duration;
+
 use model::{
     chain::Chain,
     fault::{Fault, Reason},
     history::History,
-    lock::LockKey,
+    lock::{Holder, LockKey},
 };
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
 
@@ -14,27 +16,28 @@ use crate::postgres::{
     control::{
         adopt, audit_guard,
         given_up::{self, GivenUp},
+        keys::{self, Bound},
         neighbours::{self, ControlDatabase},
         pool::Control,
     },
-    session::{connect, identity},
+    session::{advisory, connect, identity},
     sql::{
         error::{control_fault, message, sqlstate},
         ident::Ident,
     },
 };
 
-/// Where the control database is, and other databases of the same cluster from which it can be made.
-pub(crate) struct Site {
+/// Where the control database is, and other databases of the same cluster from which it can be made, as its own role.
+pub(crate) struct Site<'a> {
     pub(crate) options: PgConnectOptions,
-    pub(crate) others: Vec<PgConnectOptions>,
+    pub(crate) others: Vec<&'a str>,
 }
 
 /// Opens the control database, creates it where it is missing and the role may, and migrates it.
 ///
 /// # Errors
 /// What is missing, with the statement that mends it; `CONTROL_FOREIGN`.
-pub(crate) async fn open(site: &Site) -> Result<Control, Fault> {
+pub(crate) async fn open(site: &Site<'_>) -> Result<Control, Fault> {
     let control = open_foreign(site).await?;
     let name = site.options.get_database().unwrap_or_default();
     let mut connection = control.connection().await?;
@@ -48,7 +51,7 @@ pub(crate) async fn open(site: &Site) -> Result<Control, Fault> {
 ///
 /// # Errors
 /// What is missing, with the statement that mends it.
-pub(crate) async fn open_foreign(site: &Site) -> Result<Control, Fault> {
+pub(crate) async fn open_foreign(site: &Site<'_>) -> Result<Control, Fault> {
     let options = connect::options(&site.options, "resetd control", &[("lock_timeout", "0")]);
     let mut connection = match connect::open(&options).await {
         Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => {
@@ -60,7 +63,7 @@ pub(crate) async fn open_foreign(site: &Site) -> Result<Control, Fault> {
     let database = options.get_database().unwrap_or_default().to_owned();
     connect::refuse_pooler(&mut connection, &format!("the control database {database}")).await?;
     migrate(&mut connection).await?;
-    Control::of(options, &mut connection).await
+    Ok(Control::of(options, &mut connection).await?)
 }
 
 /// What a control database says when it is only looked at.
@@ -72,13 +75,17 @@ pub(crate) struct Inspection {
     pub(crate) databases: Vec<ControlDatabase>,
 }
 
-/// Looks at a control database that is there, and changes nothing; `targets` are the databases to be served.
+/// Looks at a control database, and changes nothing; `targets` are the databases to be served. One that is not there yet
+/// says nothing.
 ///
 /// # Errors
 /// `CONTROL_NEWER`, `CONTROL_FOREIGN`; it cannot be reached.
 pub(crate) async fn inspect(options: &PgConnectOptions, targets: &[String]) -> Result<Inspection, Fault> {
     let options = connect::options(options, "resetd check", &[]);
-    let mut connection = connect::open(&options).await?;
+    let mut connection = match connect::open(&options).await {
+        Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => return Ok(Inspection::default()),
+        opened => opened?,
+    };
     let here = identity::of(&mut connection).await?;
     refuse_newer(&history(&mut connection).await?)?;
     let mut found = Inspection {
@@ -124,6 +131,9 @@ fn refuse_newer(history: &History) -> Result<(), Fault> {
     }
 }
 
+/// How long another daemon may take to migrate the control schema.
+const OTHERS_LIMIT: Duration = Duration::from_secs(15);
+
 /// The schema of the daemon's own tables.
 const SCHEMA: &str = "resetd";
 
@@ -148,11 +158,11 @@ fn chain() -> Result<Chain, Fault> {
 }
 
 /// Creates the control database from another one of the cluster.
-async fn create(options: &PgConnectOptions, others: &[PgConnectOptions]) -> Result<(), Fault> {
+async fn create(options: &PgConnectOptions, others: &[&str]) -> Result<(), Fault> {
     let database = options.get_database().unwrap_or_default();
     let mut last = None;
     for other in others {
-        match create_database(other, database).await {
+        match create_database(&options.clone().database(other), database).await {
             Err(fault) if fault.reason == Reason::TargetUnreachable => last = Some(fault),
             created => return created,
         }
@@ -186,20 +196,38 @@ pub(crate) async fn create_database(from: &PgConnectOptions, database: &str) -> 
     }
 }
 
+/// Takes from everybody what a new database and its `public` schema give to everybody, as far as the role may.
+///
+/// # Errors
+/// What PostgreSQL said.
+async fn close(connection: &mut PgConnection) -> Result<(), Fault> {
+    let statements: Vec<String> = sqlx::query_scalar(
+        "SELECT pg_catalog.format('REVOKE ALL ON DATABASE %I FROM PUBLIC', d.datname) FROM pg_catalog.pg_database d
+          WHERE d.datname = pg_catalog.current_database() AND pg_catalog.pg_has_role(d.datdba, 'USAGE')
+         UNION ALL
+         SELECT pg_catalog.format('REVOKE ALL ON SCHEMA %I FROM PUBLIC', n.nspname) FROM pg_catalog.pg_namespace n
+          WHERE n.nspname = 'public' AND pg_catalog.pg_has_role(n.nspowner, 'USAGE')",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(control_fault)?;
+    for statement in statements {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await.map_err(control_fault)?;
+    }
+    Ok(())
+}
+
 /// Brings the control schema to its head. Daemons that start at once take turns.
 async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
     let chain = chain()?;
     run(connection, "BEGIN").await?;
-    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
-        .bind(LockKey::control_schema().0)
-        .execute(&mut *connection)
-        .await
-        .map_err(control_fault)?;
+    take_its_key(connection).await?;
     let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regnamespace('resetd') IS NOT NULL")
         .fetch_one(&mut *connection)
         .await
         .map_err(control_fault)?;
     if !there {
+        close(connection).await?;
         run(connection, "CREATE SCHEMA resetd").await?;
     }
     let history = history(connection).await?;
@@ -212,6 +240,25 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
     }
     run(connection, "COMMIT").await?;
     run(connection, "RESET ROLE").await
+}
+
+/// Daemons that migrate at once take turns.
+async fn take_its_key(connection: &mut PgConnection) -> Result<(), Fault> {
+    let (key, until) = (LockKey::control_schema(), keys::Until::Transaction);
+    if keys::take(connection, key, until, Bound { limit: OTHERS_LIMIT, interrupt: None }).await? {
+        return Ok(());
+    }
+    let holders = advisory::holders(connection, None, key).await.map_err(control_fault)?;
+    let named: Vec<String> = holders.iter().map(Holder::phrase).collect();
+    let seconds = OTHERS_LIMIT.as_secs();
+    Err(Fault::new(
+        Reason::ControlUnavailable,
+        format!(
+            "the control schema cannot be migrated: its key was held for {seconds} s by {}",
+            named.join(", ")
+        ),
+    )
+    .hint("another daemon migrates it, or that session is a stranger's: end it"))
 }
 
 async fn history(connection: &mut PgConnection) -> Result<History, Fault> {

@@ -4,6 +4,8 @@
 
 pub(crate) mod blockers;
 pub(crate) mod control_schema;
+mod lock_waits;
+pub(crate) mod noticed;
 pub(crate) mod place_extensions;
 #[cfg(feature = "test-hooks")]
 pub mod race;
@@ -11,3 +13,4 @@ pub(crate) mod replay;
 pub(crate) mod reset;
 pub(crate) mod restore_properties;
 pub(crate) mod transaction;
+pub(crate) mod two_roles;

@@ -19,16 +19,18 @@ use crate::postgres::{
 pub(crate) async fn refuse_in(work: &mut Work, schemas: &[&str]) -> Result<(), Fault> {
     let found = extensions_in(&mut work.connection, schemas).await?;
     let Some((extension, schema)) = found.first() else { return Ok(()) };
-    Err(Fault::new(Reason::ExtensionMisplaced, format!("extension {extension} ended up in managed schema {schema}"))
-        .hint("name it in the revision's header: `-- requires-extension: NAME`; it is then created where it belongs")
-        .with("extension", extension)
-        .with("schema", schema))
+    let mend = "name it in the revision's header: `-- requires-extension: NAME`; it is then created where it belongs";
+    Err(Fault::new(
+        Reason::ExtensionMisplaced,
+        format!("extension {extension} ended up in managed schema {schema}"),
+    )
+    .hint(mend)
+    .with("mend", mend)
+    .with("extension", extension)
+    .with("schema", schema))
 }
 
 /// Moves extensions out of managed schemas.
-///
-/// # Errors
-/// What PostgreSQL said.
 pub(crate) async fn move_out(work: &mut Work, moves: &[ExtensionMove]) -> Result<(), Fault> {
     for it in moves {
         make_schema(work, &it.to).await?;
@@ -39,9 +41,6 @@ pub(crate) async fn move_out(work: &mut Work, moves: &[ExtensionMove]) -> Result
 }
 
 /// Creates extensions that are not there, in the schema meant for them; one that can only live elsewhere, there.
-///
-/// # Errors
-/// What PostgreSQL said.
 pub(crate) async fn create(work: &mut Work, names: &[&str], schema: &str) -> Result<(), Fault> {
     if names.is_empty() {
         return Ok(());

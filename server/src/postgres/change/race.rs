@@ -53,8 +53,10 @@ impl Race {
     /// One of them cannot be reached.
     pub async fn open(target: &DatabaseUrl, control: &str) -> Result<Self, Fault> {
         let options = target.connect_options();
-        let site =
-            Site { options: target.with_database(control).connect_options(), others: vec![options.clone()] };
+        let site = Site {
+            options: target.with_database(control).connect_options(),
+            others: vec![target.database()],
+        };
         let control = control_schema::open(&site).await?;
         let it = Self { control, target: options, database: target.database().to_owned() };
         let mut connection = it.look().await?;
@@ -112,6 +114,7 @@ impl Race {
             patience: Duration::from_secs(5),
             tell: std::sync::Arc::new(|_| {}),
             backends: std::sync::Arc::default(),
+            noticed: std::sync::Arc::default(),
         };
         let Ok(mut work) = Work::begin(&self.target, old, context).await else { return false };
         pause(4_000).await;

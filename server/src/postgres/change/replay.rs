@@ -10,7 +10,11 @@ use model::{
 };
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgErrorPosition};
 
-use super::transaction::{LOCK_TIMEOUT, MessageError, Work};
+use super::{
+    lock_waits::LockWaits,
+    place_extensions,
+    transaction::{MessageError, Work},
+};
 use crate::postgres::{
     control::{commit_deadline::CommitDeadline, window_guard::WindowGuard},
     lock::lease::LockSession,
@@ -48,7 +52,8 @@ pub(crate) async fn apply(
     let sql = format!("{}\n;RESET ALL", revision.sql_without_extensions());
     let label = format!("{} in {}", revision.id, place.schema);
     let started = Instant::now();
-    work.patiently(&label, &[&prologue(place), &sql], &|step, error| match step {
+    let prologue = prologue(place, work.lock_waits);
+    work.patiently(&label, &[&prologue, &sql], &|step, error| match step {
         1 => revision_fault(place, revision, error),
         _ => work_fault(&format!("preparing {label}"), &error.error),
     })
@@ -67,23 +72,34 @@ pub(crate) async fn apply(
     Ok(took)
 }
 
-/// Replays one revision that refuses a transaction, statement by statement. `right` is looked at before each: what is
-/// sent by itself stays. A database that is built aside knows no windows, and has none.
+/// Where a revision that refuses a transaction is replayed in a target that serves.
+pub(crate) struct Serving<'a> {
+    /// Looked at before each statement.
+    pub(crate) window_guard: &'a WindowGuard,
+    /// Where no extension may end up.
+    pub(crate) managed: &'a [&'a str],
+}
+
+/// Replays one revision that refuses a transaction, statement by statement: what is sent by itself stays. A database that is
+/// built aside (`None`) knows no windows, and what is in it is looked at when it is complete.
 ///
 /// # Errors
-/// `REVISION_FAILED` with its site, the reason of an interrupt, the right is gone, or the lock is not held any more.
+/// `REVISION_FAILED` with its site, `EXTENSION_MISPLACED`, the reason of an interrupt, the right is gone, or the lock is not
+/// held any more.
 pub(crate) async fn apply_bare(
     work: &mut Work,
     lock: &LockSession,
-    window_guard: Option<&WindowGuard>,
+    serving: Option<&Serving<'_>>,
     place: &ReplayTarget<'_>,
     before: Option<&str>,
     revision: &Revision,
 ) -> Result<Duration, Fault> {
+    let window_guard = serving.map(|serving| serving.window_guard);
     work.leave_transaction().await?;
     let started = Instant::now();
     let preparing = |e: MessageError| work_fault(&format!("preparing {}", revision.id), &e.error);
-    work.message(&bare(&prologue(place))).await.map_err(preparing)?;
+    let prologue = bare(&prologue(place, work.lock_waits), work.lock_waits);
+    work.message(&prologue).await.map_err(preparing)?;
     let created = |s: &Statement| matches!(s.kind, StatementKind::CreateExtension { .. });
     let sent = revision.statements.iter().enumerate().filter(|(_, s)| !created(s));
     for (completed, (index, statement)) in sent.enumerate() {
@@ -98,9 +114,12 @@ pub(crate) async fn apply_bare(
         work.message(alone[..end].trim_end_matches(';')).await.map_err(failed)?;
     }
     let took = started.elapsed();
+    if let Some(serving) = serving {
+        place_extensions::refuse_in(work, serving.managed).await?;
+    }
     let until = may_still(work, window_guard).await?;
     let guard = until.as_ref().map(CommitDeadline::guard).unwrap_or_default();
-    let recording = format!("{guard}{}{}", version_sql(place, before, revision), bare(&prologue(place)));
+    let recording = format!("{guard}{}{prologue}", version_sql(place, before, revision));
     let doing = format!("recording {}", revision.id);
     work.message(&recording).await.map_err(|e| CommitDeadline::failed(until.as_ref(), &doing, &e.error))?;
     work.restart(lock).await?;
@@ -111,20 +130,16 @@ pub(crate) async fn apply_bare(
 async fn may_still(work: &Work, window_guard: Option<&WindowGuard>) -> Result<Option<CommitDeadline>, Fault> {
     work.context.interrupt.check()?;
     let Some(window_guard) = window_guard else { return Ok(None) };
-    window_guard.for_a_moment(&work.context.control).await.map(Some)
+    Ok(window_guard.for_a_moment(&work.context.control).await.map(Some)?)
 }
 
 /// The same settings for a session outside a transaction. It waits for locks as long as the operation has patience: what
 /// builds an index concurrently waits for every older snapshot in the database, and cannot be taken back and tried again.
-fn bare(prologue: &str) -> String {
-    let brief = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';");
-    prologue.replace(&brief, "").replace("SET LOCAL", "SET")
+fn bare(prologue: &str, waits: LockWaits) -> String {
+    prologue.replace(&waits.limit(), "").replace("SET LOCAL", "SET")
 }
 
 /// Leaves the session as it was before the first revision.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn leave(work: &mut Work) -> Result<(), Fault> {
     let place = ReplayTarget { schema: "pg_catalog", search_path: &["pg_catalog"], owner: None };
     // Whatever is still deferred fires now, before the target is validated.
@@ -139,17 +154,20 @@ pub(crate) async fn apply_plain(
     before: Option<&str>,
     revision: &Revision,
 ) -> Result<(), Fault> {
-    let message = format!("{}{}\n;{}", prologue(place), revision.sql, version_sql(place, before, revision));
+    let prologue = prologue(place, LockWaits::default());
+    let message = format!("{prologue}{}\n;{}", revision.sql, version_sql(place, before, revision));
     sqlx::raw_sql(AssertSqlSafe(message)).execute(connection).await.map(|_| ()).map_err(control_fault)
 }
 
 /// Makes the session as new: nothing that an earlier revision set is left.
-fn prologue(place: &ReplayTarget<'_>) -> String {
+fn prologue(place: &ReplayTarget<'_>, waits: LockWaits) -> String {
     let path = ident::list(place.search_path.iter().copied());
     let role = place.owner.map_or_else(|| "NONE".to_owned(), |o| Ident(o).to_string());
     format!(
-        "RESET ALL; RESET SESSION AUTHORIZATION; SET LOCAL ROLE {role}; SET LOCAL search_path TO {path}; \
-         SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';"
+        "RESET ALL; RESET SESSION AUTHORIZATION; SET LOCAL ROLE NONE; {}SET LOCAL ROLE {role}; \
+         SET LOCAL search_path TO {path}; {}",
+        waits.look(),
+        waits.limit()
     )
 }
 
@@ -174,7 +192,7 @@ async fn epilogue(work: &mut Work, place: &ReplayTarget<'_>) -> Result<String, F
             sql.push_str(&format!("SET CONSTRAINTS {} {word}; ", names.join(", ")));
         }
     }
-    Ok(format!("{sql}{}", prologue(place)))
+    Ok(format!("{sql}{}", prologue(place, work.lock_waits)))
 }
 
 /// What Alembic would write: one row per chain head.
@@ -217,14 +235,20 @@ fn revision_fault(place: &ReplayTarget<'_>, revision: &Revision, failed: &Messag
     let at = line.map(|l| format!(":{l}")).unwrap_or_default();
     let hint =
         database_error(&failed.error).and_then(|e| e.hint()).map(|h| format!("PostgreSQL says: {h}; "));
-    Fault::new(
-        Reason::RevisionFailed,
-        format!("{}{at} failed in schema {}{which}: {}", revision.file, place.schema, message(&failed.error)),
-    )
-    .hint(format!("{}everything was rolled back; mend the revision and run again", hint.unwrap_or_default()))
-    .with("revision", &revision.id)
-    .with("schema", place.schema)
-    .at(SqlSite {
+    let place_of = format!("{}{at} failed in schema {}{which}", revision.file, place.schema);
+    let told = message(&failed.error);
+    let fault = match sqlstate(&failed.error) {
+        // Outside a transaction nothing is taken back and tried again: it has waited for as long as it may.
+        Some("55P03" | "40P01") => {
+            Fault::new(Reason::Blocked, format!("{place_of}: other sessions hold what it needs: {told}"))
+                .hint("end those sessions, or raise `lock_wait_limit` in the profile")
+        }
+        _ => Fault::new(Reason::RevisionFailed, format!("{place_of}: {told}")).hint(format!(
+            "{}everything was rolled back; mend the revision and run again",
+            hint.unwrap_or_default()
+        )),
+    };
+    fault.with("revision", &revision.id).with("schema", place.schema).at(SqlSite {
         sqlstate: sqlstate(&failed.error).map(str::to_owned),
         schema: Some(place.schema.to_owned()),
         file: Some(revision.file.clone()),

@@ -102,7 +102,10 @@ fn reset_fact(schema: &model::plan::PlannedSchema) -> SchemaReset {
     }
 }
 
-fn differences(before: &[SchemaProperties], after: &[SchemaProperties]) -> Vec<Finding> {
+pub(in crate::postgres) fn differences(
+    before: &[SchemaProperties],
+    after: &[SchemaProperties],
+) -> Vec<Finding> {
     let changed = |b: &SchemaProperties| {
         let now = after.iter().find(|a| a.schema() == b.schema())?;
         let what = b.difference(now)?;
@@ -117,9 +120,6 @@ fn differences(before: &[SchemaProperties], after: &[SchemaProperties]) -> Vec<F
 }
 
 /// Creates missing schemas, owned by the daemon's role.
-///
-/// # Errors
-/// What PostgreSQL said.
 pub(crate) async fn create_missing(work: &mut Work, names: &[String]) -> Result<(), Fault> {
     for name in names {
         create(work, name, None).await?;
@@ -128,9 +128,6 @@ pub(crate) async fn create_missing(work: &mut Work, names: &[String]) -> Result<
 }
 
 /// Creates a schema, with its properties where there are any.
-///
-/// # Errors
-/// What PostgreSQL said.
 pub(in crate::postgres) async fn create(
     work: &mut Work,
     name: &str,

@@ -1,10 +1,13 @@
-//! Restoring the properties of a schema that was just created.
+//! Putting schema_properties back onto a schema that was just created, and default privileges back into a database.
 
 use model::fault::{Fault, Reason};
 
 use super::transaction::Work;
 use crate::postgres::{
-    catalog::schema_properties::{SchemaProperties, capture, grant::in_dependency_order},
+    catalog::{
+        default_privileges::DefaultPrivileges,
+        schema_properties::{SchemaProperties, capture, grant::in_dependency_order},
+    },
     sql::{
         error,
         ident::{Ident, Literal},
@@ -20,25 +23,48 @@ pub(crate) async fn restore(work: &mut Work, schema_properties: &SchemaPropertie
     let fresh = capture(&mut work.connection, std::slice::from_ref(&schema_properties.schema)).await?;
     let sql = statements(schema_properties, fresh.first().unwrap_or(schema_properties));
     work.message(&sql).await.map(|_| ()).map_err(|failed| {
-        Fault::new(
-            Reason::SchemaPropertiesLost,
-            format!(
-                "grants and defaults of schema {} cannot be put back: {}",
-                schema_properties.schema,
-                error::message(&failed.error)
-            ),
-        )
-        .hint("everything was rolled back; give the daemon's role the memberships it needs")
-        .with("schema", &schema_properties.schema)
+        let what = format!("grants and defaults of schema {}", schema_properties.schema);
+        lost(&what, &failed.error).with("schema", &schema_properties.schema)
     })
+}
+
+/// What could not be put back.
+pub(in crate::postgres) fn lost(what: &str, error: &sqlx::Error) -> Fault {
+    Fault::new(Reason::SchemaPropertiesLost, format!("{what} cannot be put back: {}", error::message(error)))
+        .hint("everything was rolled back; give the daemon's role the memberships it needs")
+}
+
+/// What was put back and is not as it was.
+pub(in crate::postgres) fn differs(what: &str) -> Fault {
+    Fault::new(Reason::SchemaPropertiesLost, format!("{what} are not as they were after they were put back"))
+        .hint("everything was rolled back; compare pg_default_acl with what PostgreSQL's log shows")
+}
+
+/// The statements that declare default privileges of no schema: what PostgreSQL gives by itself is taken back first.
+pub(in crate::postgres) fn declaration(it: &DefaultPrivileges) -> String {
+    let (role, kind) = (Ident(&it.role), &it.kind);
+    let declare = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {role}");
+    let mut sql = format!("{declare} REVOKE ALL ON {kind} FROM PUBLIC, {role};\n");
+    for (grantee, privilege, grantable) in &it.rights {
+        let to = grantee.as_deref().map_or_else(|| "PUBLIC".to_owned(), |g| Ident(g).to_string());
+        let option = if *grantable { " WITH GRANT OPTION" } else { "" };
+        sql.push_str(&format!("{declare} GRANT {privilege} ON {kind} TO {to}{option};\n"));
+    }
+    sql
 }
 
 /// Statements that put it back; each acts as the role that granted.
 fn statements(it: &SchemaProperties, fresh: &SchemaProperties) -> String {
     let (schema, owner) = (Ident(&it.schema), Ident(&it.owner));
     let mut sql = String::new();
-    if let Some(comment) = &it.comment {
-        sql.push_str(&format!("COMMENT ON SCHEMA {schema} IS {};\n", Literal(comment)));
+    // Only a schema that every database is born with has an owner and a comment before its properties are put back.
+    if fresh.owner != it.owner {
+        sql.push_str(&format!("ALTER SCHEMA {schema} OWNER TO {owner};\n"));
+    }
+    if fresh.comment != it.comment {
+        let comment =
+            it.comment.as_deref().map_or_else(|| "NULL".to_owned(), |text| Literal(text).to_string());
+        sql.push_str(&format!("COMMENT ON SCHEMA {schema} IS {comment};\n"));
     }
     for (provider, label) in &it.labels {
         let (provider, label) = (Ident(provider), Literal(label));

@@ -11,16 +11,18 @@ use std::{
 use model::{
     event::EventKind,
     fault::{Fault, Reason},
+    lock::Holder,
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio_stream::StreamExt as _;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::blockers;
+use super::{blockers, lock_waits::LockWaits, noticed::Noticed};
 use crate::postgres::{
     control::commit_deadline::CommitDeadline,
     lock::lease::{LockSession, lock_is_gone},
     session::{
-        advisory::{holds_both, pg_locks_row},
+        advisory::{self, holds_both, pg_locks_row},
         backend, connect, failpoint,
         interrupt::Interrupt,
         liveness::{Backends, Liveness, lost_error},
@@ -28,13 +30,11 @@ use crate::postgres::{
     sql::error::{message, sqlstate, work_fault},
 };
 
-/// How long one lock may be waited for before the statement is taken back and tried again.
-pub(in crate::postgres) const LOCK_TIMEOUT: &str = "500ms";
 /// How long the end of a session may take.
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// How long a COMMIT may take before its truth is asked for elsewhere.
 const COMMIT_LIMIT: Duration = Duration::from_secs(60);
-/// How often a running statement is looked at from outside.
+/// How often a cancel is repeated.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Where progress and blockers are told; never awaited.
@@ -53,6 +53,8 @@ pub(crate) struct WorkContext {
     pub(crate) tell: ProgressSink,
     /// The backends that work for the operation: ended when they do not end by themselves.
     pub(crate) backends: Arc<Backends>,
+    /// What is told where the operation fails.
+    pub(crate) noticed: Arc<Noticed>,
 }
 
 /// One transaction in the target.
@@ -62,6 +64,8 @@ pub(crate) struct Work {
     transaction: String,
     pub(in crate::postgres) context: WorkContext,
     contact: Liveness,
+    _blockers: AbortOnDropHandle<()>,
+    pub(super) lock_waits: LockWaits,
     waited: Duration,
     /// What is committed next is so before this, or not at all.
     pub(crate) until: Option<CommitDeadline>,
@@ -102,10 +106,19 @@ impl Work {
         let database = options.get_database().unwrap_or_default().to_owned();
         let pid = connect::refuse_pooler(&mut connection, &format!("database {database}")).await?;
         let contact = Liveness::watch(&context.control, pid, &context.backends, &context.interrupt);
+        let blockers = AbortOnDropHandle::new(tokio::spawn(blockers::watch(context.clone(), pid)));
+        let opening = |e: sqlx::Error| work_fault("opening the work session", &e);
+        let lock_waits = LockWaits::of(&mut connection).await.map_err(opening)?;
+        sqlx::raw_sql(lock_waits.look_always()).execute(&mut connection).await.map_err(opening)?;
         let begin = if lock.shared { "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" } else { "BEGIN" };
         tokio::select! {
             biased;
-            taken = take_key(&mut connection, lock, begin) => taken?,
+            taken = take_key(&mut connection, lock, begin) => match taken {
+                Err(fault) if fault.reason == Reason::Blocked => {
+                    return Err(with_holders(fault, &context.control, &database, lock).await);
+                }
+                taken => taken?,
+            },
             () = contact.lost().cancelled() => return Err(work_fault("opening the work session", &lost_error())),
         }
         Ok(Self {
@@ -114,6 +127,8 @@ impl Work {
             transaction: String::new(),
             context,
             contact,
+            _blockers: blockers,
+            lock_waits,
             waited: Duration::ZERO,
             until: None,
         })
@@ -125,9 +140,6 @@ impl Work {
     }
 
     /// Makes the transaction a writing one, with an id that `pg_xact_status` knows.
-    ///
-    /// # Errors
-    /// The session was lost.
     pub(crate) async fn assign_transaction(&mut self) -> Result<(), Fault> {
         self.transaction = self.current_transaction().await?;
         Ok(())
@@ -191,13 +203,14 @@ impl Work {
                         cancelled = true;
                         backend::cancel(&context.control, pid).await;
                     }
-                    _ = look.tick() => match cancelled {
-                        true => backend::cancel(&context.control, pid).await,
-                        false => blockers::tell(&context, pid).await,
-                    },
+                    // One that came between two statements struck nothing.
+                    _ = look.tick(), if cancelled => backend::cancel(&context.control, pid).await,
                 }
             }
         };
+        if outcome.is_ok() {
+            self.context.noticed.goes_on(pid);
+        }
         outcome.map(|()| completed).map_err(|error| MessageError { completed, error })
     }
 
@@ -236,7 +249,7 @@ impl Work {
     }
 
     async fn step(&mut self, messages: &[&str]) -> Result<(), (usize, MessageError)> {
-        let begin = format!("SAVEPOINT resetd_step; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'");
+        let begin = format!("SAVEPOINT resetd_step; {}", self.lock_waits.limit());
         self.message(&begin).await.map_err(|e| (usize::MAX, e))?;
         for (index, message) in messages.iter().enumerate() {
             self.message(message).await.map_err(|e| (index, e))?;
@@ -245,9 +258,6 @@ impl Work {
     }
 
     /// Keeps what the last step did. Only sent once the step is known not to have left the transaction.
-    ///
-    /// # Errors
-    /// The session was lost.
     pub(crate) async fn keep_step(&mut self) -> Result<(), Fault> {
         let keep = self.message("RELEASE SAVEPOINT resetd_step").await;
         keep.map(|_| ()).map_err(|e| work_fault("keeping a step", &e.error))
@@ -364,6 +374,19 @@ async fn take_key(
         return Ok(());
     }
     Err(lock_is_gone())
+}
+
+/// Names who holds the target's key in the target, and kept the work session from beginning.
+async fn with_holders(fault: Fault, control: &PgPool, database: &str, lock: &LockSession) -> Fault {
+    let holders = advisory::holders(control, Some(database), lock.key).await.unwrap_or_default();
+    let named: Vec<String> = holders.iter().map(Holder::phrase).collect();
+    match named.is_empty() {
+        true => fault,
+        false => Fault {
+            message: format!("{}; the target's key is held by {}", fault.message, named.join(", ")),
+            ..fault
+        },
+    }
 }
 
 /// Whether the lock session of the operation holds the target's lock and the operation's: asked in the target, since

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::audit_guard;
 use crate::postgres::sql::{
-    error::{control_fault, message, sqlstate},
+    error::{ControlError, message, sqlstate},
     timestamp,
 };
 
@@ -38,7 +38,7 @@ pub(crate) async fn append(
     pool: &PgPool,
     decisions: &[(Decision, u64)],
     key: Option<&SealKey>,
-) -> Result<Vec<Chained>, Fault> {
+) -> Result<Vec<Chained>, ControlError> {
     // Dropped half-way, it is rolled back: nothing stays open on a shared session.
     let mut within = pool.begin().await.map_err(unavailable)?;
     let records = append_within(&mut within, decisions, key).await?;
@@ -50,7 +50,7 @@ async fn append_within(
     connection: &mut PgConnection,
     decisions: &[(Decision, u64)],
     key: Option<&SealKey>,
-) -> Result<Vec<Chained>, Fault> {
+) -> Result<Vec<Chained>, ControlError> {
     // Nobody waits for the record longer than this.
     sqlx::raw_sql("SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = '8s'")
         .execute(&mut *connection)
@@ -104,10 +104,11 @@ fn no_head() -> Fault {
 }
 
 /// Records, newest first.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn list(pool: &PgPool, before: Option<u64>, most: i64) -> Result<Vec<Chained>, Fault> {
+pub(crate) async fn list(
+    pool: &PgPool,
+    before: Option<u64>,
+    most: i64,
+) -> Result<Vec<Chained>, ControlError> {
     let rows: Vec<Row> = sqlx::query_as(concat!(
         "SELECT sequence, ",
         timestamp::micros!("at"),
@@ -116,22 +117,17 @@ pub(crate) async fn list(pool: &PgPool, before: Option<u64>, most: i64) -> Resul
     .bind(before.map(|b| i64::try_from(b).unwrap_or(i64::MAX)))
     .bind(most)
     .fetch_all(pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(rows.into_iter().map(chained).collect())
 }
 
 /// Reads the whole record as it is at one moment and verifies it. `expected` is an end that somebody remembers.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn verify(
     pool: &PgPool,
     expected: Option<Head>,
     key: Option<SealKey>,
-) -> Result<AuditVerdict, Fault> {
-    let mut within =
-        pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(control_fault)?;
+) -> Result<AuditVerdict, ControlError> {
+    let mut within = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let mut verifier = Verifier::new(expected).sealed_with(key);
     // Whatever its number: a record that was put before the first one is found as well.
     let mut after: Option<i64> = None;
@@ -144,8 +140,7 @@ pub(crate) async fn verify(
         .bind(after)
         .bind(PAGE)
         .fetch_all(&mut *within)
-        .await
-        .map_err(control_fault)?;
+        .await?;
         let Some(last) = page.last() else { break };
         after = Some(last.0);
         // Hashing is work: others get their turn.
@@ -155,12 +150,10 @@ pub(crate) async fn verify(
             break;
         }
     }
-    let anchor: Option<(i64, String)> = sqlx::query_as("SELECT sequence, hash FROM resetd.audit_head")
-        .fetch_optional(&mut *within)
-        .await
-        .map_err(control_fault)?;
+    let anchor: Option<(i64, String)> =
+        sqlx::query_as("SELECT sequence, hash FROM resetd.audit_head").fetch_optional(&mut *within).await?;
     let guard = audit_guard::look(&mut *within).await?;
-    within.rollback().await.map_err(control_fault)?;
+    within.rollback().await?;
     let anchor = anchor.map(|(sequence, hash)| Head { sequence: sequence.unsigned_abs(), hash });
     Ok(AuditVerdict { guard, ..verifier.finish(anchor.as_ref()) })
 }

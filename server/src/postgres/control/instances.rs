@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use model::{fault::Fault, lock::LockKey};
+use model::lock::LockKey;
 use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::pool::Control;
+use super::{
+    keys::{self, Bound},
+    neighbours,
+    pool::Control,
+};
 use crate::postgres::{
     session::{advisory::pg_locks_row, connect},
-    sql::error::{control_fault, message},
+    sql::error::{ControlError, message},
 };
 
 /// How often the presence is checked, and how long a lost one pauses before it is renewed.
@@ -29,26 +33,18 @@ pub(crate) struct Presence {
 
 impl Presence {
     /// Takes the instance's lock and records it; shared keys tell the cluster that a daemon runs here, and what it serves.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(crate) async fn enter(
         control: &Control,
         instance: Uuid,
         databases: Vec<String>,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, ControlError> {
         let mut connection = connect::open(&control.session_options("resetd instance")).await?;
-        let told: Vec<i64> = databases.iter().map(|name| LockKey::serves(name).0).collect();
-        sqlx::query(
-            "SELECT pg_catalog.pg_advisory_lock($1), pg_catalog.pg_advisory_lock_shared($2),
-                    ARRAY(SELECT pg_catalog.pg_advisory_lock_shared(k)::pg_catalog.text FROM pg_catalog.unnest($3::pg_catalog.int8[]) k)",
-        )
-        .bind(LockKey::instance(instance).0)
-        .bind(LockKey::control_database().0)
-        .bind(told)
-        .execute(&mut connection)
-        .await
-        .map_err(control_fault)?;
+        // A session of before may not have noticed yet that its connection is gone.
+        let (key, until) = (LockKey::instance(instance), keys::Until::Session);
+        if let Some(holder) = keys::take_or_name(&mut connection, key, until, Bound::MOMENT).await? {
+            return Err(holder.refusal("the daemon's own key").into());
+        }
+        neighbours::enter(&mut connection, &databases).await?;
         sqlx::query(
             "INSERT INTO resetd.instance (id, version, host, pid)
              VALUES ($1, $2, coalesce(inet_client_addr()::text, 'local'), $3) ON CONFLICT (id) DO NOTHING",
@@ -57,8 +53,7 @@ impl Presence {
         .bind(crate::VERSION)
         .bind(i32::try_from(std::process::id()).unwrap_or_default())
         .execute(&mut connection)
-        .await
-        .map_err(control_fault)?;
+        .await?;
         Ok(Self { connection, instance, databases })
     }
 
@@ -87,12 +82,9 @@ impl Presence {
 }
 
 /// Whether some session holds a key: a daemon's own, or that of one of its operations.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn lives(control: &Control, key: LockKey) -> Result<bool, Fault> {
+pub(crate) async fn lives(control: &Control, key: LockKey) -> Result<bool, ControlError> {
     let (high, low) = key.halves();
-    sqlx::query_scalar(concat!(
+    Ok(sqlx::query_scalar(concat!(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE ",
         pg_locks_row!("l", "$1", "$2", "$3"),
         " AND l.granted)"
@@ -101,6 +93,5 @@ pub(crate) async fn lives(control: &Control, key: LockKey) -> Result<bool, Fault
     .bind(high)
     .bind(low)
     .fetch_one(&control.pool)
-    .await
-    .map_err(control_fault)
+    .await?)
 }

@@ -13,12 +13,13 @@ use uuid::Uuid;
 
 use super::{
     commit_deadline::CommitDeadline,
+    keys::{self, Bound},
     retained,
-    window_guard::{WindowGuard, lock_queue},
+    window_guard::WindowGuard,
 };
 use crate::postgres::{
     session::failpoint,
-    sql::{error::control_fault, timestamp},
+    sql::{error::ControlError, timestamp},
 };
 
 /// The channel on which new events are announced; the payload is the operation's id.
@@ -45,9 +46,9 @@ fn stale() -> Fault {
         .hint("look at it with `resetctl operations show`")
 }
 
-fn body(kind: &EventKind) -> Result<String, Fault> {
-    serde_json::to_string(kind)
-        .map_err(|e| Fault::new(Reason::Internal, format!("an event cannot be stored: {e}")))
+fn body(kind: &EventKind) -> Result<String, ControlError> {
+    Ok(serde_json::to_string(kind)
+        .map_err(|e| Fault::new(Reason::Internal, format!("an event cannot be stored: {e}")))?)
 }
 
 /// Stores one event and gives it its number.
@@ -58,7 +59,7 @@ pub(crate) async fn append(
     connection: &mut PgConnection,
     owner: Owner,
     kind: EventKind,
-) -> Result<Event, Fault> {
+) -> Result<Event, ControlError> {
     let row: Option<(i64, i64)> = sqlx::query_as(concat!(
         "WITH op AS (
             UPDATE resetd.operation SET last_sequence = last_sequence + 1
@@ -75,8 +76,7 @@ pub(crate) async fn append(
     .bind(kind.code())
     .bind(body(&kind)?)
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let (sequence, at) = row.ok_or_else(stale)?;
     failpoint::stored(owner.operation, sequence).await;
     Ok(Event {
@@ -88,11 +88,13 @@ pub(crate) async fn append(
 }
 
 /// Stored events from a sequence on, in order.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn read(pool: &PgPool, operation: Uuid, from: u64, most: i64) -> Result<Vec<Event>, Fault> {
-    let mut connection = pool.acquire().await.map_err(control_fault)?;
+pub(crate) async fn read(
+    pool: &PgPool,
+    operation: Uuid,
+    from: u64,
+    most: i64,
+) -> Result<Vec<Event>, ControlError> {
+    let mut connection = pool.acquire().await?;
     read_on(&mut connection, operation, from, most).await
 }
 
@@ -101,7 +103,7 @@ async fn read_on(
     operation: Uuid,
     from: u64,
     most: i64,
-) -> Result<Vec<Event>, Fault> {
+) -> Result<Vec<Event>, ControlError> {
     let rows: Vec<(i64, i64, String)> = sqlx::query_as(concat!(
         "SELECT sequence, ",
         timestamp::micros!("at"),
@@ -111,12 +113,11 @@ async fn read_on(
     .bind(i64::try_from(from).unwrap_or(i64::MAX))
     .bind(most)
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     rows.into_iter().map(|row| decode(operation, row)).collect()
 }
 
-fn decode(operation: Uuid, (sequence, at, body): (i64, i64, String)) -> Result<Event, Fault> {
+fn decode(operation: Uuid, (sequence, at, body): (i64, i64, String)) -> Result<Event, ControlError> {
     let kind = serde_json::from_str(&body).map_err(|e| {
         Fault::new(Reason::Internal, format!("event {sequence} of operation {operation} cannot be read: {e}"))
             .hint("it was written by a newer daemon; watch it there")
@@ -134,12 +135,13 @@ pub(crate) async fn prepare_commit(
     owner: Owner,
     transaction: &str,
     window_guard: &WindowGuard,
+    bound: Bound<'_>,
     make: MakeEnding<'_>,
-) -> Result<Option<CommitDeadline>, Fault> {
-    let mut within = connection.begin().await.map_err(control_fault)?;
-    // From here to the end of the commit, nobody makes a window that it would be in.
-    lock_queue(&mut within, &window_guard.database).await?;
+) -> Result<Option<CommitDeadline>, ControlError> {
+    let mut within = connection.begin().await?;
     let prepared = async {
+        // From here to the end of the commit, nobody makes a window that it would be in.
+        lock_queue_to_commit(&mut within, &window_guard.database, bound).await?;
         let until = window_guard.until(&mut within).await?;
         prepare_commit_within(&mut within, owner, transaction, make).await?;
         Ok(until)
@@ -147,7 +149,7 @@ pub(crate) async fn prepare_commit(
     .await;
     match prepared {
         Ok(until) => {
-            within.commit().await.map_err(control_fault)?;
+            within.commit().await?;
             failpoint::point(owner.operation, "prepared").await;
             Ok(until)
         }
@@ -159,12 +161,27 @@ pub(crate) async fn prepare_commit(
     }
 }
 
+/// Takes the queue lock for a commit.
+///
+/// # Errors
+/// `BLOCKED`: somebody keeps it; the interrupt's reason; the control database does not answer.
+pub(in crate::postgres) async fn lock_queue_to_commit(
+    within: &mut PgConnection,
+    database: &str,
+    bound: Bound<'_>,
+) -> Result<(), Fault> {
+    let Some(holder) = keys::lock_queue(within, database, bound).await? else { return Ok(()) };
+    let fault = holder.refusal(&format!("the key under which changes of database {database} are committed"));
+    Err(Fault { reason: Reason::Blocked, ..fault }
+        .hint("everything was rolled back; end that session, or let an admin do it: resetctl target unlock"))
+}
+
 async fn prepare_commit_within(
     connection: &mut PgConnection,
     owner: Owner,
     transaction: &str,
     make: MakeEnding<'_>,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     let cancelled: Option<bool> = sqlx::query_scalar(
         "UPDATE resetd.operation
             SET state = CASE WHEN cancel_requested_at IS NULL THEN 'committing' ELSE state END,
@@ -175,10 +192,9 @@ async fn prepare_commit_within(
     .bind(owner.instance)
     .bind(transaction)
     .fetch_optional(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     if cancelled.ok_or_else(stale)? {
-        return Err(Fault::new(Reason::Cancelled, "the operation was cancelled before its commit"));
+        return Err(Fault::new(Reason::Cancelled, "the operation was cancelled before its commit").into());
     }
     append(connection, owner, EventKind::CommitPrepared { transaction_id: transaction.to_owned() }).await?;
     let ending = make_ending(connection, owner.operation, make).await?;
@@ -189,20 +205,18 @@ async fn prepare_commit_within(
         .bind(ending.report)
         .bind(finished)
         .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(control_fault)
+        .await?;
+    Ok(())
 }
 
 async fn make_ending(
     connection: &mut PgConnection,
     operation: Uuid,
     make: MakeEnding<'_>,
-) -> Result<Ending, Fault> {
+) -> Result<Ending, ControlError> {
     let now: i64 = sqlx::query_scalar(concat!("SELECT ", timestamp::micros!("clock_timestamp()")))
         .fetch_one(&mut *connection)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     let events = read_on(connection, operation, 1, i64::MAX).await?;
     Ok(make(&events, timestamp::from_micros(now)))
 }
@@ -215,8 +229,8 @@ pub(crate) async fn finish(
     connection: &mut PgConnection,
     owner: Owner,
     make: MakeEnding<'_>,
-) -> Result<(), Fault> {
-    let mut within = connection.begin().await.map_err(control_fault)?;
+) -> Result<(), ControlError> {
+    let mut within = connection.begin().await?;
     finish_within(&mut within, owner, make).await?;
     ended(within, owner).await
 }
@@ -229,7 +243,7 @@ pub(crate) async fn finish_within(
     connection: &mut PgConnection,
     owner: Owner,
     make: MakeEnding<'_>,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     hold_row(connection, owner).await?;
     let ending = make_ending(connection, owner.operation, make).await?;
     write_end(connection, owner, ending).await
@@ -239,34 +253,33 @@ pub(crate) async fn finish_within(
 ///
 /// # Errors
 /// As [`finish`].
-pub(crate) async fn finish_prepared(connection: &mut PgConnection, owner: Owner) -> Result<(), Fault> {
-    let mut within = connection.begin().await.map_err(control_fault)?;
+pub(crate) async fn finish_prepared(connection: &mut PgConnection, owner: Owner) -> Result<(), ControlError> {
+    let mut within = connection.begin().await?;
     hold_row(&mut within, owner).await?;
     let ending = prepared(&mut within, owner.operation).await?;
     write_end(&mut within, owner, ending).await?;
     ended(within, owner).await
 }
 
-async fn ended(within: sqlx::Transaction<'_, sqlx::Postgres>, owner: Owner) -> Result<(), Fault> {
-    within.commit().await.map_err(control_fault)?;
+async fn ended(within: sqlx::Transaction<'_, sqlx::Postgres>, owner: Owner) -> Result<(), ControlError> {
+    within.commit().await?;
     failpoint::point(owner.operation, "ended").await;
     Ok(())
 }
 
 /// Locks the operation's row: whoever comes second sees the end of the first.
-async fn hold_row(connection: &mut PgConnection, owner: Owner) -> Result<(), Fault> {
+async fn hold_row(connection: &mut PgConnection, owner: Owner) -> Result<(), ControlError> {
     let held: Option<i32> = sqlx::query_scalar(
         "SELECT 1 FROM resetd.operation WHERE id = $1 AND instance = $2 AND state <> 'finished' FOR UPDATE",
     )
     .bind(owner.operation)
     .bind(owner.instance)
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
-    held.map(|_| ()).ok_or_else(stale)
+    .await?;
+    Ok(held.map(|_| ()).ok_or_else(stale)?)
 }
 
-async fn prepared(connection: &mut PgConnection, operation: Uuid) -> Result<Ending, Fault> {
+async fn prepared(connection: &mut PgConnection, operation: Uuid) -> Result<Ending, ControlError> {
     let (report, finished): (String, String) = sqlx::query_as(
         "SELECT prepared_report, prepared_end::text FROM resetd.operation
           WHERE id = $1 AND prepared_report IS NOT NULL AND prepared_end IS NOT NULL
@@ -274,15 +287,14 @@ async fn prepared(connection: &mut PgConnection, operation: Uuid) -> Result<Endi
     )
     .bind(operation)
     .fetch_one(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let finished = serde_json::from_str(&finished).map_err(|e| {
         Fault::new(Reason::Internal, format!("the prepared end of {operation} cannot be read: {e}"))
     })?;
     Ok(Ending { finished, report })
 }
 
-async fn write_end(connection: &mut PgConnection, owner: Owner, ending: Ending) -> Result<(), Fault> {
+async fn write_end(connection: &mut PgConnection, owner: Owner, ending: Ending) -> Result<(), ControlError> {
     retained::give_back(connection, owner.operation).await?;
     let Ending { finished, report } = ending;
     let reason = finished.error.as_ref().map(|e| e.reason.name());
@@ -309,8 +321,7 @@ async fn write_end(connection: &mut PgConnection, owner: Owner, ending: Ending) 
     .bind(sha256)
     .bind(body(&EventKind::Finished(Box::new(finished)))?)
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     failpoint::stored(owner.operation, written.ok_or_else(stale)?).await;
     Ok(())
 }

@@ -10,6 +10,7 @@ pub(crate) mod commit_deadline;
 pub(crate) mod given_up;
 pub(crate) mod instances;
 pub(crate) mod journal;
+pub(crate) mod keys;
 pub(crate) mod neighbours;
 pub(crate) mod notify;
 pub(crate) mod operations;

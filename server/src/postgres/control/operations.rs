@@ -15,7 +15,7 @@ use super::{
 use crate::postgres::{
     session::failpoint,
     sql::{
-        error::{control_fault, sqlstate},
+        error::{ControlError, sqlstate},
         timestamp,
     },
 };
@@ -55,8 +55,8 @@ pub(crate) async fn record(
     connection: &mut PgConnection,
     new: &NewOperation<'_>,
     events: Vec<EventKind>,
-) -> Result<bool, Fault> {
-    let mut transaction = connection.begin().await.map_err(control_fault)?;
+) -> Result<bool, ControlError> {
+    let mut transaction = connection.begin().await?;
     if !insert(&mut transaction, new).await? {
         return Ok(false);
     }
@@ -66,7 +66,7 @@ pub(crate) async fn record(
     for event in events {
         journal::append(&mut transaction, new.owner, event).await?;
     }
-    transaction.commit().await.map_err(control_fault)?;
+    transaction.commit().await?;
     failpoint::point(new.owner.operation, "recorded").await;
     Ok(true)
 }
@@ -74,7 +74,7 @@ pub(crate) async fn record(
 pub(in crate::postgres) async fn insert(
     connection: &mut PgConnection,
     new: &NewOperation<'_>,
-) -> Result<bool, Fault> {
+) -> Result<bool, ControlError> {
     let request = new.request;
     let labels = serde_json::to_string(&request.labels).unwrap_or_else(|_| "{}".to_owned());
     let inserted = sqlx::query(
@@ -105,7 +105,7 @@ pub(in crate::postgres) async fn insert(
     match inserted {
         Ok(_) => Ok(true),
         Err(error) if sqlstate(&error) == Some("23505") => Ok(false),
-        Err(error) => Err(control_fault(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -113,7 +113,11 @@ pub(in crate::postgres) async fn insert(
 ///
 /// # Errors
 /// It was cancelled or taken over meanwhile; the control database does not answer.
-pub(crate) async fn start(connection: &mut PgConnection, owner: Owner, lock_pid: i32) -> Result<(), Fault> {
+pub(crate) async fn start(
+    connection: &mut PgConnection,
+    owner: Owner,
+    lock_pid: i32,
+) -> Result<(), ControlError> {
     let started = sqlx::query(
         "UPDATE resetd.operation SET state = 'running', lock_pid = $3, started_at = clock_timestamp()
           WHERE id = $1 AND instance = $2 AND state = 'waiting' AND cancel_requested_at IS NULL",
@@ -122,19 +126,18 @@ pub(crate) async fn start(connection: &mut PgConnection, owner: Owner, lock_pid:
     .bind(owner.instance)
     .bind(lock_pid)
     .execute(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     if started.rows_affected() == 1 {
         return Ok(());
     }
-    Err(Fault::new(Reason::Cancelled, "the operation was cancelled while it waited for the target"))
+    Err(Fault::new(Reason::Cancelled, "the operation was cancelled while it waited for the target").into())
 }
 
 /// Marks, inside the swap's transaction, that the commit comes next. Who asks for a cancel now waits for its end.
 ///
 /// # Errors
 /// `CANCELLED` when a cancel came first; the operation is not this daemon's any more.
-pub(crate) async fn enter_commit(connection: &mut PgConnection, owner: Owner) -> Result<(), Fault> {
+pub(crate) async fn enter_commit(connection: &mut PgConnection, owner: Owner) -> Result<(), ControlError> {
     let cancelled: Option<bool> = sqlx::query_scalar(
         "UPDATE resetd.operation SET state = 'committing' WHERE id = $1 AND instance = $2 AND state = 'running'
          RETURNING cancel_requested_at IS NOT NULL",
@@ -142,107 +145,100 @@ pub(crate) async fn enter_commit(connection: &mut PgConnection, owner: Owner) ->
     .bind(owner.operation)
     .bind(owner.instance)
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     match cancelled {
         Some(false) => Ok(()),
-        Some(true) => Err(Fault::new(Reason::Cancelled, "the operation was cancelled before its commit")),
-        None => Err(Fault::new(Reason::LockLost, "the operation has ended or belongs to another daemon now")),
+        Some(true) => {
+            Err(Fault::new(Reason::Cancelled, "the operation was cancelled before its commit").into())
+        }
+        None => {
+            Err(Fault::new(Reason::LockLost, "the operation has ended or belongs to another daemon now")
+                .into())
+        }
     }
 }
 
 /// Stores the name under which an operation builds a database, before it is made.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn set_build_database(
     connection: &mut PgConnection,
     owner: Owner,
     name: &str,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     sqlx::query("UPDATE resetd.operation SET build_database = $3 WHERE id = $1 AND instance = $2")
         .bind(owner.operation)
         .bind(owner.instance)
         .bind(name)
         .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(control_fault)
+        .await?;
+    Ok(())
 }
 
-/// Stores which database was made under that name, inside the transaction that marks it.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn set_build_oid(connection: &mut PgConnection, owner: Owner) -> Result<u32, Fault> {
-    let oid: Option<i64> = sqlx::query_scalar(
+/// Stores which database was made under that name.
+pub(crate) async fn set_build_oid(connection: &mut PgConnection, owner: Owner) -> Result<(), ControlError> {
+    let stored = sqlx::query(
         "UPDATE resetd.operation o SET build_oid = d.oid FROM pg_catalog.pg_database d
-          WHERE o.id = $1 AND o.instance = $2 AND d.datname = o.build_database RETURNING d.oid::pg_catalog.int8",
+          WHERE o.id = $1 AND o.instance = $2 AND d.datname = o.build_database",
     )
     .bind(owner.operation)
     .bind(owner.instance)
-    .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
-    oid.and_then(|oid| u32::try_from(oid).ok()).ok_or_else(|| {
-        Fault::new(Reason::LockLost, "the operation has ended or belongs to another daemon now")
-    })
+    .execute(connection)
+    .await?;
+    match stored.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Fault::new(
+            Reason::LockLost,
+            "the operation has ended or belongs to another daemon now, or what it built is gone",
+        )
+        .into()),
+    }
 }
 
 /// Forgets operations that ended longer ago than they are kept.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn forget_old(pool: &PgPool, target: &str, keep: std::time::Duration) -> Result<(), Fault> {
+pub(crate) async fn forget_old(
+    pool: &PgPool,
+    target: &str,
+    keep: std::time::Duration,
+) -> Result<(), ControlError> {
     sqlx::query(
         "DELETE FROM resetd.operation WHERE target = $1 AND finished_at < clock_timestamp() - make_interval(secs => $2)",
     )
     .bind(target)
     .bind(keep.as_secs_f64())
     .execute(pool)
-    .await
-    .map(|_| ())
-    .map_err(control_fault)
+    .await?;
+    Ok(())
 }
 
 /// Stores which backend works in the target.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn set_work_pid(connection: &mut PgConnection, owner: Owner, pid: i32) -> Result<(), Fault> {
+pub(crate) async fn set_work_pid(
+    connection: &mut PgConnection,
+    owner: Owner,
+    pid: i32,
+) -> Result<(), ControlError> {
     sqlx::query("UPDATE resetd.operation SET work_pid = $2 WHERE id = $1")
         .bind(owner.operation)
         .bind(pid)
         .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(control_fault)
+        .await?;
+    Ok(())
 }
 
 /// The operation that a request id made, with the hash of its request.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn by_request_id(
     pool: &PgPool,
     request_id: Uuid,
-) -> Result<Option<(Uuid, String, String)>, Fault> {
-    sqlx::query_as("SELECT id, request_hash, principal FROM resetd.operation WHERE request_id = $1")
+) -> Result<Option<(Uuid, String, String)>, ControlError> {
+    Ok(sqlx::query_as("SELECT id, request_hash, principal FROM resetd.operation WHERE request_id = $1")
         .bind(request_id)
         .fetch_optional(pool)
-        .await
-        .map_err(control_fault)
+        .await?)
 }
 
 /// One operation.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn get(pool: &PgPool, id: Uuid) -> Result<Option<Operation>, Fault> {
+pub(crate) async fn get(pool: &PgPool, id: Uuid) -> Result<Option<Operation>, ControlError> {
     let sql = format!("SELECT {COLUMNS} FROM resetd.operation WHERE id = $1");
-    let row =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await.map_err(control_fault)?;
-    row.map(|row| decode(&row).map_err(control_fault)).transpose()
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await?;
+    row.map(|row| decode(&row).map_err(ControlError::from)).transpose()
 }
 
 /// Which operations are wanted.
@@ -259,10 +255,7 @@ pub(crate) struct Filter {
 }
 
 /// Operations, newest first.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Operation>, Fault> {
+pub(crate) async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Operation>, ControlError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM resetd.operation
           WHERE target = ANY($1) AND ($2::uuid IS NULL OR id < $2) AND (NOT $3 OR state <> 'finished')
@@ -274,39 +267,30 @@ pub(crate) async fn list(pool: &PgPool, filter: &Filter) -> Result<Vec<Operation
         .bind(filter.active_only)
         .bind(filter.most)
         .fetch_all(pool)
-        .await
-        .map_err(control_fault)?;
-    rows.iter().map(|row| decode(row).map_err(control_fault)).collect()
+        .await?;
+    rows.iter().map(|row| decode(row).map_err(ControlError::from)).collect()
 }
 
 /// Operations that wait for a database, in the order in which they came.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn waiting(pool: &PgPool, database: &str, most: i64) -> Result<Vec<Operation>, Fault> {
+pub(crate) async fn waiting(
+    pool: &PgPool,
+    database: &str,
+    most: i64,
+) -> Result<Vec<Operation>, ControlError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM resetd.operation WHERE database = $1 AND state = 'waiting' ORDER BY ticket LIMIT $2"
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(database)
-        .bind(most)
-        .fetch_all(pool)
-        .await
-        .map_err(control_fault)?;
-    rows.iter().map(|row| decode(row).map_err(control_fault)).collect()
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(database).bind(most).fetch_all(pool).await?;
+    rows.iter().map(|row| decode(row).map_err(ControlError::from)).collect()
 }
 
 /// The report of an ended operation.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn report(pool: &PgPool, id: Uuid) -> Result<Option<String>, Fault> {
+pub(crate) async fn report(pool: &PgPool, id: Uuid) -> Result<Option<String>, ControlError> {
     let report: Option<Option<String>> =
         sqlx::query_scalar("SELECT report FROM resetd.operation WHERE id = $1")
             .bind(id)
             .fetch_optional(pool)
-            .await
-            .map_err(control_fault)?;
+            .await?;
     Ok(report.flatten())
 }
 

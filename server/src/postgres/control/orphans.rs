@@ -1,11 +1,11 @@
 //! Operations that have not ended, and making one's own those that nobody runs any more.
 
-use model::{fault::Fault, operation::State};
+use model::operation::State;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::journal::Owner;
-use crate::postgres::sql::error::control_fault;
+use crate::postgres::sql::error::ControlError;
 
 /// An operation that has not ended.
 #[derive(Clone, Debug)]
@@ -26,10 +26,7 @@ pub(crate) struct Orphan {
 type OrphanRow = (Uuid, Uuid, String, String, bool, String, bool, f64, Option<f64>);
 
 /// Operations that have not ended. Whether their daemons live is another question.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, Fault> {
+pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, ControlError> {
     let rows: Vec<OrphanRow> = sqlx::query_as(
         "SELECT id, instance, target, database, reads_only, state, waiter_pid IS NOT NULL,
                 extract(epoch FROM clock_timestamp() - created_at)::float8,
@@ -37,8 +34,7 @@ pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, Fault> {
            FROM resetd.operation WHERE state <> 'finished' ORDER BY id",
     )
     .fetch_all(pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(rows
         .into_iter()
         .map(
@@ -70,16 +66,13 @@ pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, Fault> {
 
 /// Makes an orphan this daemon's own, so that only this daemon can end it, and gives the transaction that it was about
 /// to commit, as it is then. Without the target's lock only what changes nothing can be adopted. `None`: it cannot.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn adopt(
     connection: &mut PgConnection,
     owner: Owner,
     instance: Uuid,
     locked: bool,
-) -> Result<Option<Option<String>>, Fault> {
-    sqlx::query_scalar(
+) -> Result<Option<Option<String>>, ControlError> {
+    Ok(sqlx::query_scalar(
         "UPDATE resetd.operation SET instance = $3
           WHERE id = $1 AND instance = $2 AND state <> 'finished' AND ($4 OR state = 'waiting' OR reads_only)
          RETURNING work_xid::text",
@@ -89,6 +82,5 @@ pub(crate) async fn adopt(
     .bind(instance)
     .bind(locked)
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)
+    .await?)
 }

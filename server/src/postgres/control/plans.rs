@@ -3,23 +3,20 @@
 
 use std::time::Duration;
 
-use model::{blast::Activity, fault::Fault, plan::Plan};
+use model::{blast::Activity, plan::Plan};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::postgres::sql::{error::control_fault, timestamp};
+use crate::postgres::sql::{error::ControlError, timestamp};
 
 /// Keeps a plan and what its digest is over; plans older than `keep` are forgotten.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn keep(
     connection: &mut PgConnection,
     operation: Uuid,
     plan: &Plan,
     identity: &[String],
     keep: Duration,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     let body = serde_json::to_string(plan).unwrap_or_else(|_| "null".to_owned());
     sqlx::query(
         "WITH old AS (
@@ -35,33 +32,25 @@ pub(crate) async fn keep(
     .bind(identity)
     .bind(keep.as_secs_f64())
     .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(control_fault)
+    .await?;
+    Ok(())
 }
 
 /// What a digest is over, while it is kept.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn identity(
     connection: &mut PgConnection,
     digest: &str,
-) -> Result<Option<Vec<String>>, Fault> {
-    sqlx::query_scalar("SELECT identity FROM resetd.plan WHERE digest = $1")
+) -> Result<Option<Vec<String>>, ControlError> {
+    Ok(sqlx::query_scalar("SELECT identity FROM resetd.plan WHERE digest = $1")
         .bind(digest)
         .fetch_optional(connection)
-        .await
-        .map_err(control_fault)
+        .await?)
 }
 
 type ActivityRow = (Option<i64>, i64, i64, i64, i64);
 
 /// How much was written to a database since its last operation ended, or since its statistics were reset.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn activity(pool: &PgPool, database: &str) -> Result<Activity, Fault> {
+pub(crate) async fn activity(pool: &PgPool, database: &str) -> Result<Activity, ControlError> {
     let row: Option<ActivityRow> = sqlx::query_as(concat!(
         "SELECT ",
         timestamp::micros!("coalesce(b.at, s.stats_reset)"),
@@ -74,17 +63,13 @@ pub(crate) async fn activity(pool: &PgPool, database: &str) -> Result<Activity, 
     ))
     .bind(database)
     .fetch_optional(pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let Some((since, commits, inserted, updated, deleted)) = row else { return Ok(Activity::default()) };
     Ok(Activity { since: since.map(timestamp::from_micros), commits, inserted, updated, deleted })
 }
 
 /// Remembers how much was written to a database so far: its operation has just ended.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn set_baseline(pool: &PgPool, database: &str) -> Result<(), Fault> {
+pub(crate) async fn set_baseline(pool: &PgPool, database: &str) -> Result<(), ControlError> {
     sqlx::query(
         "INSERT INTO resetd.baseline (database, database_oid, commits, inserted, updated, deleted)
          SELECT datname, datid, xact_commit, tup_inserted, tup_updated, tup_deleted
@@ -95,7 +80,6 @@ pub(crate) async fn set_baseline(pool: &PgPool, database: &str) -> Result<(), Fa
     )
     .bind(database)
     .execute(pool)
-    .await
-    .map(|_| ())
-    .map_err(control_fault)
+    .await?;
+    Ok(())
 }

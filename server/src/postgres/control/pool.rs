@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::fault::Fault;
 use sqlx::{
     PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 use crate::postgres::{
+    catalog::openings::openings,
     session::identity::{self, Identity},
-    sql::{error::control_fault, timestamp},
+    sql::{error::ControlError, timestamp},
 };
 
 /// The control database, open.
@@ -25,24 +25,23 @@ pub(crate) struct Control {
     pub(crate) system_identifier: String,
     /// For example `15.18`.
     pub(crate) postgres_version: String,
+    /// What let others in when it was opened, each with the statement that closes it.
+    pub(crate) openings: Vec<String>,
 }
 
 impl Control {
     /// The control database that a session is connected to, and a pool of such sessions.
-    ///
-    /// # Errors
-    /// The control database does not answer.
     pub(in crate::postgres) async fn of(
         options: PgConnectOptions,
         connection: &mut PgConnection,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, ControlError> {
+        let openings = openings(connection).await?;
         let identity = identity::of(connection).await?;
         let postgres_version = sqlx::query_scalar(
             "SELECT pg_catalog.split_part(pg_catalog.current_setting('server_version'), ' ', 1)",
         )
         .fetch_one(connection)
-        .await
-        .map_err(control_fault)?;
+        .await?;
         let pool = PgPoolOptions::new()
             .max_connections(8)
             .acquire_timeout(Duration::from_secs(10))
@@ -53,6 +52,7 @@ impl Control {
             database_oid: identity.database_oid,
             system_identifier: identity.system_identifier,
             postgres_version,
+            openings,
         })
     }
 
@@ -62,11 +62,10 @@ impl Control {
     }
 
     /// One of the daemon's shared sessions.
-    ///
-    /// # Errors
-    /// The control database does not answer.
-    pub(crate) async fn connection(&self) -> Result<impl std::ops::DerefMut<Target = PgConnection>, Fault> {
-        self.pool.acquire().await.map_err(control_fault)
+    pub(crate) async fn connection(
+        &self,
+    ) -> Result<impl std::ops::DerefMut<Target = PgConnection>, ControlError> {
+        self.pool.acquire().await.map_err(ControlError::from)
     }
 
     /// Options of a session in another database of the cluster, as the daemon's control role.
@@ -80,14 +79,10 @@ impl Control {
     }
 
     /// The control database's clock.
-    ///
-    /// # Errors
-    /// It does not answer.
-    pub(crate) async fn now(&self) -> Result<Timestamp, Fault> {
+    pub(crate) async fn now(&self) -> Result<Timestamp, ControlError> {
         let micros: i64 = sqlx::query_scalar(concat!("SELECT ", timestamp::micros!("clock_timestamp()")))
             .fetch_one(&self.pool)
-            .await
-            .map_err(control_fault)?;
+            .await?;
         Ok(timestamp::from_micros(micros))
     }
 }

@@ -8,7 +8,8 @@ use model::{
 };
 use sqlx::PgConnection;
 
-use crate::postgres::sql::error::control_fault;
+use super::keys::{self, Bound};
+use crate::postgres::sql::error::ControlError;
 
 /// The most of one principal, and the most for one target, where the cluster has connections enough.
 const MOST: (i64, i64) = (50, 64);
@@ -22,13 +23,15 @@ pub(in crate::postgres) async fn check_room(
     principal: &str,
     target: &str,
     database: &str,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     // One after the other: two that come at once see each other.
-    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
-        .bind(LockKey::waiters().0)
-        .execute(&mut *connection)
-        .await
-        .map_err(control_fault)?;
+    let (key, until) = (LockKey::waiters(), keys::Until::Transaction);
+    if let Some(holder) = keys::take_or_name(connection, key, until, Bound::MOMENT).await? {
+        return Err(holder
+            .refusal("the key under which waiting operations are counted")
+            .with("target", target)
+            .into());
+    }
     let (theirs, here, all, connections): (i64, i64, i64, i64) = sqlx::query_as(
         "SELECT count(*) FILTER (WHERE principal = $1), count(*) FILTER (WHERE database = $2), count(*),
                 pg_catalog.current_setting('max_connections')::pg_catalog.int8
@@ -37,8 +40,7 @@ pub(in crate::postgres) async fn check_room(
     .bind(principal)
     .bind(database)
     .fetch_one(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let limits = [
         (theirs, MOST.0.min(connections / 6), format!("{principal} has")),
         (here, MOST.1.min(connections / 3), format!("target {target} has")),
@@ -51,6 +53,7 @@ pub(in crate::postgres) async fn check_room(
             format!("{whose} {most} waiting operations, and no more may wait"),
         )
         .hint("try again when some have ended, or take some out: resetctl operations cancel ID")
-        .with("target", target)),
+        .with("target", target)
+        .into()),
     }
 }

@@ -11,7 +11,7 @@ use model::fault::{Fault, Reason};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::postgres::sql::{error::control_fault, timestamp};
+use crate::postgres::sql::{error::ControlError, timestamp};
 
 /// A database that is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,21 +85,14 @@ macro_rules! returnable {
 }
 
 /// The database that an undo would bring back now: the one that an operation swapped away, or the newest.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn next(
     pool: &PgPool,
     database: &str,
     operation: Option<Uuid>,
-) -> Result<Option<Kept>, Fault> {
+) -> Result<Option<Kept>, ControlError> {
     let sql = format!("{SELECT} {}", returnable!());
-    let row: Option<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(database)
-        .bind(operation)
-        .fetch_optional(pool)
-        .await
-        .map_err(control_fault)?;
+    let row: Option<KeptRow> =
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).bind(operation).fetch_optional(pool).await?;
     Ok(row.map(decode))
 }
 
@@ -117,7 +110,10 @@ fn decode((oid, name, operation, kept_at, expires_at): KeptRow) -> Kept {
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn enter(connection: &mut PgConnection, it: &SetAside<'_>) -> Result<Timestamp, Fault> {
+pub(crate) async fn enter(
+    connection: &mut PgConnection,
+    it: &SetAside<'_>,
+) -> Result<Timestamp, ControlError> {
     let expires_at: i64 = sqlx::query_scalar(concat!(
         "INSERT INTO resetd.kept_database (oid, name, database, operation, expires_at, system_identifier, marker, comment)
          SELECT $1::oid, $2, $3, $4, clock_timestamp() + make_interval(secs => $5), s.system_identifier::text, $6, $7
@@ -137,8 +133,7 @@ pub(crate) async fn enter(connection: &mut PgConnection, it: &SetAside<'_>) -> R
     .bind(marker(it.operation))
     .bind(it.comment)
     .fetch_one(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(timestamp::from_micros(expires_at))
 }
 
@@ -152,7 +147,7 @@ pub(crate) async fn claim(
     database: &str,
     operation: Option<Uuid>,
     by: Uuid,
-) -> Result<Kept, Fault> {
+) -> Result<Kept, ControlError> {
     let row: Option<KeptRow> = sqlx::query_as(concat!(
         "UPDATE resetd.kept_database u SET state = 'undoing', used_by = $3
           WHERE u.oid = (
@@ -168,28 +163,26 @@ pub(crate) async fn claim(
     .bind(operation)
     .bind(by)
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
-    row.map(decode).ok_or_else(|| {
+    .await?;
+    Ok(row.map(decode).ok_or_else(|| {
         let which = operation.map(|id| format!(" of operation {id}")).unwrap_or_default();
         Fault::new(Reason::NothingToUndo, format!("no previous database{which} of {database} is kept"))
             .hint("`keep_previous` in the profile says how long one is kept; `resetctl targets` shows what there is")
             .with("database", database)
-    })
+    })?)
 }
 
 /// Gives back what an operation claimed and did not bring back, inside the transaction that writes its end: an operation
 /// that has ended holds no claim.
-///
-/// # Errors
-/// The control database does not answer.
-pub(in crate::postgres) async fn give_back(connection: &mut PgConnection, by: Uuid) -> Result<(), Fault> {
+pub(in crate::postgres) async fn give_back(
+    connection: &mut PgConnection,
+    by: Uuid,
+) -> Result<(), ControlError> {
     sqlx::query("UPDATE resetd.kept_database SET state = 'kept', used_by = NULL WHERE used_by = $1")
         .bind(by)
         .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(control_fault)
+        .await?;
+    Ok(())
 }
 
 /// Takes a database that comes back out of the ledger, inside the swap's transaction, and gives the comment that it had.
@@ -200,7 +193,7 @@ pub(crate) async fn take_out(
     connection: &mut PgConnection,
     oid: u32,
     by: Uuid,
-) -> Result<Option<String>, Fault> {
+) -> Result<Option<String>, ControlError> {
     let taken: Option<Option<String>> = sqlx::query_scalar(concat!(
         "DELETE FROM resetd.kept_database k WHERE k.oid = $1::oid AND k.used_by = $2 AND ",
         why_not!(),
@@ -209,14 +202,14 @@ pub(crate) async fn take_out(
     .bind(i64::from(oid))
     .bind(by)
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     taken.ok_or_else(|| {
         Fault::new(
             Reason::NothingToUndo,
             "the kept database is not this operation's any more, or was changed by hand",
         )
         .hint("nothing was changed; `resetctl status` tells what became of it")
+        .into()
     })
 }
 
@@ -224,28 +217,64 @@ pub(crate) async fn take_out(
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, Fault> {
+pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, ControlError> {
     let sql = format!(
         "{SELECT} WHERE k.database = $1 AND k.state IN ('kept', 'undoing') AND {} IS NULL ORDER BY k.kept_at DESC",
         why_not!()
     );
-    let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-        .bind(database)
-        .fetch_all(pool)
-        .await
-        .map_err(control_fault)?;
+    let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).fetch_all(pool).await?;
     Ok(rows.into_iter().map(decode).collect())
+}
+
+/// The databases that an undo could bring back now, newest first.
+pub(crate) async fn returnable(pool: &PgPool, database: &str) -> Result<Vec<Kept>, ControlError> {
+    let sql = format!(
+        "{SELECT} WHERE k.database = $1 AND k.state = 'kept' AND k.expires_at > clock_timestamp() AND {} IS NULL
+          ORDER BY k.kept_at DESC",
+        why_not!()
+    );
+    let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(decode).collect())
+}
+
+/// How many bytes databases take, as far as the role may know: all that are there, by oid.
+pub(crate) async fn sizes(pool: &PgPool, oids: &[u32]) -> Result<Vec<(u32, u64)>, ControlError> {
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT d.oid::int8, pg_catalog.pg_database_size(d.oid) FROM pg_catalog.pg_database d
+          WHERE d.oid = ANY($1::int8[]::oid[]) AND d.datconnlimit <> -2
+            AND (pg_catalog.has_database_privilege(d.oid, 'CONNECT')
+                 OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'))",
+    )
+    .bind(oids.iter().map(|oid| i64::from(*oid)).collect::<Vec<_>>())
+    .fetch_all(pool)
+    .await?;
+    let size = |(oid, bytes): (i64, i64)| (u32::try_from(oid).unwrap_or_default(), bytes.unsigned_abs());
+    Ok(rows.into_iter().map(size).collect())
+}
+
+/// Gives databases of one name no more time, inside the swap's transaction: those that an undo is using are left alone.
+pub(crate) async fn end_early(
+    connection: &mut PgConnection,
+    database: &str,
+    oids: &[u32],
+) -> Result<(), ControlError> {
+    sqlx::query(
+        "UPDATE resetd.kept_database SET expires_at = clock_timestamp()
+          WHERE database = $1 AND oid = ANY($2::int8[]::oid[]) AND state = 'kept'",
+    )
+    .bind(database)
+    .bind(oids.iter().map(|oid| i64::from(*oid)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Marks one expired database for dropping and gives its oid and name; also one whose dropping was interrupted; none that
 /// was tried just now.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn next_expired(
     connection: &mut PgConnection,
     tried: &[u32],
-) -> Result<Option<(u32, String)>, Fault> {
+) -> Result<Option<(u32, String)>, ControlError> {
     let row: Option<(i64, String)> = sqlx::query_as(concat!(
         "UPDATE resetd.kept_database u SET state = 'dropping' WHERE u.oid = (
             SELECT k.oid FROM resetd.kept_database k
@@ -257,8 +286,7 @@ pub(crate) async fn next_expired(
     ))
     .bind(tried.iter().map(|oid| i64::from(*oid)).collect::<Vec<_>>())
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(row.map(|(oid, name)| (u32::try_from(oid).unwrap_or_default(), name)))
 }
 
@@ -266,7 +294,7 @@ pub(crate) async fn next_expired(
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn is_ours(connection: &mut PgConnection, oid: u32) -> Result<Option<bool>, Fault> {
+pub(crate) async fn is_ours(connection: &mut PgConnection, oid: u32) -> Result<Option<bool>, ControlError> {
     sqlx::query_scalar(concat!(
         "SELECT d.datistemplate FROM resetd.kept_database k JOIN pg_catalog.pg_database d ON d.oid = k.oid
           WHERE k.oid = $1::oid AND k.state = 'dropping' AND ",
@@ -276,32 +304,24 @@ pub(crate) async fn is_ours(connection: &mut PgConnection, oid: u32) -> Result<O
     .bind(i64::from(oid))
     .fetch_optional(connection)
     .await
-    .map_err(control_fault)
+    .map_err(ControlError::from)
 }
 
 /// How long until the next one has had its time; `None` when none is kept.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn next_in(pool: &PgPool) -> Result<Option<Duration>, Fault> {
+pub(crate) async fn next_in(pool: &PgPool) -> Result<Option<Duration>, ControlError> {
     let seconds: Option<f64> = sqlx::query_scalar(
         "SELECT extract(epoch FROM min(expires_at) - clock_timestamp())::float8 FROM resetd.kept_database WHERE state = 'kept'",
     )
     .fetch_one(pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(seconds.map(|s| Duration::try_from_secs_f64(s).unwrap_or_default()))
 }
 
 /// Forgets a database that is gone.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn forget(connection: &mut PgConnection, oid: u32) -> Result<(), Fault> {
+pub(crate) async fn forget(connection: &mut PgConnection, oid: u32) -> Result<(), ControlError> {
     sqlx::query("DELETE FROM resetd.kept_database WHERE oid = $1::oid AND state = 'dropping'")
         .bind(i64::from(oid))
         .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(control_fault)
+        .await?;
+    Ok(())
 }

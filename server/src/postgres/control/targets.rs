@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     given_up::{self, GivenUp},
+    keys,
     neighbours::{self, ControlDatabase},
     operations::{self, Filter},
     pool::Control,
@@ -17,11 +18,10 @@ use super::{
 };
 use crate::postgres::{
     session::{
-        advisory::pg_locks_row,
         connect,
         identity::{self, Identity},
     },
-    sql::{error::control_fault, timestamp},
+    sql::{error::ControlError, timestamp},
 };
 
 /// What is on record about a database of this cluster.
@@ -36,10 +36,7 @@ pub(crate) enum Enrolment {
 }
 
 /// What is on record about the database that has this name now.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn enrolment(control: &Control, database: &str) -> Result<Enrolment, Fault> {
+pub(crate) async fn enrolment(control: &Control, database: &str) -> Result<Enrolment, ControlError> {
     let same: Option<bool> = sqlx::query_scalar(
         "SELECT d.oid IS NULL OR d.oid = t.database_oid
            FROM resetd.target t LEFT JOIN pg_catalog.pg_database d ON d.datname = t.database
@@ -48,8 +45,7 @@ pub(crate) async fn enrolment(control: &Control, database: &str) -> Result<Enrol
     .bind(database)
     .bind(&control.system_identifier)
     .fetch_optional(&control.pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(match same {
         None => Enrolment::Never,
         Some(true) => Enrolment::This,
@@ -59,29 +55,26 @@ pub(crate) async fn enrolment(control: &Control, database: &str) -> Result<Enrol
 
 /// Says that a name belongs to another database from now on: part of the swap's transaction, so that an identity goes on
 /// through swaps and through nothing else.
-///
-/// # Errors
-/// The session was lost.
-pub(crate) async fn hand_on(connection: &mut PgConnection, database: &str, oid: u32) -> Result<(), Fault> {
+pub(crate) async fn hand_on(
+    connection: &mut PgConnection,
+    database: &str,
+    oid: u32,
+) -> Result<(), ControlError> {
     sqlx::query("UPDATE resetd.target SET database_oid = $2::oid WHERE database = $1")
         .bind(database)
         .bind(i64::from(oid))
         .execute(connection)
-        .await
-        .map(|_| ())
-        .map_err(control_fault)
+        .await?;
+    Ok(())
 }
 
 /// Records the identity of a database; one that is on record already stays as it is.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn enroll(
     control: &Control,
     database: &str,
     identity: &Identity,
     by: &str,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     sqlx::query(
         "INSERT INTO resetd.target (database, system_identifier, database_oid, enrolled_by) VALUES ($1, $2, $3::oid, $4)
          ON CONFLICT (database) DO UPDATE SET system_identifier = excluded.system_identifier,
@@ -93,9 +86,8 @@ pub(crate) async fn enroll(
     .bind(i64::from(identity.database_oid))
     .bind(by)
     .execute(&control.pool)
-    .await
-    .map(|_| ())
-    .map_err(control_fault)
+    .await?;
+    Ok(())
 }
 
 /// Connects to a database and records its identity.
@@ -107,7 +99,7 @@ pub(crate) async fn enroll_now(
     target: &PgConnectOptions,
     database: &str,
     by: &str,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     let mut connection = connect::open(&connect::options(target, "resetd enrolment", &[])).await?;
     let identity = same_cluster(control, &mut connection).await?;
     enroll(control, database, &identity, by).await
@@ -120,7 +112,7 @@ pub(crate) async fn enroll_now(
 pub(crate) async fn same_cluster(
     control: &Control,
     connection: &mut PgConnection,
-) -> Result<Identity, Fault> {
+) -> Result<Identity, ControlError> {
     let identity = identity::of(connection).await?;
     if identity.system_identifier == control.system_identifier {
         return Ok(identity);
@@ -131,7 +123,8 @@ pub(crate) async fn same_cluster(
     )
     .hint("one daemon serves one cluster: start another daemon beside that one")
     .with("expected", &control.system_identifier)
-    .with("found", &identity.system_identifier))
+    .with("found", &identity.system_identifier)
+    .into())
 }
 
 /// How many operations are looked through.
@@ -149,17 +142,18 @@ pub(crate) struct TargetState {
 }
 
 /// Looks up what is known of a target now.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Result<TargetState, Fault> {
+pub(crate) async fn state(
+    control: &Control,
+    target: &str,
+    database: &str,
+) -> Result<TargetState, ControlError> {
     let recent = Filter { targets: vec![target.to_owned()], before: None, active_only: false, most: RECENT };
     let recent = operations::list(&control.pool, &recent).await?;
     let given_up = given_up::of(&control.pool, database).await?;
     let beside = neighbours::all(&control.pool, control.database_oid, &[database.to_owned()]).await?;
     let mut warnings: Vec<String> = given_up.iter().map(GivenUp::phrase).collect();
     warnings.extend(beside.iter().filter_map(ControlDatabase::shared));
-    let mut holder = holder(&control.pool, control.database_oid, LockKey::target(database)).await?;
+    let mut holder = keys::holder(&control.pool, LockKey::target(database)).await?;
     if holder.is_none()
         && let Some(open) = unended(&control.pool, database).await?
     {
@@ -180,53 +174,21 @@ pub(crate) async fn state(control: &Control, target: &str, database: &str) -> Re
 }
 
 /// The change of a database that began and has not ended, whoever holds the lock.
-async fn unended(pool: &PgPool, database: &str) -> Result<Option<Holder>, Fault> {
-    let row: Option<HolderRow> = sqlx::query_as(concat!(
-        "SELECT coalesce(lock_pid, 0), '', id, verb, principal, ",
+async fn unended(pool: &PgPool, database: &str) -> Result<Option<Holder>, ControlError> {
+    let row: Option<(i32, Uuid, String, String, Option<i64>)> = sqlx::query_as(concat!(
+        "SELECT coalesce(lock_pid, 0), id, verb, principal, ",
         timestamp::micros!("started_at"),
         " FROM resetd.operation
           WHERE database = $1 AND state IN ('running', 'committing') AND NOT reads_only ORDER BY id DESC LIMIT 1"
     ))
     .bind(database)
     .fetch_optional(pool)
-    .await
-    .map_err(control_fault)?;
-    Ok(row.map(as_holder))
-}
-
-type HolderRow = (i32, String, Option<Uuid>, Option<String>, Option<String>, Option<i64>);
-
-/// Who holds the lock of a key, as far as it can be told.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn holder(pool: &PgPool, database_oid: u32, key: LockKey) -> Result<Option<Holder>, Fault> {
-    let (high, low) = key.halves();
-    let row: Option<HolderRow> = sqlx::query_as(concat!(
-        "SELECT l.pid, coalesce(a.application_name, ''), o.id, o.verb, o.principal, ",
-        timestamp::micros!("o.started_at"),
-        " FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-          LEFT JOIN resetd.operation o ON o.lock_pid = l.pid AND o.state IN ('running', 'committing')
-         WHERE ",
-        pg_locks_row!("l", "$1", "$2", "$3"),
-        " AND l.granted ORDER BY l.mode, o.id DESC LIMIT 1"
-    ))
-    .bind(i64::from(database_oid))
-    .bind(high)
-    .bind(low)
-    .fetch_optional(pool)
-    .await
-    .map_err(control_fault)?;
-    Ok(row.map(as_holder))
-}
-
-fn as_holder((pid, application_name, operation, verb, principal, since): HolderRow) -> Holder {
-    Holder {
-        operation,
-        verb: verb.and_then(|v| v.parse().ok()),
-        principal,
+    .await?;
+    Ok(row.map(|(pid, operation, verb, principal, since)| Holder {
+        operation: Some(operation),
+        verb: verb.parse().ok(),
+        principal: Some(principal),
         since: since.map(timestamp::from_micros),
-        pid,
-        application_name,
-    }
+        ..Holder::backend(pid, String::new(), String::new())
+    }))
 }

@@ -9,7 +9,7 @@ use model::{
 };
 use sqlx::{PgConnection, PgPool, postgres::PgRow};
 
-use crate::postgres::sql::{error::control_fault, timestamp};
+use crate::postgres::sql::{error::ControlError, timestamp};
 
 const COLUMNS: &str = concat!(
     "id, name, created_by, revoked_by, ",
@@ -35,13 +35,12 @@ pub(crate) enum Made {
 ///
 /// # Errors
 /// `LIMIT_EXCEEDED`, `REQUEST_ID_CONFLICT`, or the control database does not answer.
-pub(crate) async fn create(pool: &PgPool, new: &New, by: &str, token: &Token) -> Result<Made, Fault> {
-    let mut within = pool.begin().await.map_err(control_fault)?;
+pub(crate) async fn create(pool: &PgPool, new: &New, by: &str, token: &Token) -> Result<Made, ControlError> {
+    let mut within = pool.begin().await?;
     // Seldom, and short: who counts the valid ones must be alone.
     sqlx::raw_sql("SET LOCAL lock_timeout = '5s'; LOCK TABLE resetd.token IN SHARE ROW EXCLUSIVE MODE")
         .execute(&mut *within)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     if let Some(before) = by_request(&mut within, new, by).await? {
         return Ok(Made::Before(before));
     }
@@ -51,15 +50,15 @@ pub(crate) async fn create(pool: &PgPool, new: &New, by: &str, token: &Token) ->
     )
     .bind(&new.name)
     .fetch_all(&mut *within)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     if let [oldest, _, ..] = valid.as_slice() {
         return Err(Fault::new(
             Reason::LimitExceeded,
             format!("{} has {} valid tokens already", new.name, token::VALID_AT_ONCE),
         )
         .hint(format!("revoke the older one first: resetctl token revoke {oldest}"))
-        .with("name", &new.name));
+        .with("name", &new.name)
+        .into());
     }
     let sql = format!(
         "INSERT INTO resetd.token (id, name, secret_sha256, expires_at, request_id, created_by)
@@ -73,10 +72,9 @@ pub(crate) async fn create(pool: &PgPool, new: &New, by: &str, token: &Token) ->
         .bind(new.request_id)
         .bind(by)
         .fetch_one(&mut *within)
-        .await
-        .map_err(control_fault)?;
-    let kept = decode(&row).map_err(control_fault)?;
-    within.commit().await.map_err(control_fault)?;
+        .await?;
+    let kept = decode(&row)?;
+    within.commit().await?;
     Ok(Made::New(kept))
 }
 
@@ -84,12 +82,16 @@ pub(crate) async fn create(pool: &PgPool, new: &New, by: &str, token: &Token) ->
 ///
 /// # Errors
 /// `REQUEST_ID_CONFLICT`, or the control database does not answer.
-pub(crate) async fn made_before(pool: &PgPool, new: &New, by: &str) -> Result<Option<Entry>, Fault> {
-    let mut connection = pool.acquire().await.map_err(control_fault)?;
+pub(crate) async fn made_before(pool: &PgPool, new: &New, by: &str) -> Result<Option<Entry>, ControlError> {
+    let mut connection = pool.acquire().await?;
     by_request(&mut connection, new, by).await
 }
 
-async fn by_request(connection: &mut PgConnection, new: &New, by: &str) -> Result<Option<Entry>, Fault> {
+async fn by_request(
+    connection: &mut PgConnection,
+    new: &New,
+    by: &str,
+) -> Result<Option<Entry>, ControlError> {
     let sql = format!(
         "SELECT {COLUMNS}, abs(extract(epoch FROM expires_at - created_at) - $2) < 1 AS same_lifetime
            FROM resetd.token WHERE request_id = $1"
@@ -98,11 +100,10 @@ async fn by_request(connection: &mut PgConnection, new: &New, by: &str) -> Resul
         .bind(new.request_id)
         .bind(new.lifetime.as_secs_f64())
         .fetch_optional(connection)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     let Some(row) = row else { return Ok(None) };
-    let kept = decode(&row).map_err(control_fault)?;
-    let same_lifetime = sqlx::Row::try_get::<bool, _>(&row, "same_lifetime").map_err(control_fault)?;
+    let kept = decode(&row)?;
+    let same_lifetime = sqlx::Row::try_get::<bool, _>(&row, "same_lifetime")?;
     if kept.name == new.name && kept.created_by == by && same_lifetime {
         return Ok(Some(kept));
     }
@@ -111,38 +112,35 @@ async fn by_request(connection: &mut PgConnection, new: &New, by: &str) -> Resul
         format!("request id {} was used before for another token", new.request_id),
     )
     .hint("make a new UUID for each request")
-    .with("request_id", new.request_id))
+    .with("request_id", new.request_id)
+    .into())
 }
 
 /// Every token, by creation.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn list(pool: &PgPool) -> Result<Vec<Entry>, Fault> {
+pub(crate) async fn list(pool: &PgPool) -> Result<Vec<Entry>, ControlError> {
     let sql = format!("SELECT {COLUMNS} FROM resetd.token ORDER BY created_at, id");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(pool).await.map_err(control_fault)?;
-    rows.iter().map(|row| decode(row).map_err(control_fault)).collect()
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(pool).await?;
+    rows.iter().map(|row| decode(row).map_err(ControlError::from)).collect()
 }
 
 /// One token.
 ///
 /// # Errors
 /// `TOKEN_NOT_FOUND`, or the control database does not answer.
-pub(crate) async fn get(pool: &PgPool, id: &str) -> Result<Entry, Fault> {
+pub(crate) async fn get(pool: &PgPool, id: &str) -> Result<Entry, ControlError> {
     let sql = format!("SELECT {COLUMNS} FROM resetd.token WHERE id = $1");
-    let row =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await.map_err(control_fault)?;
-    row.map(|row| decode(&row).map_err(control_fault)).transpose()?.ok_or_else(|| {
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await?;
+    Ok(row.map(|row| decode(&row).map_err(ControlError::from)).transpose()?.ok_or_else(|| {
         Fault::new(Reason::TokenNotFound, "there is no token of this id")
             .hint("`resetctl token list` shows the ids")
-    })
+    })?)
 }
 
 /// Revokes a token; one that was revoked before stays as it is.
 ///
 /// # Errors
 /// `TOKEN_NOT_FOUND`, or the control database does not answer.
-pub(crate) async fn revoke(pool: &PgPool, id: &str, by: &str) -> Result<Entry, Fault> {
+pub(crate) async fn revoke(pool: &PgPool, id: &str, by: &str) -> Result<Entry, ControlError> {
     sqlx::query(
         "UPDATE resetd.token SET revoked_at = clock_timestamp(), revoked_by = $2
           WHERE id = $1 AND revoked_at IS NULL",
@@ -150,8 +148,7 @@ pub(crate) async fn revoke(pool: &PgPool, id: &str, by: &str) -> Result<Entry, F
     .bind(id)
     .bind(by)
     .execute(pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     get(pool, id).await
 }
 
@@ -165,10 +162,7 @@ pub(crate) struct Known {
 }
 
 /// Looks a token up, at each call: what was revoked by another daemon is revoked here.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn known(pool: &PgPool, id: &str) -> Result<Option<Known>, Fault> {
+pub(crate) async fn known(pool: &PgPool, id: &str) -> Result<Option<Known>, ControlError> {
     let row: Option<(String, Vec<u8>, bool, bool, i64)> = sqlx::query_as(concat!(
         "SELECT name, secret_sha256, expires_at <= clock_timestamp(), revoked_at IS NOT NULL, ",
         timestamp::micros!("expires_at"),
@@ -176,8 +170,7 @@ pub(crate) async fn known(pool: &PgPool, id: &str) -> Result<Option<Known>, Faul
     ))
     .bind(id)
     .fetch_optional(pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(row.map(|(name, digest, expired, revoked, expires_at)| Known {
         name,
         digest,
@@ -188,19 +181,15 @@ pub(crate) async fn known(pool: &PgPool, id: &str) -> Result<Option<Known>, Faul
 }
 
 /// Notes that a token was used, at most once a minute.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn used(pool: &PgPool, id: &str) -> Result<(), Fault> {
+pub(crate) async fn used(pool: &PgPool, id: &str) -> Result<(), ControlError> {
     sqlx::query(
         "UPDATE resetd.token SET last_used_at = clock_timestamp()
           WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute')",
     )
     .bind(id)
     .execute(pool)
-    .await
-    .map(|_| ())
-    .map_err(control_fault)
+    .await?;
+    Ok(())
 }
 
 fn decode(row: &PgRow) -> sqlx::Result<Entry> {

@@ -6,7 +6,6 @@
 use jiff::Timestamp;
 use model::{
     fault::{Fault, Reason},
-    lock::LockKey,
     operation::Verb,
     window::{self, Change, Edge, NOTICE, Rules, Verdict, Window},
 };
@@ -14,7 +13,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::commit_deadline::CommitDeadline;
-use crate::postgres::sql::{error::control_fault, timestamp};
+use crate::postgres::sql::{error::ControlError, timestamp};
 
 /// Windows of a target that are read for a decision: the present one and those that come next.
 const NEXT: i64 = 200;
@@ -39,10 +38,7 @@ type WindowRow = (i64, Option<Uuid>, String, String, String, i64, i64, Option<Uu
 
 impl WindowGuard {
     /// Asks for it.
-    ///
-    /// # Errors
-    /// The control database does not answer.
-    pub(crate) async fn standing(&self, executor: impl PgExecutor<'_>) -> Result<WindowStatus, Fault> {
+    pub(crate) async fn standing(&self, executor: impl PgExecutor<'_>) -> Result<WindowStatus, ControlError> {
         let (now, windows) = coming(executor, &self.database, &self.rules.target).await?;
         Ok(WindowStatus { now, verdict: window::judge(&windows, &self.principal, &self.rules, now) })
     }
@@ -56,11 +52,14 @@ impl WindowGuard {
     ///
     /// # Errors
     /// `WINDOW_HELD`, `WINDOW_REQUIRED`; the control database does not answer.
-    pub(crate) async fn until(&self, connection: &mut PgConnection) -> Result<Option<CommitDeadline>, Fault> {
+    pub(crate) async fn until(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Option<CommitDeadline>, ControlError> {
         let standing = self.standing(&mut *connection).await?;
         match &standing.verdict {
             Verdict::Free(edge) => Ok(edge.as_ref().map(|edge| self.until_edge(edge))),
-            verdict => Err(rolled_back(self.refusal(verdict))),
+            verdict => Err(rolled_back(self.refusal(verdict)).into()),
         }
     }
 
@@ -68,8 +67,8 @@ impl WindowGuard {
     ///
     /// # Errors
     /// As [`WindowGuard::until`].
-    pub(crate) async fn for_a_moment(&self, pool: &PgPool) -> Result<CommitDeadline, Fault> {
-        let mut connection = pool.acquire().await.map_err(control_fault)?;
+    pub(crate) async fn for_a_moment(&self, pool: &PgPool) -> Result<CommitDeadline, ControlError> {
+        let mut connection = pool.acquire().await?;
         let standing = self.standing(&mut *connection).await?;
         let moment = standing.now + jiff::SignedDuration::try_from(NOTICE).unwrap_or_default();
         match &standing.verdict {
@@ -85,7 +84,7 @@ impl WindowGuard {
                 )
                 .hint("what was not committed was rolled back; run it again"),
             }),
-            verdict => Err(rolled_back(self.refusal(verdict))),
+            verdict => Err(rolled_back(self.refusal(verdict)).into()),
         }
     }
 
@@ -107,28 +106,12 @@ pub(crate) fn rolled_back(refusal: Option<Fault>) -> Fault {
     Fault { message: format!("{message}; what was not committed yet was rolled back"), ..fault }
 }
 
-/// Takes the queue lock of a database until the transaction ends: whoever decides who may change it does so alone.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn lock_queue(within: &mut PgConnection, database: &str) -> Result<(), Fault> {
-    sqlx::query("SELECT pg_catalog.pg_advisory_xact_lock($1)")
-        .bind(LockKey::queue(database).0)
-        .execute(within)
-        .await
-        .map(|_| ())
-        .map_err(control_fault)
-}
-
 /// The clock, and a database's windows that are not past, by start.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn coming(
     executor: impl PgExecutor<'_>,
     database: &str,
     target: &str,
-) -> Result<(Timestamp, Vec<Window>), Fault> {
+) -> Result<(Timestamp, Vec<Window>), ControlError> {
     let rows: Vec<WindowRow> = sqlx::query_as(concat!(
         "SELECT ",
         timestamp::micros!("n.now"),
@@ -146,8 +129,7 @@ pub(crate) async fn coming(
     .bind(target)
     .bind(NEXT)
     .fetch_all(executor)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let now = rows.first().map_or(Timestamp::UNIX_EPOCH, |row| timestamp::from_micros(row.0));
     let windows = rows.into_iter().filter_map(|(_, id, principal, reason, target, from, to, etag)| {
         Some(Window {
@@ -167,18 +149,14 @@ pub(crate) async fn coming(
 type ChangeRow = (Uuid, String, String, bool);
 
 /// The changes of a database that hold its lock now.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn changes(within: &mut PgConnection, database: &str) -> Result<Vec<Change>, Fault> {
+pub(crate) async fn changes(within: &mut PgConnection, database: &str) -> Result<Vec<Change>, ControlError> {
     let rows: Vec<ChangeRow> = sqlx::query_as(
         "SELECT id, verb, principal, state = 'committing' FROM resetd.operation
           WHERE database = $1 AND state IN ('running', 'committing') AND NOT reads_only ORDER BY id",
     )
     .bind(database)
     .fetch_all(within)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let change = |(operation, verb, principal, committing): ChangeRow| Change {
         operation,
         verb: verb.parse().unwrap_or(Verb::Run),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::window_guard::changes;
 use crate::postgres::sql::{
-    error::{control_fault, sqlstate},
+    error::{ControlError, control_fault, sqlstate},
     timestamp,
 };
 
@@ -50,7 +50,11 @@ pub(crate) struct Release<'a> {
 ///
 /// # Errors
 /// `TARGET_NOT_ENROLLED`, `WINDOW_CONFLICT`, `REQUEST_ID_CONFLICT`, or what is wrong with the reservation.
-pub(crate) async fn reserve(pool: &PgPool, ask: &Ask<'_>, asked: &Reservation) -> Result<Window, Fault> {
+pub(crate) async fn reserve(
+    pool: &PgPool,
+    ask: &Ask<'_>,
+    asked: &Reservation,
+) -> Result<Window, ControlError> {
     let mut within = begin(pool, ask).await?;
     if let Some(window) = repeated(&mut within, ask).await? {
         return Ok(window);
@@ -79,7 +83,7 @@ pub(crate) async fn reserve(pool: &PgPool, ask: &Ask<'_>, asked: &Reservation) -
     .await;
     if let Err(error) = inserted {
         drop(within);
-        return Err(refused(pool, ask, error, (from, to), id).await);
+        return Err(refused(pool, ask, error, (from, to), id).await.into());
     }
     end(within, ask, id).await
 }
@@ -94,14 +98,14 @@ pub(crate) async fn extend(
     id: Uuid,
     ends_at: Timestamp,
     etag: Option<Uuid>,
-) -> Result<Window, Fault> {
+) -> Result<Window, ControlError> {
     let mut within = begin(pool, ask).await?;
     if let Some(window) = repeated(&mut within, ask).await? {
         return Ok(window);
     }
     let window = present(&mut within, ask, id, etag).await?;
     if window.principal != ask.principal {
-        return Err(not_ones_own(&window));
+        return Err(not_ones_own(&window).into());
     }
     ask.rules.extend(&window, ends_at, now(&mut within).await?)?;
     if ends_at < window.ends_at {
@@ -118,7 +122,7 @@ pub(crate) async fn extend(
     .await;
     if let Err(error) = moved {
         drop(within);
-        return Err(refused(pool, ask, error, (window.ends_at, ends_at), id).await);
+        return Err(refused(pool, ask, error, (window.ends_at, ends_at), id).await.into());
     }
     end(within, ask, id).await
 }
@@ -133,7 +137,7 @@ pub(crate) async fn release(
     id: Uuid,
     how: Release<'_>,
     etag: Option<Uuid>,
-) -> Result<(Window, Vec<Change>), Fault> {
+) -> Result<(Window, Vec<Change>), ControlError> {
     let mut within = begin(pool, ask).await?;
     if let Some(window) = repeated(&mut within, ask).await? {
         let left = if how.force { left_over(&mut within, ask, &window).await? } else { Vec::new() };
@@ -142,7 +146,7 @@ pub(crate) async fn release(
     let window = present(&mut within, ask, id, etag).await?;
     let own = window.principal == ask.principal;
     if !own && !how.force {
-        return Err(not_ones_own(&window));
+        return Err(not_ones_own(&window).into());
     }
     let now = now(&mut within).await?;
     let mut broken = Vec::new();
@@ -164,8 +168,7 @@ pub(crate) async fn release(
         .bind(ask.principal)
         .bind(how.reason)
         .execute(&mut *within)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     }
     Ok((end(within, ask, id).await?, broken))
 }
@@ -174,8 +177,8 @@ pub(crate) async fn release(
 ///
 /// # Errors
 /// `WINDOW_NOT_FOUND`; the control database does not answer.
-pub(crate) async fn get(pool: &PgPool, id: Uuid) -> Result<Window, Fault> {
-    let mut connection = pool.acquire().await.map_err(control_fault)?;
+pub(crate) async fn get(pool: &PgPool, id: Uuid) -> Result<Window, ControlError> {
+    let mut connection = pool.acquire().await?;
     read(&mut connection, id, "").await
 }
 
@@ -191,10 +194,7 @@ pub(crate) struct Wanted {
 }
 
 /// Windows by start.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn list(pool: &PgPool, wanted: &Wanted) -> Result<Vec<Window>, Fault> {
+pub(crate) async fn list(pool: &PgPool, wanted: &Wanted) -> Result<Vec<Window>, ControlError> {
     let sql = format!(
         "SELECT {COLUMNS}
           WHERE t.database = ANY ($1) AND ($2 OR (w.released_at IS NULL AND upper(w.period) > clock_timestamp()))
@@ -209,20 +209,16 @@ pub(crate) async fn list(pool: &PgPool, wanted: &Wanted) -> Result<Vec<Window>, 
         .bind(wanted.after.map(|(_, id)| id))
         .bind(wanted.most)
         .fetch_all(pool)
-        .await
-        .map_err(control_fault)?;
-    rows.iter().map(|row| decode(row).map_err(control_fault)).collect()
+        .await?;
+    rows.iter().map(|row| decode(row).map_err(ControlError::from)).collect()
 }
 
 /// Forgets windows that ended longer ago than operations are kept.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn forget_old(
     pool: &PgPool,
     database: &str,
     keep: std::time::Duration,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     sqlx::query(
         "DELETE FROM resetd.reset_window w USING resetd.target t
           WHERE t.id = w.target_id AND t.database = $1
@@ -231,9 +227,8 @@ pub(crate) async fn forget_old(
     .bind(database)
     .bind(keep.as_secs_f64())
     .execute(pool)
-    .await
-    .map(|_| ())
-    .map_err(control_fault)
+    .await?;
+    Ok(())
 }
 
 /// The window as it is now, nobody else's to change until the transaction ends.
@@ -242,7 +237,7 @@ async fn present(
     ask: &Ask<'_>,
     id: Uuid,
     etag: Option<Uuid>,
-) -> Result<Window, Fault> {
+) -> Result<Window, ControlError> {
     let window = read(within, id, "FOR UPDATE OF w").await?;
     if etag.is_none_or(|etag| etag == window.etag) {
         return Ok(window);
@@ -250,7 +245,8 @@ async fn present(
     Err(Fault::new(Reason::WindowConflict, format!("window {id} was changed by another request meanwhile"))
         .hint(format!("look at it, then decide: resetctl window show {id}"))
         .with("target", &ask.rules.target)
-        .with("window", id))
+        .with("window", id)
+        .into())
 }
 
 fn not_ones_own(window: &Window) -> Fault {
@@ -260,13 +256,21 @@ fn not_ones_own(window: &Window) -> Fault {
         .with("holder", &window.principal)
 }
 
-async fn changes_of(within: &mut PgConnection, ask: &Ask<'_>, window: &Window) -> Result<Vec<Change>, Fault> {
+async fn changes_of(
+    within: &mut PgConnection,
+    ask: &Ask<'_>,
+    window: &Window,
+) -> Result<Vec<Change>, ControlError> {
     let all = changes(within, ask.database).await?;
     Ok(all.into_iter().filter(|c| c.principal == window.principal).collect())
 }
 
 /// The changes that ran when a window was released and still do: who released it by force did not come to end them.
-async fn left_over(within: &mut PgConnection, ask: &Ask<'_>, window: &Window) -> Result<Vec<Change>, Fault> {
+async fn left_over(
+    within: &mut PgConnection,
+    ask: &Ask<'_>,
+    window: &Window,
+) -> Result<Vec<Change>, ControlError> {
     let running = changes_of(within, ask, window).await?;
     let ids: Vec<Uuid> = running.iter().map(|c| c.operation).collect();
     let left: Vec<Uuid> = sqlx::query_scalar(
@@ -277,8 +281,7 @@ async fn left_over(within: &mut PgConnection, ask: &Ask<'_>, window: &Window) ->
     .bind(&ids)
     .bind(window.id)
     .fetch_all(within)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(running.into_iter().filter(|c| left.contains(&c.operation)).collect())
 }
 
@@ -287,7 +290,7 @@ async fn refuse_under_a_change(
     within: &mut PgConnection,
     ask: &Ask<'_>,
     window: &Window,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     let Some(change) = changes_of(within, ask, window).await?.into_iter().next() else { return Ok(()) };
     let id = change.operation;
     Err(Fault::new(
@@ -296,7 +299,8 @@ async fn refuse_under_a_change(
     )
     .hint(format!("wait for its end, or cancel it: resetctl operations cancel {id}"))
     .with("target", &ask.rules.target)
-    .with("holder_operation", id))
+    .with("holder_operation", id)
+    .into())
 }
 
 /// What a failed write means: the constraint's answer names every window in the way.
@@ -332,16 +336,15 @@ async fn refused(
     }
 }
 
-async fn read(within: &mut PgConnection, id: Uuid, lock: &str) -> Result<Window, Fault> {
+async fn read(within: &mut PgConnection, id: Uuid, lock: &str) -> Result<Window, ControlError> {
     let sql = format!("SELECT {COLUMNS} WHERE w.id = $1 {lock}");
-    let row =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(within).await.map_err(control_fault)?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id).fetch_optional(within).await?;
     let row = row.ok_or_else(|| {
         Fault::new(Reason::WindowNotFound, format!("there is no window {id}"))
             .hint("`resetctl window list --all` shows them")
             .with("window", id)
     })?;
-    decode(&row).map_err(control_fault)
+    decode(&row).map_err(ControlError::from)
 }
 
 fn decode(row: &PgRow) -> sqlx::Result<Window> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::{
     fault::{Fault, Reason},
-    lock::LockKey,
+    lock::{Holder, LockKey},
 };
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
@@ -31,21 +31,21 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// database.
 ///
 /// # Errors
-/// `ZOMBIE_BACKEND` with the pid, `CONTROL_CONFLICT`, `LOCK_LOST`, or the target cannot be reached.
+/// `ZOMBIE_BACKEND` with who it is, `CONTROL_CONFLICT`, `LOCK_LOST`, or the target cannot be reached.
 pub(crate) async fn pass(target: &PgConnectOptions, lock: &LockSession) -> Result<(), Fault> {
     let options = connect::options(target, &lock.application_name, &[("lock_timeout", "0")]);
     let mut connection = connect::open(&options).await?;
-    let key = LockKey::target(options.get_database().unwrap_or_default());
+    let database = options.get_database().unwrap_or_default();
     let until = tokio::time::Instant::now() + LIMIT;
     let passed = loop {
-        match answered(attempt(&mut connection, key, lock)).await? {
+        match answered(attempt(&mut connection, database, lock)).await? {
             FenceAttempt::Passed => break Ok(()),
             FenceAttempt::LockLost => break Err(lock_is_gone()),
             FenceAttempt::Held(zombies) if tokio::time::Instant::now() >= until => {
                 break Err(zombie(&zombies));
             }
             FenceAttempt::Conflict(foreign) if tokio::time::Instant::now() >= until => {
-                break Err(foreign.fault(options.get_database().unwrap_or_default()));
+                break Err(foreign.fault(database));
             }
             // One that only tries sees this lock, and goes.
             FenceAttempt::Held(_) | FenceAttempt::Conflict(_) => {
@@ -65,7 +65,7 @@ enum FenceAttempt {
     Passed,
     LockLost,
     /// By these, who were told to end.
-    Held(Vec<i32>),
+    Held(Vec<InTheWay>),
     /// By somebody who may work for this one.
     Conflict(Foreign),
 }
@@ -73,9 +73,10 @@ enum FenceAttempt {
 /// Takes the key; where somebody has it, ends them.
 async fn attempt(
     connection: &mut PgConnection,
-    key: LockKey,
+    database: &str,
     lock: &LockSession,
 ) -> sqlx::Result<FenceAttempt> {
+    let key = LockKey::target(database);
     let (target, operation) = (lock.key.halves(), lock.operation_key.halves());
     let taken: Option<bool> = sqlx::query_scalar(concat!(
         "SELECT CASE WHEN ",
@@ -96,7 +97,7 @@ async fn attempt(
         Some(true) => FenceAttempt::Passed,
         Some(false) => match conflict::look(&mut *connection, lock.wanted()).await? {
             Some(foreign) => FenceAttempt::Conflict(foreign),
-            None => FenceAttempt::Held(terminate_holders(connection, key, lock).await?),
+            None => FenceAttempt::Held(terminate_holders(database, key, lock).await?),
         },
     })
 }
@@ -113,44 +114,75 @@ fn barrier_fault(error: sqlx::Error) -> Fault {
     work_fault("fencing off an earlier owner", &error)
 }
 
-/// Ends the holders of the key, as seen in one look that also shows the lock held: whoever came with the next owner is not
-/// among them.
-async fn terminate_holders(
-    connection: &mut PgConnection,
-    key: LockKey,
-    lock: &LockSession,
-) -> sqlx::Result<Vec<i32>> {
-    let ((high, low), mine) = (key.halves(), lock.key.halves());
-    let rows: Vec<(i32, bool)> = sqlx::query_as(concat!(
-        "WITH seen AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted)
-         SELECT l.pid, pg_catalog.pg_terminate_backend(l.pid) FROM seen l WHERE ",
-        pg_locks_row!(
-            "l",
-            "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())::pg_catalog.int8",
-            "$1",
-            "$2"
-        ),
-        " AND l.pid <> pg_catalog.pg_backend_pid() AND EXISTS (SELECT FROM seen m WHERE ",
-        pg_locks_row!("m", "$3", "$4", "$5"),
-        " AND m.pid = $6)"
-    ))
-    .bind(high)
-    .bind(low)
-    .bind(i64::from(lock.database_oid))
-    .bind(mine.0)
-    .bind(mine.1)
-    .bind(lock.pid)
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(|(pid, _)| pid).collect())
+/// A session that holds the key, and whether the daemon may end it.
+struct InTheWay {
+    holder: Holder,
+    may_end: bool,
 }
 
-fn zombie(pids: &[i32]) -> Fault {
-    let named = pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+/// Ends the holders of the key, on the connection that holds the lock: one that lost it sends nothing. That connection is
+/// the control role's, which may end more than the target's.
+async fn terminate_holders(database: &str, key: LockKey, lock: &LockSession) -> sqlx::Result<Vec<InTheWay>> {
+    let (high, low) = key.halves();
+    // What a prepared transaction holds has no backend, and a background worker no role.
+    let rows: Vec<(i32, String, String, bool)> = sqlx::query_as(concat!(
+        "WITH seen AS MATERIALIZED (
+            SELECT l.pid, a.usename::pg_catalog.text AS name, a.application_name,
+                   l.pid IS NOT NULL AND (me.rolsuper OR NOT coalesce(r.rolsuper, true)
+                       AND (pg_catalog.pg_has_role(a.usesysid, 'USAGE')
+                            OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'))) AS may
+              FROM pg_catalog.pg_roles me, pg_catalog.pg_locks l
+              LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+              LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
+             WHERE me.rolname = current_user AND l.granted AND ",
+        pg_locks_row!(
+            "l",
+            "(SELECT d.oid::pg_catalog.int8 FROM pg_catalog.pg_database d WHERE d.datname = $1)",
+            "$2",
+            "$3"
+        ),
+        ")
+         SELECT coalesce(pid, 0), coalesce(name, ''), coalesce(application_name, ''), may
+           FROM seen WHERE CASE WHEN may THEN pg_catalog.pg_terminate_backend(pid) END IS DISTINCT FROM NULL
+             OR NOT may"
+    ))
+    .bind(database)
+    .bind(high)
+    .bind(low)
+    .fetch_all(&mut *lock.connection().await)
+    .await?;
+    let in_the_way = |(pid, user, name, may_end): (i32, String, String, bool)| InTheWay {
+        holder: Holder::backend(pid, user, name),
+        may_end,
+    };
+    Ok(rows.into_iter().map(in_the_way).collect())
+}
+
+fn zombie(in_the_way: &[InTheWay]) -> Fault {
+    let named = |it: &InTheWay| {
+        let Holder { pid, user, application_name, .. } = &it.holder;
+        let end = if it.may_end { "" } else { ", which the daemon's role may not end" };
+        match pid {
+            0 => it.holder.phrase(),
+            pid => format!("pid {pid} (user {user}, application {application_name}){end}"),
+        }
+    };
+    let all: Vec<String> = in_the_way.iter().map(named).collect();
+    let pids: Vec<String> = in_the_way.iter().map(|it| it.holder.pid.to_string()).collect();
+    let hint = match in_the_way.iter().all(|it| it.may_end) {
+        true => "look at that backend in pg_stat_activity; nothing was changed",
+        false => {
+            "end it as a superuser, or GRANT pg_signal_backend to the daemon's role; nothing was changed"
+        }
+    };
     Fault::new(
         Reason::ZombieBackend,
-        format!("a session of an earlier owner does not end within {} s: pid {named}", LIMIT.as_secs()),
+        format!(
+            "a session that holds the key of the target in it does not end within {} s: {}",
+            LIMIT.as_secs(),
+            all.join(", ")
+        ),
     )
-    .hint("look at that backend in pg_stat_activity; nothing was changed")
-    .with("pid", named)
+    .hint(hint)
+    .with("pid", pids.join(", "))
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::postgres::{
     control::{cancel::wait_at_most, journal::CHANNEL, pool::Control},
     session::{advisory::pg_locks_row, backend},
-    sql::{error::control_fault, timestamp},
+    sql::{error::ControlError, timestamp},
 };
 
 /// How long ended sessions may take to give the lock back.
@@ -32,10 +32,7 @@ pub(crate) struct HeldLock {
 }
 
 /// The lock that an operation holds now; `None`: it holds none.
-///
-/// # Errors
-/// The control database does not answer.
-pub(crate) async fn held_lock(control: &Control, id: Uuid) -> Result<Option<HeldLock>, Fault> {
+pub(crate) async fn held_lock(control: &Control, id: Uuid) -> Result<Option<HeldLock>, ControlError> {
     let (high, low) = LockKey::operation(id).halves();
     let row: Option<(i32, String)> = sqlx::query_as(concat!(
         "SELECT l.pid, o.database FROM resetd.operation o JOIN pg_catalog.pg_locks l ON l.pid = o.lock_pid
@@ -47,17 +44,18 @@ pub(crate) async fn held_lock(control: &Control, id: Uuid) -> Result<Option<Held
     .bind(low)
     .bind(id)
     .fetch_optional(&control.pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(row.map(|(pid, database)| HeldLock { pid, database }))
 }
 
 /// Writes down that an operation's lock is broken, so that it ends with that whoever runs it; `None`: it has ended.
-///
-/// # Errors
-/// The control database does not answer.
-async fn mark(pool: &PgPool, id: Uuid, by: &str, reason: &str) -> Result<Option<jiff::Timestamp>, Fault> {
-    let mut transaction = pool.begin().await.map_err(control_fault)?;
+async fn mark(
+    pool: &PgPool,
+    id: Uuid,
+    by: &str,
+    reason: &str,
+) -> Result<Option<jiff::Timestamp>, ControlError> {
+    let mut transaction = pool.begin().await?;
     wait_at_most(&mut transaction, "15s").await?;
     let at: Option<i64> = sqlx::query_scalar(concat!(
         "WITH op AS (
@@ -74,9 +72,8 @@ async fn mark(pool: &PgPool, id: Uuid, by: &str, reason: &str) -> Result<Option<
     .bind(reason)
     .bind(CHANNEL)
     .fetch_optional(&mut *transaction)
-    .await
-    .map_err(control_fault)?;
-    transaction.commit().await.map_err(control_fault)?;
+    .await?;
+    transaction.commit().await?;
     Ok(at.map(timestamp::from_micros))
 }
 
@@ -91,7 +88,7 @@ pub(crate) async fn unlock(
     held_lock: &HeldLock,
     by: &str,
     reason: &str,
-) -> Result<Option<jiff::Timestamp>, Fault> {
+) -> Result<Option<jiff::Timestamp>, ControlError> {
     let mut marking = std::pin::pin!(mark(&control.pool, id, by, reason));
     match tokio::time::timeout(MARK_PATIENCE, &mut marking).await {
         Ok(marked) => {
@@ -113,7 +110,7 @@ pub(crate) async fn unlock(
 ///
 /// # Errors
 /// `ZOMBIE_BACKEND`: one does not end; the control database does not answer.
-async fn end_sessions(control: &Control, id: Uuid, held_lock: &HeldLock) -> Result<(), Fault> {
+async fn end_sessions(control: &Control, id: Uuid, held_lock: &HeldLock) -> Result<(), ControlError> {
     let pool = &control.pool;
     let (high, low) = LockKey::target(&held_lock.database).halves();
     let workers: Vec<i32> = sqlx::query_scalar(
@@ -131,8 +128,7 @@ async fn end_sessions(control: &Control, id: Uuid, held_lock: &HeldLock) -> Resu
     .bind(high)
     .bind(low)
     .fetch_all(pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     for pid in workers.into_iter().chain([held_lock.pid]) {
         backend::terminate(pool, pid).await;
     }
@@ -147,16 +143,17 @@ async fn end_sessions(control: &Control, id: Uuid, held_lock: &HeldLock) -> Resu
                 ),
             )
             .hint("look at it in pg_stat_activity; ask again when it is gone")
-            .with("pid", held_lock.pid));
+            .with("pid", held_lock.pid)
+            .into());
         }
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
 }
 
-async fn self_held(control: &Control, held_lock: &HeldLock) -> Result<bool, Fault> {
+async fn self_held(control: &Control, held_lock: &HeldLock) -> Result<bool, ControlError> {
     let (high, low) = LockKey::target(&held_lock.database).halves();
-    sqlx::query_scalar(concat!(
+    Ok(sqlx::query_scalar(concat!(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = $4 AND l.granted AND ",
         pg_locks_row!("l", "$1", "$2", "$3"),
         ")"
@@ -166,6 +163,5 @@ async fn self_held(control: &Control, held_lock: &HeldLock) -> Result<bool, Faul
     .bind(low)
     .bind(held_lock.pid)
     .fetch_one(&control.pool)
-    .await
-    .map_err(control_fault)
+    .await?)
 }

@@ -14,9 +14,12 @@ use uuid::Uuid;
 
 use super::conflict::{self, Wanted};
 use crate::postgres::{
-    control::{pool::Control, targets::holder},
+    control::{
+        keys::{self, Bound},
+        pool::Control,
+    },
     session::{advisory::is_held, connect, interrupt::Interrupt},
-    sql::error::{control_fault, message},
+    sql::error::{ControlError, message},
 };
 
 /// How often the lock connection is asked whether it lives.
@@ -84,7 +87,7 @@ impl LockSession {
     ///
     /// # Errors
     /// The control database cannot be reached, or a pooler is in between.
-    pub(crate) async fn open(control: &Control, request: &LockRequest) -> Result<Self, Fault> {
+    pub(crate) async fn open(control: &Control, request: &LockRequest) -> Result<Self, ControlError> {
         let mut connection = connect::open(&control.session_options(&request.application_name)).await?;
         let pid = connect::refuse_pooler(&mut connection, "the control database").await?;
         Ok(Self {
@@ -102,10 +105,10 @@ impl LockSession {
 
     /// Takes the lock if it is free, or about to be: a holder whose operation has ended is given a moment. Nobody's place in the queue
     /// is asked for: this is for who takes up what was left.
-    ///
-    /// # Errors
-    /// The control database does not answer.
-    pub(crate) async fn attempt(control: &Control, request: &LockRequest) -> Result<LeaseAttempt, Fault> {
+    pub(crate) async fn attempt(
+        control: &Control,
+        request: &LockRequest,
+    ) -> Result<LeaseAttempt, ControlError> {
         let session = Self::open(control, request).await?;
         let mut patience = ReleaseDeadline::default();
         loop {
@@ -127,7 +130,7 @@ impl LockSession {
         }
     }
 
-    async fn try_lock(&self) -> Result<bool, Fault> {
+    async fn try_lock(&self) -> Result<bool, ControlError> {
         let mut connection = self.connection.lock().await;
         self.try_lock_on(&mut connection).await
     }
@@ -139,16 +142,12 @@ impl LockSession {
     pub(in crate::postgres) async fn try_lock_on(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, ControlError> {
         let sql = match self.shared {
             true => "SELECT pg_catalog.pg_try_advisory_lock_shared($1)",
             false => "SELECT pg_catalog.pg_try_advisory_lock($1)",
         };
-        let granted: bool = sqlx::query_scalar(sql)
-            .bind(self.key.0)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(control_fault)?;
+        let granted: bool = sqlx::query_scalar(sql).bind(self.key.0).fetch_one(&mut *connection).await?;
         if granted {
             self.refuse_conflict(connection).await?;
             self.lock_operation(connection).await?;
@@ -157,15 +156,15 @@ impl LockSession {
     }
 
     /// Gives the key back where a daemon with another control database works on the target.
-    async fn refuse_conflict(&self, connection: &mut PgConnection) -> Result<(), Fault> {
-        let found = conflict::look(&mut *connection, self.wanted()).await.map_err(control_fault)?;
+    async fn refuse_conflict(&self, connection: &mut PgConnection) -> Result<(), ControlError> {
+        let found = conflict::look(&mut *connection, self.wanted()).await?;
         let Some(foreign) = found else { return Ok(()) };
         let sql = match self.shared {
             true => "SELECT pg_catalog.pg_advisory_unlock_shared($1)",
             false => "SELECT pg_catalog.pg_advisory_unlock($1)",
         };
-        sqlx::query(sql).bind(self.key.0).execute(connection).await.map_err(control_fault)?;
-        Err(foreign.fault(&self.database))
+        sqlx::query(sql).bind(self.key.0).execute(connection).await?;
+        Err(foreign.fault(&self.database).into())
     }
 
     /// What is in this lock's way elsewhere.
@@ -176,21 +175,17 @@ impl LockSession {
     pub(in crate::postgres) async fn lock_operation(
         &self,
         connection: &mut PgConnection,
-    ) -> Result<(), Fault> {
-        sqlx::query("SELECT pg_catalog.pg_advisory_lock($1)")
-            .bind(self.operation_key.0)
-            .execute(connection)
-            .await
-            .map(|_| ())
-            .map_err(control_fault)
+    ) -> Result<(), ControlError> {
+        let (key, until) = (self.operation_key, keys::Until::Session);
+        match keys::take_or_name(connection, key, until, Bound::MOMENT).await? {
+            None => Ok(()),
+            Some(holder) => Err(holder.refusal("the operation's own key").into()),
+        }
     }
 
     /// Who holds the target's lock.
-    ///
-    /// # Errors
-    /// The control database does not answer.
-    pub(crate) async fn holder(&self, pool: &PgPool) -> Result<Option<Holder>, Fault> {
-        holder(pool, self.database_oid, self.key).await
+    pub(crate) async fn holder(&self, pool: &PgPool) -> Result<Option<Holder>, ControlError> {
+        keys::holder(pool, self.key).await
     }
 
     /// Watches the connection from now on: its loss raises the interrupt.

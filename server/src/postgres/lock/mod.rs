@@ -7,3 +7,4 @@ pub(crate) mod fence;
 pub(crate) mod force_unlock;
 pub(crate) mod lease;
 pub(crate) mod queue;
+pub(crate) mod strangers;

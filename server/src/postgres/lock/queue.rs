@@ -8,6 +8,7 @@ use std::time::Duration;
 use model::{
     event::{EventKind, Queued},
     fault::{Fault, Reason},
+    lock::Holder,
     operation::Wait,
     window::Verdict,
 };
@@ -19,13 +20,13 @@ use super::lease::LockSession;
 use crate::postgres::{
     control::{
         journal::{self, Owner},
+        keys::{self, Bound},
         operations::{self, NewOperation},
         pool::Control,
-        targets::holder,
-        window_guard::{WindowGuard, lock_queue},
+        window_guard::WindowGuard,
     },
     session::{advisory::pg_locks_row, failpoint, interrupt::Interrupt},
-    sql::error::control_fault,
+    sql::error::ControlError,
 };
 
 /// How often who is next looks without news, and how often the others do.
@@ -70,6 +71,8 @@ pub(crate) struct QueuePosition {
     pub(crate) next: u32,
     /// The lock is not to be had.
     held: bool,
+    /// Nothing can be decided: somebody has the queue lock and keeps it.
+    pub(crate) queue_held_by: Option<Holder>,
     pub(crate) verdict: Verdict,
 }
 
@@ -88,20 +91,24 @@ pub(crate) async fn take(
     lock: &LockSession,
     ticket: &Ticket,
     entry: Entry<'_>,
-) -> Result<QueueOutcome, Fault> {
+    bound: Bound<'_>,
+) -> Result<QueueOutcome, ControlError> {
     let mut connection = lock.connection().await;
     // Most looks end here, without the queue lock.
     let place = look(&mut connection, lock, ticket).await?;
     if !place.is_next() || place.held {
         return Ok(QueueOutcome::Not(place));
     }
-    let mut within = connection.begin().await.map_err(control_fault)?;
-    let taken = take_within(&mut within, lock, ticket, entry).await?;
+    let mut within = connection.begin().await?;
+    let taken = match keys::lock_queue(&mut within, &ticket.database, bound).await? {
+        Some(holder) => QueueOutcome::Not(QueuePosition { queue_held_by: Some(holder), ..place }),
+        None => take_within(&mut within, lock, ticket, entry).await?,
+    };
     match taken {
         // Given back at once: the queue lock is another's, and a rollback that waits for the next statement would keep it.
-        QueueOutcome::Not(_) | QueueOutcome::Joined => within.rollback().await.map_err(control_fault)?,
+        QueueOutcome::Not(_) | QueueOutcome::Joined => within.rollback().await?,
         QueueOutcome::Granted => {
-            within.commit().await.map_err(control_fault)?;
+            within.commit().await?;
             failpoint::point(ticket.operation, "recorded").await;
         }
     }
@@ -113,8 +120,7 @@ async fn take_within(
     lock: &LockSession,
     ticket: &Ticket,
     entry: Entry<'_>,
-) -> Result<QueueOutcome, Fault> {
-    lock_queue(within, &ticket.database).await?;
+) -> Result<QueueOutcome, ControlError> {
     let place = look(within, lock, ticket).await?;
     if !place.is_next() || !lock.try_lock_on(within).await? {
         return Ok(QueueOutcome::Not(place));
@@ -154,7 +160,7 @@ async fn look(
     connection: &mut PgConnection,
     lock: &LockSession,
     ticket: &Ticket,
-) -> Result<QueuePosition, Fault> {
+) -> Result<QueuePosition, ControlError> {
     let (high, low) = lock.key.halves();
     let (before, next, held): (i64, i64, bool) = sqlx::query_as(concat!(
         "SELECT count(*), count(*) FILTER (WHERE ($3 IS FALSE OR NOT o.reads_only) AND ",
@@ -176,14 +182,13 @@ async fn look(
     .bind(high)
     .bind(low)
     .fetch_one(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let verdict = match &ticket.window_guard {
         Some(window_guard) => window_guard.standing(&mut *connection).await?.verdict,
         None => Verdict::Free(None),
     };
     let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
-    Ok(QueuePosition { before: count(before), next: count(next), held, verdict })
+    Ok(QueuePosition { before: count(before), next: count(next), held, queue_held_by: None, verdict })
 }
 
 /// What a waiter is made of.
@@ -209,44 +214,46 @@ impl Waiter<'_> {
     ///
     /// # Errors
     /// `WAIT_EXPIRED`, `WINDOW_REQUIRED`, `LOCK_LOST`, the interrupt's reason, or the control database does not answer.
-    pub(crate) async fn wait(mut self) -> Result<(), Fault> {
+    pub(crate) async fn wait(mut self) -> Result<(), ControlError> {
         let interrupt = self.interrupt.clone();
         tokio::select! {
             biased;
-            why = interrupt.raised() => Err(why),
+            why = interrupt.raised() => Err(why.into()),
             waited = self.queue() => match waited {
-                Err(fault) if fault.reason == Reason::ControlUnavailable => {
-                    Err(self.lock.lost().await.unwrap_or(fault))
+                Err(fault) if fault.is_unavailable() => {
+                    Err(self.lock.lost().await.unwrap_or(fault.into()).into())
                 }
                 waited => waited,
             },
         }
     }
 
-    async fn queue(&mut self) -> Result<(), Fault> {
+    async fn queue(&mut self) -> Result<(), ControlError> {
         self.enter().await?;
         let (began, mut watched) = (Instant::now(), Instant::now());
         let mut told: Option<(Queued, Instant)> = None;
         loop {
-            let QueueOutcome::Not(place) = take(self.lock, self.ticket, Entry::Waiting(self.owner)).await?
+            let bound = Bound { limit: LOOK.1, interrupt: Some(self.interrupt) };
+            let QueueOutcome::Not(place) =
+                take(self.lock, self.ticket, Entry::Waiting(self.owner), bound).await?
             else {
                 return Ok(());
             };
             if let (false, Some(window_guard)) = (place.verdict.passes(), &self.ticket.window_guard)
                 && let Some(refusal) = window_guard.refusal(&place.verdict)
             {
-                return Err(refusal);
+                return Err(refusal.into());
             }
             if let Wait::AtMost(limit) = self.wait
                 && began.elapsed() >= limit
             {
-                return Err(self.expired(&place).await);
+                return Err(self.expired(&place).await.into());
             }
             if (self.watched)() {
                 watched = Instant::now();
             }
             if self.bound.is_some_and(|bound| watched.elapsed() >= bound) {
-                return Err(self.unwatched());
+                return Err(self.unwatched().into());
             }
             self.tell_place(&place, &mut told).await;
             self.pause(&place, began).await;
@@ -254,7 +261,7 @@ impl Waiter<'_> {
     }
 
     /// Whoever holds the operation's own key lives.
-    async fn enter(&self) -> Result<(), Fault> {
+    async fn enter(&self) -> Result<(), ControlError> {
         let mut connection = self.lock.connection().await;
         self.lock.lock_operation(&mut connection).await?;
         sqlx::query("UPDATE resetd.operation SET waiter_pid = $3 WHERE id = $1 AND instance = $2")
@@ -262,9 +269,8 @@ impl Waiter<'_> {
             .bind(self.owner.instance)
             .bind(self.lock.pid)
             .execute(&mut *connection)
-            .await
-            .map(|_| ())
-            .map_err(control_fault)
+            .await?;
+        Ok(())
     }
 
     async fn pause(&mut self, place: &QueuePosition, began: Instant) {
@@ -284,7 +290,7 @@ impl Waiter<'_> {
     }
 
     async fn tell_place(&self, place: &QueuePosition, told: &mut Option<(Queued, Instant)>) {
-        let holder = self.holder().await;
+        let holder = self.holder(place).await;
         let window = place.verdict.in_the_way().cloned();
         let queued = Queued { position: place.before, holder, window };
         let again = told.as_ref().is_none_or(|(last, at)| *last != queued || at.elapsed() >= TELL);
@@ -294,8 +300,11 @@ impl Waiter<'_> {
         }
     }
 
-    async fn holder(&self) -> Option<model::lock::Holder> {
-        let looked = holder(&self.control.pool, self.control.database_oid, self.lock.key).await;
+    async fn holder(&self, place: &QueuePosition) -> Option<Holder> {
+        if place.queue_held_by.is_some() {
+            return place.queue_held_by.clone();
+        }
+        let looked = keys::holder(&self.control.pool, self.lock.key).await;
         looked
             .inspect_err(|fault| tracing::debug!(%fault, "the holder could not be looked up"))
             .ok()
@@ -303,7 +312,7 @@ impl Waiter<'_> {
     }
 
     async fn expired(&self, place: &QueuePosition) -> Fault {
-        let held = match (place.verdict.in_the_way(), self.holder().await) {
+        let held = match (place.verdict.in_the_way(), self.holder(place).await) {
             (Some(window), _) => format!(": it is reserved by {}", window.phrase()),
             (None, Some(holder)) => format!(": it is held by {}", holder.phrase()),
             (None, None) => String::new(),

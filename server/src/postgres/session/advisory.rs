@@ -2,12 +2,12 @@
 //!
 //! It must not know what the keys are for.
 
-use model::lock::LockKey;
+use model::lock::{Holder, LockKey};
 use sqlx::PgExecutor;
 
 /// The condition that a row of `pg_locks` is the advisory lock of one key in one database.
 macro_rules! pg_locks_row {
-    ($row:literal, $database:literal, $high:literal, $low:literal) => {
+    ($row:literal, $database:expr, $high:literal, $low:literal) => {
         concat!(
             $row,
             ".locktype = 'advisory' AND ",
@@ -29,6 +29,15 @@ macro_rules! pg_locks_row {
 }
 
 pub(in crate::postgres) use pg_locks_row;
+
+/// The oid of the database that a session is connected to, as `pg_locks_row` compares it.
+macro_rules! this_database {
+    () => {
+        "(SELECT d.oid::pg_catalog.int8 FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
+    };
+}
+
+pub(in crate::postgres) use this_database;
 
 /// The condition that backend `$6` holds the target's lock `$2, $3` and the operation's `$4, $5` in database `$1`.
 macro_rules! holds_both {
@@ -64,4 +73,34 @@ pub(in crate::postgres) async fn is_held(
     .bind(pid)
     .fetch_one(executor)
     .await
+}
+
+/// Which other sessions hold a key of a database; `None`: of the one that this session is connected to.
+pub(in crate::postgres) async fn holders(
+    executor: impl PgExecutor<'_>,
+    database: Option<&str>,
+    key: LockKey,
+) -> sqlx::Result<Vec<Holder>> {
+    let (high, low) = key.halves();
+    // What a prepared transaction holds has no backend.
+    let rows: Vec<(i32, String, String)> = sqlx::query_as(concat!(
+        "SELECT coalesce(l.pid, 0), coalesce(a.usename::pg_catalog.text, ''), coalesce(a.application_name, '')
+           FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid WHERE ",
+        pg_locks_row!(
+            "l",
+            "(SELECT d.oid::pg_catalog.int8 FROM pg_catalog.pg_database d
+               WHERE d.datname = coalesce($1::pg_catalog.name, pg_catalog.current_database()))",
+            "$2",
+            "$3"
+        ),
+        " AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid() ORDER BY 1"
+    ))
+    .bind(database)
+    .bind(high)
+    .bind(low)
+    .fetch_all(executor)
+    .await?;
+    let named =
+        |(pid, user, application_name): (i32, String, String)| Holder::backend(pid, user, application_name);
+    Ok(rows.into_iter().map(named).collect())
 }

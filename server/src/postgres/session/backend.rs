@@ -11,9 +11,6 @@ use crate::postgres::sql::error::{control_fault, message};
 pub(in crate::postgres) const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Whether a backend is still there.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn lives(pool: &PgPool, pid: i32) -> Result<bool, Fault> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1)")
         .bind(pid)
@@ -23,9 +20,6 @@ pub(crate) async fn lives(pool: &PgPool, pid: i32) -> Result<bool, Fault> {
 }
 
 /// What became of a transaction, asked in the control database: ids are the cluster's.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn xact_status(pool: &PgPool, transaction: &str) -> Result<Option<String>, Fault> {
     sqlx::query_scalar("SELECT pg_catalog.pg_xact_status($1::xid8)")
         .bind(transaction)

@@ -1,5 +1,7 @@
 //! What PostgreSQL and the driver say, as faults. No URL and no password is ever in one.
 
+use std::fmt;
+
 use model::fault::{Fault, Reason, SqlSite};
 use sqlx::postgres::PgDatabaseError;
 
@@ -38,6 +40,63 @@ pub(crate) fn message(error: &sqlx::Error) -> String {
             None => it.message().to_owned(),
         },
         None => error.to_string(),
+    }
+}
+
+/// What went wrong in the control database: PostgreSQL or the driver said so, or the daemon refuses.
+#[derive(Debug)]
+pub(crate) enum ControlError {
+    /// PostgreSQL or the driver said so.
+    Sql(sqlx::Error),
+    /// The daemon refuses.
+    Refused(Fault),
+}
+
+impl From<sqlx::Error> for ControlError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Fault> for ControlError {
+    fn from(fault: Fault) -> Self {
+        Self::Refused(fault)
+    }
+}
+
+impl From<ControlError> for Fault {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Sql(error) => control_fault(error),
+            ControlError::Refused(fault) => fault,
+        }
+    }
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sql(error) => f.write_str(&message(error)),
+            Self::Refused(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl ControlError {
+    /// The control database did not answer, or not as it should.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Sql(_) => true,
+            Self::Refused(fault) => fault.reason == Reason::ControlUnavailable,
+        }
+    }
+
+    /// The SQLSTATE, where PostgreSQL gave one.
+    pub(crate) fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Sql(error) => sqlstate(error),
+            Self::Refused(fault) => fault.sql.sqlstate.as_deref(),
+        }
     }
 }
 

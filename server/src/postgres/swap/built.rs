@@ -1,29 +1,21 @@
-//! Databases that are built aside: made under a name of the operation's own, known by oid and comment from then on, and
-//! dropped only while all of that fits.
+//! Databases that are built aside: made under a name of the operation's own, known by their oid from then on, and dropped
+//! only while both fit.
 
 use model::fault::Fault;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::databases::run;
 use crate::postgres::{
     catalog::database::DatabaseRow,
     control::{given_up, journal::Owner, operations},
-    sql::{
-        error::control_fault,
-        ident::{Ident, Literal},
-    },
+    sql::{error::control_fault, ident::Ident},
 };
 
 const DROPPING: &str = "dropping the database built aside";
 
-/// The comment by which a database that an operation built is known to be the daemon's, until it serves.
-fn marker(operation: Uuid) -> String {
-    format!("resetd: built by operation {operation}")
-}
-
-/// Makes a database of the same kind as `like` (of the cluster's default kind where there is none), closed to others, and
-/// gives its oid. Its name is stored before it is there.
+/// Makes a database of the same kind as `like` (of the cluster's default kind, and the target's role's own, where there is
+/// none). Its name is stored before it is there, and its oid right after it.
 ///
 /// # Errors
 /// What PostgreSQL said, with the statement that mends it.
@@ -32,30 +24,20 @@ pub(crate) async fn create(
     owner: Owner,
     name: &str,
     like: Option<&DatabaseRow>,
-) -> Result<u32, Fault> {
-    const BUILDING: &str = "building the new database";
+    role: &str,
+) -> Result<(), Fault> {
     operations::set_build_database(connection, owner, name).await?;
-    let owned = like.map(|l| format!(" OWNER {}", Ident(&l.owner))).unwrap_or_default();
+    let owned_by = Ident(like.map_or(role, |like| &like.owner));
     let kind = like.map(|l| l.creation.as_str()).unwrap_or_default();
-    run(connection, BUILDING, &format!("CREATE DATABASE {}{owned} TEMPLATE template0{kind}", Ident(name)))
-        .await?;
-    let close = format!(
-        "COMMENT ON DATABASE {0} IS {1}; REVOKE CONNECT ON DATABASE {0} FROM PUBLIC",
-        Ident(name),
-        Literal(&marker(owner.operation))
-    );
-    // As one: what has its oid on record has its comment, too.
-    let mut within = connection.begin().await.map_err(control_fault)?;
-    let oid = operations::set_build_oid(&mut within, owner).await?;
-    run(&mut within, BUILDING, &close).await?;
-    within.commit().await.map_err(control_fault)?;
-    Ok(oid)
+    let create = format!("CREATE DATABASE {} OWNER {owned_by} TEMPLATE template0{kind}", Ident(name));
+    run(connection, "building the new database", &create).await?;
+    Ok(operations::set_build_oid(connection, owner).await?)
 }
 
 type FoundRow = (String, i64, bool, Option<String>);
 
-/// Drops what an operation built, sessions and all. What is gone already is no fault; what is not surely the operation's is
-/// given up. Whether something was dropped.
+/// Drops what an operation built and did not swap in, sessions and all. What is gone already is no fault; what is not
+/// surely the operation's is given up. Whether something was dropped.
 ///
 /// # Errors
 /// What PostgreSQL said.
@@ -64,17 +46,14 @@ pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Res
     let found: Option<FoundRow> = sqlx::query_as(
         "SELECT o.build_database, d.oid::pg_catalog.int8, d.datistemplate, CASE
                 WHEN d.datname <> o.build_database THEN pg_catalog.format('it is called %I now', d.datname)
-                WHEN d.oid <> o.build_oid OR (o.build_oid IS NULL AND c.comment IS NOT NULL)
-                    THEN 'another database has the name now'
-                WHEN o.build_oid IS NOT NULL AND c.comment IS DISTINCT FROM $2 THEN 'its comment was changed' END
+                WHEN d.oid <> o.build_oid OR (o.build_oid IS NULL
+                        AND pg_catalog.shobj_description(d.oid, 'pg_database') IS NOT NULL)
+                    THEN 'another database has the name now' END
            FROM resetd.operation o
            JOIN pg_catalog.pg_database d ON d.datname = o.build_database OR d.oid = o.build_oid
-          CROSS JOIN LATERAL (SELECT pg_catalog.shobj_description(d.oid, 'pg_database') AS comment) c
-          WHERE o.id = $1 AND (d.datname = o.build_database OR c.comment = $2)
-          ORDER BY d.datname <> o.build_database LIMIT 1",
+          WHERE o.id = $1 ORDER BY d.datname <> o.build_database LIMIT 1",
     )
     .bind(operation)
-    .bind(marker(operation))
     .fetch_optional(&mut *connection)
     .await
     .map_err(control_fault)?;

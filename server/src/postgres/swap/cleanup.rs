@@ -11,12 +11,15 @@ use crate::postgres::{
         pool::Control,
         retained,
     },
-    session::connect,
+    session::{advisory, connect},
     sql::{
         error::{control_fault, message},
         ident::Ident,
     },
 };
+
+/// What the session that cleans up calls itself.
+const JANITOR: &str = "resetd janitor";
 
 /// Drops every expired database and gives their names; none when another daemon is at it. One that cannot be dropped does
 /// not keep the others.
@@ -24,7 +27,7 @@ use crate::postgres::{
 /// # Errors
 /// The control database does not answer, or a drop failed; it is tried again at the next look.
 pub(crate) async fn drop_expired(control: &Control) -> Result<Vec<String>, Fault> {
-    let mut connection = connect::open(&control.session_options("resetd janitor")).await?;
+    let mut connection = connect::open(&control.session_options(JANITOR)).await?;
     let mine: bool = sqlx::query_scalar("SELECT pg_catalog.pg_try_advisory_lock($1)")
         .bind(LockKey::janitor().0)
         .fetch_one(&mut connection)
@@ -32,7 +35,17 @@ pub(crate) async fn drop_expired(control: &Control) -> Result<Vec<String>, Fault
         .map_err(control_fault)?;
     let dropped = match mine {
         true => drop_all(&mut connection).await,
-        false => Ok(Vec::new()),
+        false => {
+            // Another daemon has it for as long as its drops take; anybody else keeps what has had its time from being dropped.
+            let holders = advisory::holders(&mut connection, None, LockKey::janitor()).await;
+            for holder in holders.map_err(control_fault)?.iter().filter(|h| h.application_name != JANITOR) {
+                tracing::warn!(
+                    "databases that have had their time are not dropped: {} is in the way",
+                    holder.phrase()
+                );
+            }
+            Ok(Vec::new())
+        }
     };
     if let Err(error) = connection.close().await {
         tracing::debug!(error = %message(&error), "closing the janitor's session");

@@ -1,26 +1,57 @@
-//! Statements on databases themselves. Each runs on the connection that holds the lock.
+//! Statements on databases themselves, and what belongs to their row. Each runs on the connection that holds the lock.
 
-use model::fault::{Fault, Reason};
+use model::fault::{Fault, Reason, SqlSite};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::settings;
 use crate::postgres::{
-    catalog::database::{DatabaseRow, in_dependency_order},
+    catalog::{
+        database::{self, DatabaseRow, in_dependency_order},
+        preflight::change,
+    },
     sql::{
-        error::{database_error, message, sqlstate, work_fault},
+        error::{control_fault, database_error, message, sqlstate, work_fault},
         ident::{Ident, Literal},
     },
 };
 
-/// Puts what belongs to the row of `from` onto the database `onto`.
+/// Puts what belongs to the row of `from` onto the new database `onto`, and gives the row that it has then.
 ///
 /// # Errors
-/// What PostgreSQL said.
+/// `SCHEMA_PROPERTIES_LOST`, or what PostgreSQL said.
 pub(crate) async fn carry_over(
     connection: &mut PgConnection,
     from: &DatabaseRow,
     onto: &str,
-) -> Result<(), Fault> {
+) -> Result<DatabaseRow, Fault> {
+    let sql = statements(from, onto, &acted_as(connection, from).await?);
+    run(connection, "carrying over what belongs to the database's row", &sql).await?;
+    let row = row_of(connection, onto).await?;
+    let lost = row.changes_since(from);
+    match lost.is_empty() {
+        true => Ok(row),
+        false => Err(Fault::new(
+            Reason::SchemaPropertiesLost,
+            format!("the new database is not like the old one: {}", lost.join(", ")),
+        )
+        .hint("what was built is dropped; the old database serves")
+        .with("database", &from.name)),
+    }
+}
+
+/// The row of a database that was just made.
+///
+/// # Errors
+/// It is gone, or the control database does not answer.
+pub(crate) async fn row_of(connection: &mut PgConnection, name: &str) -> Result<DatabaseRow, Fault> {
+    let row = database::row(connection, name).await?;
+    row.ok_or_else(|| {
+        Fault::new(Reason::Internal, format!("the new database {name} is gone"))
+            .hint("nothing was changed; find out who dropped it, then run it again")
+    })
+}
+
+fn statements(from: &DatabaseRow, onto: &str, acted_as: &[String]) -> String {
     let database = Ident(onto);
     let mut sql = format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC, {};", Ident(&from.owner));
     for (grantor, grantee, privilege, grantable) in in_dependency_order(from) {
@@ -32,12 +63,16 @@ pub(crate) async fn carry_over(
         ));
     }
     for (role, setting) in &from.settings {
-        sql.push_str(&settings::statement(role.as_deref(), onto, setting));
+        let acting = role.as_ref().is_some_and(|role| acted_as.contains(role));
+        sql.push_str(&settings::statement(role.as_deref(), onto, setting, acting));
     }
     sql.push_str(&format!(
         "ALTER DATABASE {database} CONNECTION LIMIT {}; ALTER DATABASE {database} IS_TEMPLATE {};",
         from.connection_limit, from.is_template
     ));
+    if let Some(comment) = &from.comment {
+        sql.push_str(&format!("COMMENT ON DATABASE {database} IS {};", Literal(comment)));
+    }
     for (provider, label) in &from.labels {
         sql.push_str(&format!(
             "SECURITY LABEL FOR {} ON DATABASE {database} IS {};",
@@ -45,22 +80,28 @@ pub(crate) async fn carry_over(
             Literal(label)
         ));
     }
-    run(connection, "carrying over what belongs to the database's row", &sql).await?;
-    comment(connection, onto, from.comment.as_deref()).await
+    sql
 }
 
-/// Opens a new database that replaces none: a plain `CREATE DATABASE` lets everybody connect.
-///
-/// # Errors
-/// What PostgreSQL said.
-pub(crate) async fn open_to_all(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
-    run(
-        connection,
-        "opening the new database",
-        &format!("GRANT CONNECT ON DATABASE {} TO PUBLIC", Ident(name)),
+/// The roles with settings of their own in a database whose settings the daemon may make only as them.
+async fn acted_as(connection: &mut PgConnection, row: &DatabaseRow) -> Result<Vec<String>, Fault> {
+    let roles: Vec<&str> = row.settings.iter().filter_map(|(role, _)| role.as_deref()).collect();
+    if roles.is_empty() {
+        return Ok(Vec::new());
+    }
+    let version = change::version(connection).await?;
+    sqlx::query_scalar(
+        "SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r, pg_catalog.pg_roles me
+          WHERE me.rolname = current_user AND r.rolname = ANY ($1) AND r.oid <> me.oid
+            AND NOT me.rolsuper AND NOT r.rolsuper AND pg_catalog.pg_has_role(r.oid, $2)
+            AND NOT (me.rolcreaterole AND (NOT $3 OR pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')))",
     )
-    .await?;
-    comment(connection, name, None).await
+    .bind(roles)
+    .bind(change::assume(version))
+    .bind(version >= change::SET_OPTION)
+    .fetch_all(connection)
+    .await
+    .map_err(control_fault)
 }
 
 /// Puts a comment on a database, or takes it away.
@@ -81,8 +122,9 @@ pub(super) async fn comment(
 pub(crate) async fn run(connection: &mut PgConnection, doing: &str, sql: &str) -> Result<(), Fault> {
     let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await else { return Ok(()) };
     Err(match sqlstate(&error) {
-        Some("55006") => Fault::new(Reason::Blocked, format!("{doing}: {}", message(&error)))
-            .hint("sessions are in the way: end them, or use --terminate-sessions; nothing was changed"),
+        Some(code @ "55006") => Fault::new(Reason::Blocked, format!("{doing}: {}", message(&error)))
+            .hint("sessions are in the way: end them, or use --terminate-sessions; nothing was changed")
+            .at(SqlSite { sqlstate: Some(code.to_owned()), ..SqlSite::default() }),
         Some("53100") => Fault::new(Reason::PreflightFailed, format!("{doing}: the disk is full"))
             .hint("make room; nothing was changed"),
         _ => work_fault(doing, &error),

@@ -10,24 +10,27 @@ use jiff::Timestamp;
 use model::{
     event::{DatabaseSwapped, EventKind},
     fault::{Fault, Reason},
+    finding::Finding,
     profile::SessionRule,
 };
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
-use tokio_util::sync::CancellationToken;
+use sqlx::{AssertSqlSafe, PgConnection};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{databases, terminate};
 use crate::postgres::{
     catalog::{
         database::{self, DatabaseRow},
-        sessions,
+        preflight, sessions,
     },
+    change::{blockers, transaction::WorkContext},
     control::{
         commit_deadline::CommitDeadline,
         journal::{self, MakeEnding, Owner},
+        keys::Bound,
         operations,
         retained::{self, SetAside},
         targets,
-        window_guard::{WindowGuard, lock_queue},
+        window_guard::WindowGuard,
     },
     session::failpoint,
     sql::{
@@ -36,6 +39,14 @@ use crate::postgres::{
     },
 };
 
+/// How long the swap waits for a lock on a database: everybody who connects waits behind it. PostgreSQL itself waits as long
+/// for sessions to end.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+/// The SQLSTATE of a database that is used.
+const IN_USE: &str = "55006";
+/// Those of a database that is not there, and of a name that is taken.
+const OTHERS_WORK: [&str; 3] = ["3D000", "42P04", "23505"];
+
 /// What is swapped.
 pub(crate) struct Swap<'a> {
     pub(crate) owner: Owner,
@@ -43,13 +54,15 @@ pub(crate) struct Swap<'a> {
     pub(crate) database: &'a str,
     /// The database that takes it, by its generated name and oid.
     pub(crate) incoming: (&'a str, u32),
-    /// The oid of the database that serves, as it was planned; `None`: there was none.
-    pub(crate) outgoing: Option<u32>,
-    /// The incoming one comes out of the ledger of kept databases: its own row stays as it is.
-    pub(crate) undo: bool,
+    /// The database that serves, as it was planned; `None`: there was none.
+    pub(crate) outgoing: Option<&'a DatabaseRow>,
+    /// The row of the incoming one as it was built; `None`: it comes out of the ledger of kept databases.
+    pub(crate) built: Option<&'a DatabaseRow>,
     /// The name that the outgoing one gets.
     pub(crate) kept_name: &'a str,
     pub(crate) keep: Duration,
+    /// Kept databases, by oid, that the profile's limits do not keep beside this one.
+    pub(crate) ends_early: &'a [u32],
     pub(crate) rule: SessionRule,
     /// What the operation's own sessions call themselves.
     pub(crate) own: &'a str,
@@ -57,6 +70,8 @@ pub(crate) struct Swap<'a> {
     pub(crate) lock_pid: i32,
     /// The right to change the database.
     pub(crate) window_guard: &'a WindowGuard,
+    /// How long what the commit needs may be waited for.
+    pub(crate) bound: Bound<'a>,
 }
 
 /// Swaps and writes the operation's end.
@@ -66,14 +81,14 @@ pub(crate) struct Swap<'a> {
 /// answer did not come.
 pub(crate) async fn swap(
     connection: &mut PgConnection,
-    pool: &PgPool,
+    context: &WorkContext,
     swap: &Swap<'_>,
     make: MakeEnding<'_>,
 ) -> Result<(), Fault> {
     listen(connection, swap.lock_pid).await?;
     let begin = "BEGIN; SAVEPOINT resetd_swap";
     sqlx::raw_sql(begin).execute(&mut *connection).await.map_err(control_fault)?;
-    let until = match within(connection, pool, swap, make).await {
+    let until = match within(connection, context, swap, make).await {
         Ok(until) => until,
         Err(fault) => {
             take_back(connection).await;
@@ -135,37 +150,33 @@ async fn listen(connection: &mut PgConnection, pid: i32) -> Result<(), Fault> {
 
 async fn within(
     connection: &mut PgConnection,
-    pool: &PgPool,
+    context: &WorkContext,
     swap: &Swap<'_>,
     make: MakeEnding<'_>,
 ) -> Result<Option<CommitDeadline>, Fault> {
     // To the end of this transaction nobody makes a window that it would be in.
-    lock_queue(connection, &swap.window_guard.database).await?;
+    journal::lock_queue_to_commit(connection, &swap.window_guard.database, swap.bound).await?;
     let until = swap.window_guard.until(connection).await?;
     operations::enter_commit(connection, swap.owner).await?;
     let old = database::row(connection, swap.database).await?;
-    if old.as_ref().map(|old| old.oid) != swap.outgoing {
+    if old.as_ref().map(|old| old.oid) != swap.outgoing.map(|planned| planned.oid) {
         return Err(another_one(swap.database));
     }
-    match &old {
-        _ if swap.undo => {}
-        Some(old) => databases::carry_over(connection, old, swap.incoming.0).await?,
-        None => databases::open_to_all(connection, swap.incoming.0).await?,
+    if let (Some(old), Some(planned), Some(_)) = (&old, swap.outgoing, swap.built) {
+        as_planned(old, planned)?;
     }
     let connected = match &old {
-        Some(old) => sessions::of(pool, old.oid, swap.rule, swap.own).await?.len(),
+        Some(old) => sessions::of(&context.control, old.oid, swap.rule, swap.own).await?.len(),
         None => 0,
     };
     let away = Instant::now();
     let kept_until = match &old {
-        Some(old) => Some(take_away(connection, pool, swap, old).await?),
+        Some(old) => Some(take_away(connection, context, swap, old).await?),
         None => None,
     };
-    bring_in(connection, swap).await?;
+    bring_in(connection, context, swap).await?;
     targets::hand_on(connection, swap.database, swap.incoming.1).await?;
-    if let Some(old) = &old {
-        compare(connection, swap, old).await?;
-    }
+    compare(connection, swap).await?;
     let swapped = DatabaseSwapped {
         database: swap.database.to_owned(),
         new_oid: swap.incoming.1,
@@ -181,66 +192,59 @@ async fn within(
     Ok(until)
 }
 
-/// Renames the old database away. The rename holds the database's lock, so new connections wait; a second session ends
-/// those that are there.
-async fn take_away(
+/// What was granted, set or said of the serving database while the new one was built is not on the new one.
+fn as_planned(old: &DatabaseRow, planned: &DatabaseRow) -> Result<(), Fault> {
+    let changes = old.changes_since(planned);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Reason::PlanChanged,
+        format!("database {} was changed while the new one was built: {}", old.name, changes.join(", ")),
+    )
+    .hint(
+        "nothing was swapped; run it again. Where a revision did it, it names the database that serves: \
+         current_database() is the one that is built",
+    )
+    .with("database", &old.name))
+}
+
+/// Renames a database while a second session ends those that are in it. The rename holds the database's lock, so new
+/// connections wait.
+async fn rename(
     connection: &mut PgConnection,
-    pool: &PgPool,
+    context: &WorkContext,
     swap: &Swap<'_>,
-    old: &DatabaseRow,
-) -> Result<Timestamp, Fault> {
+    (doing, oid, from, to): (&str, u32, &str, &str),
+    rule: SessionRule,
+) -> Result<(), Fault> {
+    let patience = context.patience.min(LOCK_LIMIT).as_millis().max(1);
+    databases::run(connection, doing, &format!("SET LOCAL lock_timeout = '{patience}ms'")).await?;
     let done = Arc::new(CancellationToken::new());
-    let ending =
-        terminate::end_while_locked(pool.clone(), old.oid, swap.lock_pid, swap.rule, Arc::clone(&done));
+    let pool = context.control.clone();
+    let ending = terminate::end_while_locked(pool, oid, swap.lock_pid, rule, Arc::clone(&done));
     let ending = tokio::spawn(ending);
-    let names = (swap.database, swap.kept_name);
-    let renamed = rename(connection, "taking the old database away", names, swap.database).await;
+    let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(from), Ident(to));
+    let renamed = {
+        let watch = blockers::watch(context.clone(), swap.lock_pid);
+        let _watch = AbortOnDropHandle::new(tokio::spawn(watch));
+        databases::run(connection, doing, &rename).await
+    };
     done.cancel();
     if let Err(error) = ending.await {
         tracing::warn!(%error, "the ending of sessions ended by itself");
     }
-    renamed?;
-    // The rename went by name, and waited: it may have met another database.
-    must_be(connection, swap.kept_name, old.oid, swap.database).await?;
-    let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", Ident(swap.kept_name));
-    databases::run(connection, "closing the old database", &close).await?;
-    let operation = swap.owner.operation;
-    databases::comment(connection, swap.kept_name, Some(&retained::marker(operation))).await?;
-    let aside = SetAside {
-        oid: old.oid,
-        name: swap.kept_name,
-        database: swap.database,
-        operation,
-        comment: old.comment.as_deref(),
-        keep: swap.keep,
-    };
-    retained::enter(connection, &aside).await
-}
-
-async fn bring_in(connection: &mut PgConnection, swap: &Swap<'_>) -> Result<(), Fault> {
-    let (name, oid) = swap.incoming;
-    if swap.undo {
-        let comment = retained::take_out(connection, oid, swap.owner.operation).await?;
-        let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", Ident(name));
-        databases::run(connection, "opening the kept database", &open).await?;
-        databases::comment(connection, name, comment.as_deref()).await?;
+    match renamed {
+        Err(fault) if fault.sql.sqlstate.as_deref() == Some(IN_USE) => {
+            Err(in_use(context, swap, oid, fault).await)
+        }
+        Err(fault) if fault.sql.sqlstate.as_deref().is_some_and(|code| OTHERS_WORK.contains(&code)) => {
+            Err(another_one(swap.database))
+        }
+        // It went by name, and waited: it may have met another database.
+        Ok(()) => must_be(connection, to, oid, swap.database).await,
+        renamed => renamed,
     }
-    rename(connection, "bringing the new database in", (name, swap.database), swap.database).await?;
-    must_be(connection, swap.database, oid, swap.database).await
-}
-
-/// Renames a database. One that is not there any more, or a name that is taken, is the work of somebody else.
-async fn rename(
-    connection: &mut PgConnection,
-    doing: &str,
-    (from, to): (&str, &str),
-    database: &str,
-) -> Result<(), Fault> {
-    let rename = format!("ALTER DATABASE {} RENAME TO {}", Ident(from), Ident(to));
-    databases::run(connection, doing, &rename).await.map_err(|fault| match fault.sql.sqlstate.as_deref() {
-        Some("3D000" | "42P04" | "23505") => another_one(database),
-        _ => fault,
-    })
 }
 
 /// The database of a name is the one that was meant, whatever happened to names meanwhile.
@@ -257,15 +261,95 @@ async fn must_be(connection: &mut PgConnection, name: &str, oid: u32, database: 
     }
 }
 
-async fn compare(connection: &mut PgConnection, swap: &Swap<'_>, old: &DatabaseRow) -> Result<(), Fault> {
-    let Some(new) = database::row(connection, swap.database).await? else {
-        return Err(Fault::new(Reason::Internal, "the new database is not there after the swap"));
+/// Who uses a database that could not be renamed: looked for from outside, since the transaction has failed.
+async fn in_use(context: &WorkContext, swap: &Swap<'_>, oid: u32, fault: Fault) -> Fault {
+    let looked = async {
+        let mut connection = context.control.acquire().await.map_err(control_fault)?;
+        let staying = preflight::cannot_follow(&mut connection, oid).await?;
+        Ok::<_, Fault>((staying, blockers::in_database(&context.control, oid, swap.own).await?))
     };
-    match database::difference(old, &new).filter(|_| !swap.undo) {
-        None => Ok(()),
-        Some(what) => Err(Fault::new(
+    match looked.await {
+        Ok((staying, sessions)) if staying.is_empty() => {
+            context.noticed.blocked(swap.lock_pid, sessions);
+            fault
+        }
+        Ok((staying, _)) => appeared(context, swap, staying),
+        Err(failed) => {
+            tracing::debug!(fault = %failed, "who uses the database cannot be looked up");
+            fault
+        }
+    }
+}
+
+/// What came to the database after it was looked at and cannot follow to another one.
+fn appeared(context: &WorkContext, swap: &Swap<'_>, staying: Vec<Finding>) -> Fault {
+    let lines: Vec<String> = staying.iter().map(|f| format!("{} {}", f.object, f.message)).collect();
+    let hint = staying.first().map(|finding| finding.hint.clone()).unwrap_or_default();
+    context.noticed.found(staying);
+    Fault::new(
+        Reason::PreflightFailed,
+        format!("this came to database {} meanwhile and would be lost: {}", swap.database, lines.join("; ")),
+    )
+    .hint(format!("{hint}; nothing was swapped"))
+    .with("database", swap.database)
+}
+
+/// Renames the old database away and closes it.
+async fn take_away(
+    connection: &mut PgConnection,
+    context: &WorkContext,
+    swap: &Swap<'_>,
+    old: &DatabaseRow,
+) -> Result<Timestamp, Fault> {
+    let away = ("taking the old database away", old.oid, swap.database, swap.kept_name);
+    rename(connection, context, swap, away, swap.rule).await?;
+    // Under the rename's lock nobody can make more of it.
+    let staying = preflight::cannot_follow(connection, old.oid).await?;
+    if !staying.is_empty() {
+        return Err(appeared(context, swap, staying));
+    }
+    let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", Ident(swap.kept_name));
+    databases::run(connection, "closing the old database", &close).await?;
+    retained::end_early(connection, swap.database, swap.ends_early).await?;
+    let operation = swap.owner.operation;
+    databases::comment(connection, swap.kept_name, Some(&retained::marker(operation))).await?;
+    let aside = SetAside {
+        oid: old.oid,
+        name: swap.kept_name,
+        database: swap.database,
+        operation,
+        comment: old.comment.as_deref(),
+        keep: swap.keep,
+    };
+    Ok(retained::enter(connection, &aside).await?)
+}
+
+async fn bring_in(
+    connection: &mut PgConnection,
+    context: &WorkContext,
+    swap: &Swap<'_>,
+) -> Result<(), Fault> {
+    let (name, oid) = swap.incoming;
+    if swap.built.is_none() {
+        let comment = retained::take_out(connection, oid, swap.owner.operation).await?;
+        let open = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", Ident(name));
+        databases::run(connection, "opening the kept database", &open).await?;
+        databases::comment(connection, name, comment.as_deref()).await?;
+    }
+    // Whoever found it before it had its name has nothing in it.
+    let incoming = ("bringing the new database in", oid, name, swap.database);
+    rename(connection, context, swap, incoming, SessionRule::Terminate).await
+}
+
+/// The database that has the name now is the incoming one, as it was built.
+async fn compare(connection: &mut PgConnection, swap: &Swap<'_>) -> Result<(), Fault> {
+    let new = databases::row_of(connection, swap.database).await?;
+    let changes = swap.built.map(|built| new.changes_since(built)).unwrap_or_default();
+    match changes.is_empty() {
+        true => Ok(()),
+        false => Err(Fault::new(
             Reason::SchemaPropertiesLost,
-            format!("the new database is not like the old one: {what}"),
+            format!("the new database is not as it was built: {}", changes.join(", ")),
         )
         .hint("the swap was rolled back; the old database serves")
         .with("database", swap.database)),

@@ -3,9 +3,10 @@
 //! It is the top floor: no other room imports it.
 
 pub(crate) mod built;
+pub(crate) mod carried;
 pub(crate) mod cleanup;
 pub(crate) mod databases;
 pub(crate) mod exchange;
-pub(crate) mod preserved_extensions;
+mod preserved_extensions;
 pub(crate) mod settings;
 pub(crate) mod terminate;

@@ -5,20 +5,18 @@ use model::{fault::Fault, finding::Finding};
 use sqlx::PgConnection;
 
 use crate::postgres::{
-    catalog::schema_properties::{self, SchemaProperties},
-    change::{reset, transaction::Work},
+    change::transaction::Work,
     sql::{
         error::work_fault,
         ident::{Ident, Literal},
     },
 };
 
-/// What is to be created again.
-#[derive(Default)]
-pub(crate) struct Preserved {
-    /// Name, version, schema; in the order in which they were made.
-    extensions: Vec<(String, String, String)>,
-    schemas: Vec<SchemaProperties>,
+/// An extension that is to be created again.
+pub(super) struct PreservedExtension {
+    name: String,
+    version: String,
+    pub(super) schema: String,
 }
 
 type ExtensionRow = (String, String, String, bool, bool);
@@ -27,13 +25,13 @@ type ExtensionRow = (String, String, String, bool, bool);
 ///
 /// # Errors
 /// The session was lost.
-pub(crate) async fn observe(
+pub(super) async fn observe(
     connection: &mut PgConnection,
     names: &[String],
     managed: &[&str],
-) -> Result<(Preserved, Vec<Finding>), Fault> {
+) -> Result<(Vec<PreservedExtension>, Vec<Finding>), Fault> {
     if names.is_empty() {
-        return Ok((Preserved::default(), Vec::new()));
+        return Ok((Vec::new(), Vec::new()));
     }
     let rows: Vec<ExtensionRow> = sqlx::query_as(
         "SELECT e.extname::text, e.extversion, n.nspname::text, v.name IS NOT NULL,
@@ -48,16 +46,8 @@ pub(crate) async fn observe(
     .await
     .map_err(|e| work_fault("looking at the extensions to be preserved", &e))?;
     let findings = rows.iter().filter_map(|row| obstacle(row, managed)).collect();
-    let mut schemas: Vec<String> = rows.iter().map(|row| row.2.clone()).collect();
-    schemas.sort();
-    schemas.dedup();
-    // These are in every database.
-    schemas.retain(|name| name != "public" && name != "pg_catalog");
-    let preserved = Preserved {
-        extensions: rows.into_iter().map(|(name, version, schema, ..)| (name, version, schema)).collect(),
-        schemas: schema_properties::capture(connection, &schemas).await?,
-    };
-    Ok((preserved, findings))
+    let extension = |(name, version, schema, ..): ExtensionRow| PreservedExtension { name, version, schema };
+    Ok((rows.into_iter().map(extension).collect(), findings))
 }
 
 fn obstacle((name, version, schema, available, allowed): &ExtensionRow, managed: &[&str]) -> Option<Finding> {
@@ -82,15 +72,12 @@ fn obstacle((name, version, schema, available, allowed): &ExtensionRow, managed:
     Some(Finding::error("EXTENSION_NOT_PRESERVABLE", format!("extension {name}"), what, hint))
 }
 
-/// Creates them in the new database.
+/// Creates them in the new database, in the order in which they were made.
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub(crate) async fn create(work: &mut Work, preserved: &Preserved) -> Result<(), Fault> {
-    for schema in &preserved.schemas {
-        reset::create(work, schema.schema(), Some(schema)).await?;
-    }
-    for (name, version, schema) in &preserved.extensions {
+pub(super) async fn create(work: &mut Work, extensions: &[PreservedExtension]) -> Result<(), Fault> {
+    for PreservedExtension { name, version, schema } in extensions {
         let create =
             format!("CREATE EXTENSION {} SCHEMA {} VERSION {}", Ident(name), Ident(schema), Literal(version));
         work.message(&create)

@@ -13,14 +13,24 @@ const LISTS: [&str; 6] = [
     "unix_socket_directories",
 ];
 
-/// The statement that puts `name=value`, as the catalog stores it, onto a database.
-pub(in crate::postgres) fn statement(role: Option<&str>, database: &str, stored: &str) -> String {
+/// The statement that puts `name=value`, as the catalog stores it, onto a database. `acting`: as the role that the setting
+/// is for, which may set what is its own.
+pub(in crate::postgres) fn statement(
+    role: Option<&str>,
+    database: &str,
+    stored: &str,
+    acting: bool,
+) -> String {
     let (name, value) = stored.split_once('=').unwrap_or((stored, ""));
     let subject = match role {
         Some(role) => format!("ALTER ROLE {} IN DATABASE {}", Ident(role), Ident(database)),
         None => format!("ALTER DATABASE {}", Ident(database)),
     };
-    format!("{subject} SET {} TO {};", setting_name(name), setting_value(name, value))
+    let set = format!("{subject} SET {} TO {};", setting_name(name), setting_value(name, value));
+    match role.filter(|_| acting) {
+        Some(role) => format!("SET LOCAL ROLE {}; {set} SET LOCAL ROLE NONE;", Ident(role)),
+        None => set,
+    }
 }
 
 /// A name may have a prefix (`plpgsql.extra_warnings`); each part is quoted by itself.
@@ -83,12 +93,15 @@ mod tests {
     #[test]
     fn everything_else_is_one_text() {
         assert_eq!(
-            statement(None, "d", "application_name=it's, here"),
+            statement(None, "d", "application_name=it's, here", false),
             "ALTER DATABASE \"d\" SET \"application_name\" TO 'it''s, here';"
         );
         assert_eq!(
-            statement(Some("R"), "d", "my.thing=a=b"),
+            statement(Some("R"), "d", "my.thing=a=b", false),
             "ALTER ROLE \"R\" IN DATABASE \"d\" SET \"my\".\"thing\" TO 'a=b';"
         );
+        let acting = statement(Some("R"), "d", "work_mem=9MB", true);
+        assert!(acting.starts_with("SET LOCAL ROLE \"R\"; ALTER ROLE \"R\" IN"), "{acting}");
+        assert!(acting.ends_with("SET LOCAL ROLE NONE;"), "{acting}");
     }
 }

@@ -181,9 +181,6 @@ async fn barred_owners(connection: &mut PgConnection, matrix: &Matrix) -> Result
 }
 
 /// Findings about the extensions that chains require, in a database that is to be built anew.
-///
-/// # Errors
-/// The session was lost.
 pub(crate) async fn required(
     connection: &mut PgConnection,
     matrix: &Matrix,

@@ -1,11 +1,11 @@
 //! What the daemon's role may do, and to whom things belong.
 
-use model::{fault::Fault, finding::Finding, plan::Observation};
+use model::{fault::Fault, finding::Finding};
 use sqlx::PgConnection;
 
 use super::change::{assume, may_act};
 use crate::postgres::{
-    catalog::{dependencies::Radius, observe::Look},
+    catalog::{dependencies::Radius, schema_properties::OWNED_PUBLIC},
     sql::{error::work_fault, ident::Ident},
 };
 
@@ -19,7 +19,7 @@ pub(super) async fn memberships(
     reset: &[String],
     migrated: &[&str],
 ) -> Result<Vec<Finding>, Fault> {
-    let rows: Vec<(String, String, String, String)> = sqlx::query_as(
+    let rows: Vec<(String, String, bool, String, String)> = sqlx::query_as(
         "WITH needed(schema, role, why, privilege) AS (
             SELECT n.nspname, n.nspowner, 'owns the schema', p FROM pg_catalog.pg_namespace n, (VALUES ('USAGE'), ($3)) v(p)
              WHERE n.nspname = ANY($1) OR n.nspname = ANY($2) AND p <> 'USAGE'
@@ -29,9 +29,10 @@ pub(super) async fn memberships(
               FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_default_acl d ON d.defaclnamespace = n.oid
              WHERE n.nspname = ANY($1))
          SELECT schema::pg_catalog.text, pg_catalog.pg_get_userbyid(role)::pg_catalog.text,
+                coalesce((SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = role), false),
                 pg_catalog.string_agg(DISTINCT why, ', ' ORDER BY why), current_user::pg_catalog.text
            FROM needed WHERE NOT pg_catalog.pg_has_role(current_user, role, privilege)
-          GROUP BY 1, 2 ORDER BY 1, 2",
+          GROUP BY schema, role ORDER BY 1, 2",
     )
     .bind(reset)
     .bind(migrated.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
@@ -41,47 +42,65 @@ pub(super) async fn memberships(
     .map_err(|e| work_fault("looking at memberships", &e))?;
     Ok(rows
         .into_iter()
-        .map(|(schema, role, why, own)| {
+        .map(|(schema, role, superuser, why, own)| {
             Finding::error(
                 "MEMBERSHIP_MISSING",
                 format!("schema {schema}"),
                 format!("role {role} {why}, and the daemon's role cannot act as it"),
-                format!(
-                    "GRANT {} TO {}{}; (a member that inherits)",
-                    Ident(&role),
-                    Ident(&own),
-                    may_act(version)
-                ),
+                match superuser {
+                    true => format!(
+                        "{role} is a superuser: let it give what it owns or granted there to a role that {own} may act as"
+                    ),
+                    false => format!(
+                        "GRANT {} TO {}{}; (a member that inherits)",
+                        Ident(&role),
+                        Ident(&own),
+                        may_act(version)
+                    ),
+                },
             )
         })
         .collect())
 }
 
 /// The right to create schemas in the database.
-pub(super) async fn may_create(
-    connection: &mut PgConnection,
-    look: &Look<'_>,
-    observed: &Observation,
-) -> Result<Vec<Finding>, Fault> {
-    let creates =
-        !look.reset.is_empty() || (look.chains.is_some() && observed.schemas.iter().any(|s| !s.exists()));
-    let (may, database): (bool, String) = sqlx::query_as(
+pub(super) async fn may_create(connection: &mut PgConnection) -> Result<Option<Finding>, Fault> {
+    let (may, database, role): (bool, String, String) = sqlx::query_as(
         "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
-                pg_catalog.current_database()::pg_catalog.text",
+                pg_catalog.current_database()::pg_catalog.text, current_user::pg_catalog.text",
     )
     .fetch_one(connection)
     .await
     .map_err(|e| work_fault("looking at rights", &e))?;
-    if may || !creates {
-        return Ok(Vec::new());
-    }
-    let role = &observed.role;
-    Ok(vec![Finding::error(
-        "CREATE_DENIED",
-        format!("database {database}"),
-        format!("role {role} may not create schemas in it"),
-        format!("GRANT CREATE ON DATABASE {} TO {};", Ident(&database), Ident(role)),
-    )])
+    Ok((!may).then(|| {
+        Finding::error(
+            "CREATE_DENIED",
+            format!("database {database}"),
+            format!("role {role} may not create schemas in it"),
+            format!("GRANT CREATE ON DATABASE {} TO {};", Ident(&database), Ident(&role)),
+        )
+    }))
+}
+
+/// A new database is born with `public`. Where the old one has none it is dropped, which may take a superuser.
+pub(super) async fn may_drop_public(
+    connection: &mut PgConnection,
+    version: i32,
+) -> Result<Option<Finding>, Fault> {
+    let superuser: bool =
+        sqlx::query_scalar("SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user")
+            .fetch_one(connection)
+            .await
+            .map_err(|e| work_fault("looking at rights", &e))?;
+    Ok((!superuser && version < OWNED_PUBLIC).then(|| {
+        Finding::error(
+            "PUBLIC_RETURNS",
+            "schema public",
+            "is not there; a new database has one that belongs to a superuser and is open to everybody, and the daemon's \
+             role may not drop it",
+            "CREATE SCHEMA public; or let a superuser's daemon replace the database",
+        )
+    }))
 }
 
 /// The owner of a schema may drop what others made in it; they are told, and what is recreated belongs to the schema's

@@ -64,9 +64,6 @@ impl Room {
 }
 
 /// What is found about the room for a new database in the old one's tablespace. Nothing where it cannot be known.
-///
-/// # Errors
-/// The control database does not answer.
 pub(crate) async fn findings(connection: &mut PgConnection, database: u32) -> Result<Vec<Finding>, Fault> {
     let Some((folder, seconds, template, old)) = ask(connection, database).await? else {
         return Ok(Vec::new());

@@ -28,16 +28,20 @@ impl From<&GrantRow> for Grant {
 }
 
 impl Grant {
-    /// What the owner of a schema has without any access list.
-    pub(in crate::postgres) fn of_owner(owner: &str) -> Vec<Self> {
-        let right = |privilege: &str| Self {
-            grantor: owner.to_owned(),
-            grantee: Some(owner.to_owned()),
+    /// A right on a schema that may not be granted on.
+    pub(in crate::postgres) fn on_schema(grantor: &str, grantee: Option<&str>, privilege: &str) -> Self {
+        Self {
+            grantor: grantor.to_owned(),
+            grantee: grantee.map(str::to_owned),
             privilege: privilege.to_owned(),
             grantable: false,
             objects: None,
-        };
-        vec![right("CREATE"), right("USAGE")]
+        }
+    }
+
+    /// What the owner of a schema has without any access list.
+    pub(in crate::postgres) fn of_owner(owner: &str) -> Vec<Self> {
+        ["CREATE", "USAGE"].map(|privilege| Self::on_schema(owner, Some(owner), privilege)).to_vec()
     }
 
     pub(in crate::postgres) fn is_on_schema(&self) -> bool {

@@ -10,9 +10,12 @@ use uuid::Uuid;
 
 use super::read;
 use crate::postgres::{
-    control::{notify::TARGET_CHANNEL, window_guard::lock_queue},
+    control::{
+        keys::{self, Bound},
+        notify::TARGET_CHANNEL,
+    },
     sql::{
-        error::{control_fault, sqlstate},
+        error::{ControlError, control_fault, sqlstate},
         timestamp,
     },
 };
@@ -33,25 +36,18 @@ pub(crate) struct Ask<'a> {
 pub(super) type Within<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
 
 /// Begins, in the target's queue lock. A commit may have it for a moment, never for long.
-pub(super) async fn begin<'a>(pool: &'a PgPool, ask: &Ask<'_>) -> Result<Within<'a>, Fault> {
-    let mut within = pool.begin().await.map_err(control_fault)?;
-    sqlx::raw_sql("SET LOCAL lock_timeout = '5s'").execute(&mut *within).await.map_err(control_fault)?;
-    lock_queue(&mut within, ask.database).await.map_err(|fault| match fault.sql.sqlstate.as_deref() {
-        Some("55P03") => Fault::new(
-            Reason::TargetLocked,
-            format!(
-                "a change of target {} is being committed; its windows cannot be changed now",
-                ask.rules.target
-            ),
-        )
-        .hint("try again in a moment; `resetctl status` shows what runs")
-        .with("target", &ask.rules.target),
-        _ => fault,
-    })?;
+pub(super) async fn begin<'a>(pool: &'a PgPool, ask: &Ask<'_>) -> Result<Within<'a>, ControlError> {
+    let mut within = pool.begin().await?;
+    sqlx::raw_sql("SET LOCAL lock_timeout = '5s'").execute(&mut *within).await?;
+    if let Some(holder) = keys::lock_queue(&mut within, ask.database, Bound::MOMENT).await? {
+        let target = &ask.rules.target;
+        let what = format!("the windows of target {target} cannot be changed now: the key of its queue");
+        return Err(holder.refusal(&what).with("target", target).into());
+    }
     Ok(within)
 }
 
-pub(super) async fn end(mut within: Within<'_>, ask: &Ask<'_>, id: Uuid) -> Result<Window, Fault> {
+pub(super) async fn end(mut within: Within<'_>, ask: &Ask<'_>, id: Uuid) -> Result<Window, ControlError> {
     let remembered = sqlx::query(
         "INSERT INTO resetd.window_request (request_id, request_hash, principal, window_id) VALUES ($1, $2, $3, $4)",
     )
@@ -70,35 +66,35 @@ pub(super) async fn end(mut within: Within<'_>, ask: &Ask<'_>, id: Uuid) -> Resu
         .bind(TARGET_CHANNEL)
         .bind(ask.database)
         .execute(&mut *within)
-        .await
-        .map_err(control_fault)?;
-    within.commit().await.map_err(control_fault)?;
+        .await?;
+    within.commit().await?;
     Ok(window)
 }
 
-pub(super) async fn now(within: &mut PgConnection) -> Result<Timestamp, Fault> {
+pub(super) async fn now(within: &mut PgConnection) -> Result<Timestamp, ControlError> {
     let micros: i64 = sqlx::query_scalar(concat!("SELECT ", timestamp::micros!("clock_timestamp()")))
         .fetch_one(within)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     Ok(timestamp::from_micros(micros))
 }
 
 /// The window of the same request that was made before.
-pub(super) async fn repeated(within: &mut PgConnection, ask: &Ask<'_>) -> Result<Option<Window>, Fault> {
+pub(super) async fn repeated(
+    within: &mut PgConnection,
+    ask: &Ask<'_>,
+) -> Result<Option<Window>, ControlError> {
     let known: Option<(String, String, Uuid)> = sqlx::query_as(
         "SELECT request_hash, principal, window_id FROM resetd.window_request WHERE request_id = $1",
     )
     .bind(ask.request_id)
     .fetch_optional(&mut *within)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     match known {
         None => Ok(None),
         Some((hash, by, window)) if hash == ask.hash && by == ask.principal => {
             read(within, window, "").await.map(Some)
         }
-        Some(_) => Err(another_request(ask)),
+        Some(_) => Err(another_request(ask).into()),
     }
 }
 
@@ -111,21 +107,23 @@ pub(super) fn another_request(ask: &Ask<'_>) -> Fault {
     .with("request_id", ask.request_id)
 }
 
-pub(super) async fn target_id(within: &mut PgConnection, ask: &Ask<'_>) -> Result<i32, Fault> {
+pub(super) async fn target_id(within: &mut PgConnection, ask: &Ask<'_>) -> Result<i32, ControlError> {
     let id =
         sqlx::query_scalar("SELECT id FROM resetd.target WHERE database = $1 AND system_identifier = $2")
             .bind(ask.database)
             .bind(ask.system_identifier)
             .fetch_optional(within)
-            .await
-            .map_err(control_fault)?;
+            .await?;
     let target = &ask.rules.target;
-    id.ok_or_else(|| {
+    Ok(id.ok_or_else(|| {
         Fault::new(
             Reason::TargetNotEnrolled,
             format!("target {target} (database {}) was never enrolled in this cluster", ask.database),
         )
-        .hint(format!("an admin enrolls it once: resetctl target enroll {target}"))
+        .hint(format!(
+            "an admin enrolls it once: resetctl target enroll {target} --confirm-database {}",
+            ask.database
+        ))
         .with("target", target)
-    })
+    })?)
 }

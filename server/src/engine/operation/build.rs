@@ -1,0 +1,195 @@
+//! Building a database aside: what the old one's gives it, the schemas and extensions, then revision by revision, while
+//! the old one serves.
+
+use std::pin::Pin;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use model::{
+    event::EventKind,
+    fault::Fault,
+    finding::Finding,
+    operation::Verb,
+    plan::{Observation, Plan, count},
+};
+use tokio::sync::Mutex;
+
+use super::{
+    lifecycle::{Done, Run},
+    replace::Exchange,
+};
+use crate::{
+    config::DatabaseUrl,
+    postgres::{
+        catalog::{database::DatabaseRow, database_properties},
+        change::{place_extensions, transaction::Work},
+        lock::lease::LockSession,
+        swap::{built, carried::Carried, databases},
+    },
+};
+
+/// The migration of one schema, under way.
+type Fill<'a> = Pin<Box<dyn Future<Output = Result<usize, Fault>> + Send + 'a>>;
+
+/// Schemas migrated at the same time when the caller leaves it to the daemon: chains write shared catalogs (grants on the
+/// database, settings of roles in it), which take no two writers at once.
+const JOBS: usize = 1;
+/// The most schemas migrated at the same time.
+const MOST_JOBS: usize = 16;
+
+/// What is built.
+pub(super) struct Build<'a> {
+    /// The generated name.
+    pub(super) name: &'a str,
+    /// The database that serves.
+    pub(super) old: Option<&'a DatabaseRow>,
+    pub(super) plan: &'a Plan,
+    pub(super) observed: &'a Observation,
+    pub(super) carried: &'a Carried,
+}
+
+/// The row of the database that is built, as it was seen last: what revisions make of it is told.
+pub(in crate::engine) struct RowWatch(Mutex<(DatabaseRow, String)>);
+
+impl Run {
+    pub(super) async fn build_and_swap(&self, lock: &LockSession, build: &Build<'_>) -> Result<Done, Fault> {
+        self.progress("build", 0, 0, "creates the new database");
+        let watch = self.create_aside(lock, build).await?;
+        let url = self.target.url.with_database(build.name);
+        let mut summary = vec!["database replaced".to_owned()];
+        self.prepare_database(lock, &url, build).await?;
+        if self.request.verb == Verb::Run {
+            let applied = self.fill(lock, &url, build, &watch).await?;
+            summary.push(format!("{} applied", count(applied, "revision")));
+            let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
+            let valid = async {
+                place_extensions::refuse_in(&mut work, &self.target.matrix.managed_schemas()).await?;
+                self.validate(&mut work, lock).await
+            }
+            .await;
+            work.roll_back().await;
+            summary.push(valid?);
+        }
+        self.tell_row(lock, &watch, "the revisions").await?;
+        let (built, _) = watch.0.into_inner();
+        let database = build.name.to_owned();
+        self.emit(lock, EventKind::DatabaseBuilt { database, oid: built.oid }).await?;
+        if build.old.is_some() {
+            self.guarded(self.still_as_planned(lock, build.plan)).await?;
+        }
+        let exchange = Exchange {
+            outgoing: build.old,
+            incoming: (build.name, built.oid),
+            built: Some(&built),
+            ends_early: &build.observed.ends_early,
+            summary: &summary.join(", "),
+        };
+        self.swap(lock, &exchange).await
+    }
+
+    async fn create_aside(&self, lock: &LockSession, build: &Build<'_>) -> Result<RowWatch, Fault> {
+        let mut connection = lock.connection().await;
+        let role = self.target.url.user();
+        built::create(&mut connection, self.owner, build.name, build.old, role).await?;
+        let row = match build.old {
+            Some(old) => databases::carry_over(&mut connection, old, build.name).await?,
+            None => databases::row_of(&mut connection, build.name).await?,
+        };
+        let fingerprint = database_properties::fingerprint(&mut connection, row.oid).await?;
+        Ok(RowWatch(Mutex::new((row, fingerprint))))
+    }
+
+    /// Schemas, extensions and default privileges: what is there before the first revision.
+    async fn prepare_database(
+        &self,
+        lock: &LockSession,
+        url: &DatabaseUrl,
+        build: &Build<'_>,
+    ) -> Result<(), Fault> {
+        let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
+        let prepared = self.prepare_database_in(&mut work, build).await;
+        let differences = match prepared {
+            Ok(differences) => {
+                work.commit().await?;
+                differences
+            }
+            Err(fault) => {
+                work.roll_back().await;
+                return Err(fault);
+            }
+        };
+        for finding in differences {
+            self.emit(lock, EventKind::FindingReported { finding }).await?;
+        }
+        Ok(())
+    }
+
+    async fn prepare_database_in(&self, work: &mut Work, build: &Build<'_>) -> Result<Vec<Finding>, Fault> {
+        let matrix = &self.target.matrix;
+        let differences = build.carried.create(work).await?;
+        if self.request.verb == Verb::Run {
+            let extensions: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
+            build.carried.create_others(work, &matrix.managed_schemas()).await?;
+            place_extensions::create(work, &extensions, &matrix.extensions_schema).await?;
+        }
+        build.carried.declare_defaults(work).await?;
+        Ok(differences)
+    }
+
+    /// Replays every chain, each schema's as its owner: one after the other, or side by side where the caller says so.
+    async fn fill(
+        &self,
+        lock: &LockSession,
+        url: &DatabaseUrl,
+        build: &Build<'_>,
+        watch: &RowWatch,
+    ) -> Result<usize, Fault> {
+        let jobs = match self.request.jobs as usize {
+            0 => JOBS,
+            jobs => jobs.min(MOST_JOBS),
+        };
+        // Side by side nobody can tell whose work a change is.
+        let watch = (jobs == 1).then_some(watch);
+        let mut applied = 0;
+        let alone = Mutex::new(());
+        // A chain may build on one that comes before it in the matrix, never on its like in another schema.
+        for chain in &self.target.matrix.chains {
+            let planned = build.plan.chains.iter().filter(|p| p.chain == chain.name);
+            let fills: Vec<Fill<'_>> = planned
+                .map(|p| {
+                    let owner = build.observed.schema(&p.schema).and_then(|s| s.owner.as_deref());
+                    Box::pin(self.step_through(lock, url, p, owner, (&alone, watch))) as Fill<'_>
+                })
+                .collect();
+            let counts: Vec<usize> = stream::iter(fills).buffer_unordered(jobs).try_collect().await?;
+            applied += counts.iter().sum::<usize>();
+        }
+        Ok(applied)
+    }
+
+    /// Tells what changed in the row of the database that is built since it was looked at last.
+    pub(super) async fn tell_row(&self, lock: &LockSession, watch: &RowWatch, by: &str) -> Result<(), Fault> {
+        let mut seen = watch.0.lock().await;
+        let (row, changes) = {
+            let mut connection = lock.connection().await;
+            let fingerprint = database_properties::fingerprint(&mut connection, seen.0.oid).await?;
+            if fingerprint == seen.1 {
+                return Ok(());
+            }
+            seen.1 = fingerprint;
+            let row = databases::row_of(&mut connection, &seen.0.name).await?;
+            let changes = row.changes_since(&seen.0);
+            (row, changes)
+        };
+        seen.0 = row;
+        for change in changes {
+            let finding = Finding::info(
+                "DATABASE_CHANGED",
+                format!("database {}", self.target.database()),
+                format!("{change}, by {by}"),
+                "the new database has it so; the old one had not",
+            );
+            self.emit(lock, EventKind::FindingReported { finding }).await?;
+        }
+        Ok(())
+    }
+}
