@@ -2,7 +2,7 @@
 //! away: cluster, oid, generated name, closed, and the daemon's own mark on it.
 
 use harness::{Gate, Postgres, Setup, TestTarget, eventually, request};
-use model::{operation::Verb, profile::Scope};
+use model::{lock::LockKey, operation::Verb, profile::Scope};
 
 use crate::database::{RESET, RUN, generated, oid};
 
@@ -264,14 +264,22 @@ async fn a_rename_that_meets_another_database_is_taken_back() {
     let (d, decoy) = (&target.database, format!("decoy_{}", target.database));
     target.sql(&format!("CREATE DATABASE {decoy} TEMPLATE template0")).await;
     let before = (oid(&target).await, oid(&named(&target, &decoy)).await);
+    // The swap begins, and waits for the queue of the target: it has seen the old database for the last time before.
+    let key = LockKey::queue(d).0;
     let gate = Gate::before(&target, "DATABASE_BUILT").await;
     let running = daemon.ctl_spawn(RESET);
     gate.reached().await;
+    let mut queue = target.control_session().await;
+    queue.sql(&format!("SELECT pg_advisory_lock({key})")).await;
+    gate.open().await;
+    let asks = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL
+        AND application_name LIKE 'resetd %op=%' AND query ~ 'pg_try_advisory_xact_lock')";
+    eventually("the swap asks for its turn", || async { target.control_rows(asks).await == [["t"]] }).await;
     let mut holder = target.control_session().await;
     holder
         .sql(&format!("BEGIN; ALTER DATABASE {d} RENAME TO moved_{d}; ALTER DATABASE {decoy} RENAME TO {d}"))
         .await;
-    gate.open().await;
+    queue.close().await;
     let waits = format!(
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE {} = ANY (pg_blocking_pids(pid)) AND query ~ 'RENAME')",
         holder.pid
