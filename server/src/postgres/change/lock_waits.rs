@@ -11,7 +11,7 @@ const LONGEST: i64 = 500;
 /// The shortest, however soon others look for deadlocks.
 const SHORTEST: i64 = 10;
 /// Since then a role may be granted single settings.
-const GRANTED_SETTINGS: i32 = 150_000;
+pub(super) const GRANTED_SETTINGS: i32 = 150_000;
 
 /// How a session waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

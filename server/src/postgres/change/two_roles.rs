@@ -4,6 +4,7 @@
 use model::fault::{Fault, Reason};
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgConnectOptions};
 
+use super::lock_waits::GRANTED_SETTINGS;
 use crate::postgres::{
     session::connect,
     sql::{
@@ -113,6 +114,7 @@ END $resetd$;",
         sql.push(format!("ALTER ROLE {control} LOGIN CREATEDB;"));
         for role in roles.iter().skip(1) {
             sql.push(format!("GRANT {} TO {control};", Ident(role)));
+            sql.push(looks_first(role));
         }
         // Sessions of other roles are ended and seen with these.
         sql.push(format!("GRANT pg_signal_backend, pg_read_all_stats TO {control};"));
@@ -182,6 +184,18 @@ END $resetd$;",
         };
         Ok(format!("the roles, the control database and {} targets are set up{left}\n", self.targets.len()))
     }
+}
+
+/// With it a run looks for deadlocks before anybody else does, and is itself the victim. Settings can be granted since
+/// PostgreSQL 15.
+fn looks_first(role: &str) -> String {
+    let grant = format!("GRANT SET ON PARAMETER deadlock_timeout TO {}", Ident(role));
+    format!(
+        "DO $resetd$ BEGIN
+  IF pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= {GRANTED_SETTINGS} THEN EXECUTE {}; END IF;
+END $resetd$;",
+        Literal(&grant)
+    )
 }
 
 impl Step {
