@@ -108,7 +108,7 @@ fn described(it: &ControlDatabase) -> String {
     format!("control database {}{own}: {runs}{serves}", it.name)
 }
 
-fn told(fault: &Fault) -> String {
+fn told(fault: &model::fault::Fault) -> String {
     let hint = fault.hint.as_ref().map(|h| format!(" — {h}")).unwrap_or_default();
     format!("{fault}{hint}")
 }

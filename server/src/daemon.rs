@@ -196,7 +196,7 @@ async fn databases(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Ta
 }
 
 /// The targets with their URLs, and where the control database is.
-async fn site(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Target>, Site), Fault> {
+async fn site<'a>(config: &'a Config, cluster: Option<&Cluster>) -> Result<(Vec<Target>, Site<'a>), Fault> {
     let mut targets = Vec::new();
     for target in &config.targets {
         let url = url_of(&target.source, cluster)?;

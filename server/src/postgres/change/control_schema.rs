@@ -38,7 +38,7 @@ pub(crate) struct Site {
 ///
 /// # Errors
 /// What is missing, with the statement that mends it; `CONTROL_FOREIGN`.
-pub(crate) async fn open(site: &Site) -> Result<Control, Fault> {
+pub(crate) async fn open(site: &Site<'_>) -> Result<Control, Fault> {
     let control = open_foreign(site).await?;
     let name = site.options.get_database().unwrap_or_default();
     let mut connection = control.connection().await?;
@@ -52,7 +52,7 @@ pub(crate) async fn open(site: &Site) -> Result<Control, Fault> {
 ///
 /// # Errors
 /// What is missing, with the statement that mends it.
-pub(crate) async fn open_foreign(site: &Site) -> Result<Control, Fault> {
+pub(crate) async fn open_foreign(site: &Site<'_>) -> Result<Control, Fault> {
     let options = connect::options(&site.options, "resetd control", &[("lock_timeout", "0")]);
     let mut connection = match connect::open(&options).await {
         Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => {
@@ -78,13 +78,17 @@ pub(crate) struct Inspection {
     pub(crate) databases: Vec<ControlDatabase>,
 }
 
-/// Looks at a control database that is there, and changes nothing; `targets` are the databases to be served.
+/// Looks at a control database, and changes nothing; `targets` are the databases to be served. One that is not there yet
+/// says nothing.
 ///
 /// # Errors
 /// `CONTROL_NEWER`, `CONTROL_FOREIGN`; it cannot be reached.
 pub(crate) async fn inspect(options: &PgConnectOptions, targets: &[String]) -> Result<Inspection, Fault> {
     let options = connect::options(options, "resetd check", &[]);
-    let mut connection = connect::open(&options).await?;
+    let mut connection = match connect::open(&options).await {
+        Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => return Ok(Inspection::default()),
+        opened => opened?,
+    };
     let here = identity::of(&mut connection).await?;
     refuse_newer(&history(&mut connection).await?)?;
     let mut found = Inspection {

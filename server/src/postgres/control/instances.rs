@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     keys::{self, Bound},
+    neighbours,
     pool::Control,
 };
 use crate::postgres::{

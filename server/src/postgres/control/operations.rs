@@ -177,7 +177,7 @@ pub(crate) async fn set_build_database(
 pub(crate) async fn set_build_oid(connection: &mut PgConnection, owner: Owner) -> Result<u32, ControlError> {
     let oid: Option<i64> = sqlx::query_scalar(
         "UPDATE resetd.operation o SET build_oid = d.oid FROM pg_catalog.pg_database d
-          WHERE o.id = $1 AND o.instance = $2 AND d.datname = o.build_database RETURNING d.oid::pg_catalog.int8",
+          WHERE o.id = $1 AND o.instance = $2 AND d.datname = o.build_database",
     )
     .bind(owner.operation)
     .bind(owner.instance)

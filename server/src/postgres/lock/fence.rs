@@ -45,7 +45,7 @@ pub(crate) async fn pass(target: &PgConnectOptions, lock: &LockSession) -> Resul
                 break Err(zombie(&zombies));
             }
             FenceAttempt::Conflict(foreign) if tokio::time::Instant::now() >= until => {
-                break Err(foreign.fault(options.get_database().unwrap_or_default()));
+                break Err(foreign.fault(database));
             }
             // One that only tries sees this lock, and goes.
             FenceAttempt::Held(_) | FenceAttempt::Conflict(_) => {

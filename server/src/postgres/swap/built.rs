@@ -41,8 +41,8 @@ pub(crate) async fn create(
 
 type FoundRow = (String, i64, bool, Option<String>);
 
-/// Drops what an operation built, sessions and all. What is gone already is no fault; what is not surely the operation's is
-/// given up. Whether something was dropped.
+/// Drops what an operation built and did not swap in, sessions and all. What is gone already is no fault; what is not
+/// surely the operation's is given up. Whether something was dropped.
 ///
 /// # Errors
 /// What PostgreSQL said.

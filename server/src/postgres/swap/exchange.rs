@@ -44,6 +44,8 @@ use crate::postgres::{
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// The SQLSTATE of a database that is used.
 const IN_USE: &str = "55006";
+/// Those of a database that is not there, and of a name that is taken.
+const OTHERS_WORK: [&str; 3] = ["3D000", "42P04", "23505"];
 
 /// What is swapped.
 pub(crate) struct Swap<'a> {
