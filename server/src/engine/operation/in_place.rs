@@ -40,7 +40,7 @@ enum Worked {
     /// Nothing to commit.
     Read(String),
     /// A change; the line says what happened when it is committed. With what it was validated as.
-    Change(String, Option<Validation>),
+    Change(String, Option<Box<Validation>>),
 }
 
 impl Run {
@@ -61,7 +61,7 @@ impl Run {
         match self.guarded(self.work(&mut work, lock)).await {
             Ok(Worked::Change(summary, validated)) => {
                 self.commit(work, lock, &summary).await?;
-                Ok(self.confirm(lock, validated.as_ref()).await)
+                Ok(self.confirm(lock, validated.as_deref()).await)
             }
             Ok(Worked::Read(summary)) => {
                 work.roll_back().await;
@@ -148,7 +148,7 @@ impl Run {
         if self.request.verb.validates() {
             let (valid, validation) = self.validate(work, lock).await?;
             summary.push(valid);
-            validated = Some(validation);
+            validated = Some(Box::new(validation));
         }
         Ok(Worked::Change(summary.join(", "), validated))
     }
