@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::authorization::Role;
-use crate::duration::{format_duration, parse_duration};
+use crate::duration::format_duration;
 
 mod keys;
+mod values;
 pub use keys::KEYS;
 
 /// Defines an enum of words: its serde names, `ALL`, `Display` and `FromStr` are one list.
@@ -326,87 +327,6 @@ impl Profile {
             role_outside_digest: Role::Admin,
             role_client_chains: Role::Admin,
         }
-    }
-}
-
-fn flag(text: &str) -> Result<bool, SettingError> {
-    match text {
-        "yes" => Ok(true),
-        "no" => Ok(false),
-        _ => Err(SettingError::word(text, &["yes", "no"])),
-    }
-}
-
-fn role(text: &str) -> Result<Role, SettingError> {
-    let found = Role::ALL.into_iter().find(|role| role.as_str() == text);
-    found.ok_or_else(|| SettingError::word(text, Role::WORDS))
-}
-
-fn yes_no(value: bool) -> String {
-    if value { "yes" } else { "no" }.to_owned()
-}
-
-fn some_time(text: &str) -> Result<Duration, SettingError> {
-    let duration = parse_duration(text)?;
-    if duration.is_zero() { Err(SettingError::Zero) } else { Ok(duration) }
-}
-
-fn some_time_or_auto(text: &str) -> Result<Option<Duration>, SettingError> {
-    if text == "auto" { Ok(None) } else { some_time(text).map(Some) }
-}
-
-/// `none`, or a whole number, in thousands (k), millions (M) or thousand millions (G).
-fn count_or_none(text: &str) -> Result<Option<u64>, SettingError> {
-    if text == "none" {
-        return Ok(None);
-    }
-    let digits = text.trim_end_matches(['k', 'M', 'G']);
-    let unit = match &text[digits.len()..] {
-        "" => Some(1),
-        "k" => Some(1_000),
-        "M" => Some(1_000_000),
-        "G" => Some(1_000_000_000),
-        _ => None,
-    };
-    let count = digits.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
-    count.map(Some).ok_or_else(|| SettingError::Count(text.to_owned()))
-}
-
-/// The same, but for a limit that nothing fits into.
-fn some_count(text: &str) -> Result<Option<u64>, SettingError> {
-    match count_or_none(text)? {
-        Some(0) => Err(SettingError::KeepsNothing),
-        count => Ok(count),
-    }
-}
-
-fn scope_list(text: &str) -> Result<Vec<Scope>, SettingError> {
-    let mut scopes = Vec::new();
-    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-        let scope = word.parse()?;
-        if scopes.contains(&scope) {
-            return Err(SettingError::Repeated(word.to_owned()));
-        }
-        scopes.push(scope);
-    }
-    if scopes.is_empty() { Err(SettingError::EmptyList) } else { Ok(scopes) }
-}
-
-fn name_list(text: &str) -> Result<Vec<String>, SettingError> {
-    let mut names: Vec<String> = Vec::new();
-    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        if names.iter().any(|known| known == name) {
-            return Err(SettingError::Repeated(name.to_owned()));
-        }
-        names.push(name.to_owned());
-    }
-    Ok(names)
-}
-
-fn scope_or_none(text: &str) -> Result<Option<Scope>, SettingError> {
-    match text {
-        "none" => Ok(None),
-        _ => text.parse().map(Some).map_err(|_: SettingError| SettingError::word(text, keys::SCOPE_OR_NONE)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The table of profile keys: the one place that names them, says what they mean and what they default to.
 
-use super::*;
+use super::{values::*, *};
+use crate::duration::parse_duration;
 
 pub(super) const SCOPE_OR_NONE: &[&str] = &["none", "managed-schemas", "database"];
 
