@@ -138,7 +138,7 @@ reasons! {
     ClientChainsForbidden "CLIENT_CHAINS_FORBIDDEN" FailedPrecondition REFUSED Error "The target's profile does not allow `--chains`.";
     NotCancellable "NOT_CANCELLABLE" FailedPrecondition REFUSED Error "The operation is committing or has ended.";
     ControlConflict "CONTROL_CONFLICT" FailedPrecondition REFUSED Error "A daemon with another control database works on the target.";
-    ControlForeign "CONTROL_FOREIGN" FailedPrecondition REFUSED Error "The control database was written in another place.";
+    ControlForeign "CONTROL_FOREIGN" FailedPrecondition REFUSED Error "The control database belongs elsewhere.";
     ControlNewer "CONTROL_NEWER" FailedPrecondition REFUSED Error "A newer daemon has migrated the control database.";
     PoolerDetected "POOLER_DETECTED" FailedPrecondition REFUSED Error "A transaction pooler sits in front of the database.";
     // Guards decided after the lock is held.
@@ -162,7 +162,7 @@ reasons! {
     TokenNotFound "TOKEN_NOT_FOUND" NotFound NOT_FOUND Error "There is no such token.";
     // The operation failed; everything was rolled back.
     ValidationDifferences "VALIDATION_DIFFERENCES" FailedPrecondition DIFFERENCES Failed "The target does not match its matrix.";
-    ValidThenChanged "VALID_THEN_CHANGED" FailedPrecondition DIFFERENCES Failed "The change is committed, and the target is not valid any more.";
+    ValidThenChanged "VALID_THEN_CHANGED" FailedPrecondition DIFFERENCES Failed "The change is committed, but the target is no longer valid.";
     RevisionFailed "REVISION_FAILED" Aborted FAILED Error "A statement of a revision failed.";
     TransactionEscaped "TRANSACTION_ESCAPED" Aborted FAILED Error "A revision left the operation's transaction.";
     ExtensionMisplaced "EXTENSION_MISPLACED" Aborted FAILED Error "An extension ended up in a managed schema.";
@@ -175,8 +175,8 @@ reasons! {
     TargetUnreachable "TARGET_UNREACHABLE" Unavailable FAILED Error "The target's database cannot be reached.";
     CommitFailed "COMMIT_FAILED" Aborted FAILED Error "PostgreSQL refused the commit.";
     OutcomeUnknown "OUTCOME_UNKNOWN" Unknown CONTACT_LOST Error "It is not known yet whether the commit happened.";
-    EndNotRecorded "END_NOT_RECORDED" Unknown CONTACT_LOST Error "The operation has ended, and its end cannot be written down yet.";
-    ValidityUnknown "VALIDITY_UNKNOWN" Unknown CONTACT_LOST Error "The change is committed, and nobody could look at it after its commit.";
+    EndNotRecorded "END_NOT_RECORDED" Unknown CONTACT_LOST Error "The operation has ended, and its end cannot be recorded yet.";
+    ValidityUnknown "VALIDITY_UNKNOWN" Unknown CONTACT_LOST Error "The change is committed, but could not be checked after its commit.";
     Cancelled "CANCELLED" Cancelled CANCELLED Error "The operation was cancelled.";
     Abandoned "ABANDONED" Unknown ABANDONED Error "The daemon stopped before the operation ended.";
     Internal "INTERNAL" Internal FAILED Error "Something happened that should be impossible.";
