@@ -28,6 +28,10 @@ pub enum Because {
     ItHasOneRole,
     /// The daemon looks at the server's disk: only a superuser, or `pg_read_server_files`, which leads out of a target, may.
     ItLooksAtTheDisk,
+    /// It has extensions that are not trusted: only a superuser creates them.
+    AnExtensionIsNotTrusted,
+    /// A background worker holds a connection: only a superuser ends it.
+    AWorkerIsInTheWay,
     /// Extensions move: what an extension made is the bootstrap superuser's, also where another role created it.
     ExtensionsMove,
     /// Whole-schema publications, security labels or default privileges that a superuser made: only one puts them back.

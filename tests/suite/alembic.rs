@@ -88,7 +88,7 @@ async fn alembic_finds_the_heads_that_resetd_wrote() {
 async fn the_version_table_is_the_one_that_alembic_makes() {
     let (target, model) = tokio::join!(TestTarget::empty(), TestTarget::empty());
     Setup::of(&target).start().await.ctl(RUN).await.expect(0);
-    model.sql("CREATE SCHEMA general").await;
+    model.sql(&format!("CREATE SCHEMA general AUTHORIZATION {}", model.role)).await;
     let alembic = Alembic { target: &model, schema: "general", versions: &["core", "memory"] };
     alembic.run(&["stamp", "heads"]).await;
     let shape = "

@@ -88,11 +88,8 @@ async fn furnish(target: &TestTarget) {
 
 #[tokio::test]
 async fn the_properties_of_the_database_come_along() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::APropertyIsASuperusers)).await;
     furnish(&target).await;
-    let named = ["owner", "grantor", "reader"].map(|name| format!("{name}_{}", target.database));
-    let odd = format!("\"Odd \"\"Role_{}\"", target.database);
-    target.let_act_as(&[&named[0], &named[1], &named[2], &odd]).await;
     let daemon = Setup::of(&target).start().await;
     let before = schema_properties(&target).await;
     assert_eq!(before.1.iter().filter(|row| row[0] == "right").count(), 8, "{before:#?}");
@@ -201,7 +198,7 @@ async fn rights_that_are_missing_are_told_with_their_grant_and_nothing_begins() 
              SET ROLE other_{d}; GRANT CONNECT ON DATABASE {d} TO reader_{d}; RESET ROLE;
              ALTER ROLE {role} NOCREATEDB;
              ALTER ROLE reader_{d} IN DATABASE {d} SET work_mem = '9MB';
-             ALTER DATABASE {d} SET log_min_duration_statement = '5s'"
+             ALTER DATABASE {d} SET log_min_duration_statement = '5s'; ALTER DATABASE {d} SET my.thing = 'x'"
         ))
         .await;
     let before = (target.state().await, oid(&target).await);
@@ -215,6 +212,7 @@ async fn rights_that_are_missing_are_told_with_their_grant_and_nothing_begins() 
         format!("GRANT \"other_{d}\" TO \"{role}\""),
         format!("ALTER ROLE \"{role}\" CREATEROLE"),
         format!("GRANT SET ON PARAMETER log_min_duration_statement TO \"{role}\""),
+        format!("GRANT SET ON PARAMETER my.thing TO \"{role}\""),
     ] {
         assert!(hints.iter().any(|hint| hint.contains(&grant)), "{grant}\n{out}");
     }
@@ -228,7 +226,7 @@ async fn rights_that_are_missing_are_told_with_their_grant_and_nothing_begins() 
     target
         .sql(&format!(
             "ALTER ROLE {role} CREATEDB CREATEROLE; GRANT other_{d} TO {role};
-             GRANT SET ON PARAMETER log_min_duration_statement TO {role}"
+             GRANT SET ON PARAMETER log_min_duration_statement, my.thing TO {role}"
         ))
         .await;
     let before = schema_properties(&target).await;
@@ -378,7 +376,7 @@ async fn what_is_lost_with_the_database_is_listed_and_approved_by_digest() {
 
 #[tokio::test]
 async fn named_extensions_come_back_where_they_stood() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::AnExtensionIsNotTrusted)).await;
     let d = &target.database;
     target
         .sql(&format!(
@@ -387,7 +385,6 @@ async fn named_extensions_come_back_where_they_stood() {
              CREATE EXTENSION hstore SCHEMA \"Ext 1\" VERSION '1.4'; CREATE EXTENSION citext; CREATE EXTENSION cube; CREATE EXTENSION earthdistance"
         ))
         .await;
-    target.let_act_as(&[&format!("reader_{d}")]).await;
     let section =
         "[profile.local]\npreserve_extensions = [\"earthdistance\", \"hstore\", \"cube\", \"unaccent\"]\n";
     let daemon = Setup::of(&target).with(section).start().await;

@@ -1,7 +1,7 @@
 //! The same on a newer major version of PostgreSQL, which has what the machine's own may lack: pgvector, a provider of
 //! security labels, and a background worker that holds a connection.
 
-use harness::{Make, Newer, Setup, TestTarget};
+use harness::{Because, Make, Newer, Setup, TestTarget};
 
 use crate::{
     database::{RUN as REPLACE, generated, oid},
@@ -38,9 +38,9 @@ async fn a_newer_server_does_the_same_and_more() {
     let newer = Newer::start().await;
     let on = |make| TestTarget::make_on(&newer.postgres, make);
     tokio::join!(
-        async { vectors(&on(Make::migrated()).await).await },
-        async { labels(&on(Make::migrated()).await).await },
-        async { a_worker(&on(Make::migrated()).await, &newer.library).await },
+        async { vectors(&on(Make::superuser(Because::ExtensionsMove)).await).await },
+        async { labels(&on(Make::superuser(Because::APropertyIsASuperusers)).await).await },
+        async { a_worker(&on(Make::superuser(Because::AWorkerIsInTheWay)).await, &newer.library).await },
         async { least_privilege::every_verb(&on(Make::least()).await).await },
         async { settings_of_another_role(&on(Make { restricted: true, ..Make::migrated() }).await).await },
     );

@@ -144,11 +144,13 @@ impl Lane {
         if self.first.is_some() {
             return;
         }
-        let url = format!(
-            "postgres://{}:x@127.0.0.1:{}/{}?sslmode=disable",
-            self.target.role, self.proxy.port, self.target.database
-        );
+        let through = |role: &str, database: &str| {
+            format!("postgres://{role}:x@127.0.0.1:{}/{database}?sslmode=disable", self.proxy.port)
+        };
+        let url = through(&self.target.role, &self.target.database);
+        let control = self.target.control_role.as_ref().map(|role| through(role, &self.target.control));
         let daemon = Setup::of(&self.target)
+            .env("CONTROL_URL", &control.unwrap_or_default())
             .with(MATRIX)
             .env("RESETD_LOG", "resetd=debug,warn")
             .env("BUTLERS_DATABASE_URL", &url)

@@ -155,7 +155,8 @@ async fn settings_of_others(
     Ok(rows.into_iter().map(finding).collect())
 }
 
-/// Settings of the database that only a superuser may make.
+/// Settings of the database that only a superuser may make: guarded ones, and those of whoever is not there to be asked, as
+/// `my.thing`.
 async fn guarded_settings(
     connection: &mut PgConnection,
     role: &str,
@@ -168,7 +169,8 @@ async fn guarded_settings(
         .map(|(name, _)| name)
         .collect();
     let guarded: Vec<String> = sqlx::query_scalar(
-        "SELECT name FROM pg_settings WHERE name = ANY($1) AND context IN ('superuser', 'superuser-backend') ORDER BY 1",
+        "SELECT DISTINCT w.name FROM unnest($1::text[]) w(name) LEFT JOIN pg_settings s ON lower(s.name) = lower(w.name)
+          WHERE s.name IS NULL OR s.context IN ('superuser', 'superuser-backend') ORDER BY 1",
     )
     .bind(names)
     .fetch_all(&mut *connection)

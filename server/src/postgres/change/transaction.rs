@@ -12,7 +12,6 @@ use std::{
 use model::{
     event::EventKind,
     fault::{Fault, Reason},
-    lock::Holder,
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio_util::task::AbortOnDropHandle;
@@ -107,7 +106,7 @@ impl Work {
             biased;
             taken = take_key(&mut connection, lock, begin) => match taken {
                 Err(fault) if fault.reason == Reason::Blocked => {
-                    return Err(with_holders(fault, &context.control, &database, lock).await);
+                    return Err(advisory::named(fault, &context.control, &database, lock.key).await);
                 }
                 taken => taken?,
             },
@@ -294,19 +293,6 @@ pub(super) async fn take_key(
         return Ok(());
     }
     Err(lock_is_gone())
-}
-
-/// Names who holds the target's key in the target, and kept the work session from beginning.
-async fn with_holders(fault: Fault, control: &PgPool, database: &str, lock: &LockSession) -> Fault {
-    let holders = advisory::holders(control, Some(database), lock.key).await.unwrap_or_default();
-    let named: Vec<String> = holders.iter().map(Holder::phrase).collect();
-    match named.is_empty() {
-        true => fault,
-        false => Fault {
-            message: format!("{}; the target's key is held by {}", fault.message, named.join(", ")),
-            ..fault
-        },
-    }
 }
 
 /// Whether the lock session of the operation holds the target's lock and the operation's: asked in the target, since

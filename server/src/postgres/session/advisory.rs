@@ -2,8 +2,11 @@
 //!
 //! It must not know what the keys are for.
 
-use model::lock::{Holder, LockKey};
-use sqlx::PgExecutor;
+use model::{
+    fault::Fault,
+    lock::{Holder, LockKey},
+};
+use sqlx::{PgExecutor, PgPool};
 
 /// The condition that a row of `pg_locks` is the advisory lock of one key in one database.
 macro_rules! pg_locks_row {
@@ -103,4 +106,22 @@ pub(in crate::postgres) async fn holders(
     let named =
         |(pid, user, application_name): (i32, String, String)| Holder::backend(pid, user, application_name);
     Ok(rows.into_iter().map(named).collect())
+}
+
+/// What could not be done since others hold a key of a database, with who they are.
+pub(in crate::postgres) async fn named(
+    fault: Fault,
+    control: &PgPool,
+    database: &str,
+    key: LockKey,
+) -> Fault {
+    let holders = holders(control, Some(database), key).await.unwrap_or_default();
+    let named: Vec<String> = holders.iter().map(Holder::phrase).collect();
+    match named.is_empty() {
+        true => fault,
+        false => Fault {
+            message: format!("{}; the target's key is held by {}", fault.message, named.join(", ")),
+            ..fault
+        },
+    }
 }
