@@ -211,6 +211,13 @@ impl TestTarget {
         }
     }
 
+    /// Gives the database, made anew from a template, to the daemon's role, where that is no superuser.
+    pub(crate) async fn hand_over(&self) {
+        if self.control_role.is_some() {
+            self.sql(&hand_over(&self.role, &self.database)).await;
+        }
+    }
+
     /// This target's control role serves another target.
     pub(crate) async fn serve_as_well(&self, other: &Self) {
         if let (Some(control), Some(_)) = (&self.control_role, &other.control_role) {
@@ -306,9 +313,12 @@ impl TestTarget {
 
 /// A role of its own that owns the database and everything in it.
 fn restrict(role: &str, database: &str, may: &str) -> String {
+    format!("CREATE ROLE {role} LOGIN {may} PASSWORD '{PASSWORD}'; {}", hand_over(role, database))
+}
+
+fn hand_over(role: &str, database: &str) -> String {
     format!(
-        "CREATE ROLE {role} LOGIN {may} PASSWORD '{PASSWORD}';
-         ALTER DATABASE {database} OWNER TO {role};
+        "ALTER DATABASE {database} OWNER TO {role};
          DO $$ DECLARE it record; BEGIN
            FOR it IN SELECT nspname FROM pg_namespace
              WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'public') LOOP

@@ -326,7 +326,7 @@ fn outside(plan: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn what_is_lost_with_the_database_is_listed_and_approved_by_digest() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::APropertyIsASuperusers)).await;
     target
         .sql(
             "CREATE SCHEMA ext; CREATE EXTENSION hstore SCHEMA ext VERSION '1.4'; CREATE EXTENSION citext;

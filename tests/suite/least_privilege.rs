@@ -66,7 +66,7 @@ pub(crate) async fn every_verb(target: &TestTarget) {
     daemon.ctl(RUN).await.expect(0);
     assert_eq!(target.rows("SELECT login, acts FROM general.who").await, who);
     target.sql("INSERT INTO general.who VALUES ('before', 'the swap')").await;
-    let before = (target.state().await, oid(target).await);
+    let before = (target.dump().await, oid(target).await);
 
     let out = daemon.ctl(database::RUN).await;
     out.expect(0);
@@ -80,7 +80,7 @@ pub(crate) async fn every_verb(target: &TestTarget) {
     daemon.ctl(UNDO).await.expect(0);
     let first = out.text("/operation");
     daemon.ctl(&format!("undo {first} --confirm-destructive-reset RESET")).await.expect(0);
-    assert_eq!((target.state().await, oid(target).await), before);
+    assert_eq!((target.dump().await, oid(target).await), before);
     daemon.stop().await;
 }
 

@@ -41,7 +41,7 @@ async fn a_session_that_does_not_end_is_named_and_nothing_is_changed() {
     let target = TestTarget::make_on(&postgres, harness::Make::migrated()).await;
     let daemon = Setup::of(&target).start().await;
     let before = target.state().await;
-    let mut earlier = target.session().await;
+    let mut earlier = target.role_session().await;
     earlier.sql(&format!("SELECT pg_advisory_lock({})", LockKey::target(&target.database).0)).await;
     let frozen = Frozen::new(&earlier.pid.to_string());
     let out = daemon.ctl(RUN).await;
@@ -227,6 +227,7 @@ async fn every_session_has_the_daemons_settings_over_the_socket_and_over_tcp() {
             }
         }
         target.control_sql(&witness("resetd.instance")).await;
+        target.control_sql("GRANT ALL ON public.seen TO PUBLIC; GRANT USAGE ON SCHEMA public TO PUBLIC").await;
         target
             .control_sql("CREATE TRIGGER see AFTER INSERT ON resetd.event EXECUTE FUNCTION public.see()")
             .await;

@@ -172,6 +172,7 @@ impl Lane {
         let template = if matches!(kind, Kind::Migrate | Kind::MigratePhased) { BEHIND } else { FULL };
         self.server(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await;
         self.server(&format!("CREATE DATABASE {database} TEMPLATE {template}")).await;
+        self.target.hand_over().await;
         if kind == Kind::Undo {
             let mut api = self.second.api().await;
             let mut request = crate::request(model::operation::Verb::Reset, &self.target);
