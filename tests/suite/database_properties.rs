@@ -309,12 +309,12 @@ async fn a_revision_that_reaches_for_the_live_database_ends_the_run() {
     assert_eq!(generated(&target, "new").await, [""; 0]);
 }
 
-/// Somebody who found the database that is being built does not stop the swap.
+/// Somebody who found the database that is being built does not stop the swap. From its validation on nobody gets in.
 #[tokio::test]
 async fn a_stranger_in_the_new_database_is_ended() {
     let target = TestTarget::migrated().await;
     let daemon = Setup::of(&target).with("[profile.local]\nsessions = \"refuse\"\n").start().await;
-    let gate = Gate::before(&target, "DATABASE_BUILT").await;
+    let gate = Gate::before(&target, "REVISION_APPLIED").await;
     let running = daemon.ctl_spawn(RUN);
     reached(&target).await;
     let mut built = target.clone();
