@@ -53,7 +53,7 @@ mod tests {
         assert_eq!(cut("short"), "short");
         assert_eq!(cut(&"x".repeat(LIMIT)), "x".repeat(LIMIT));
         for letter in ["x", "é", "🦀"] {
-            let long = letter.repeat(LIMIT);
+            let long = letter.repeat(LIMIT + 1);
             let cut = cut(&long);
             assert!(cut.len() <= LIMIT && cut.len() > LIMIT - 8, "{}", cut.len());
             assert!(

@@ -21,7 +21,7 @@ fn env(name: &str) -> Option<String> {
         "LOCAL2" => "postgres://u:hunter2@localhost/app",
         "OTHER" => "postgres://u:hunter2@db.example:5433/other",
         "ELSEWHERE" => "postgres://u:hunter2@db2.example:5433/other",
-        "CONTROL" => "postgres://c:hunter2@db.example:5433/resetd",
+        "CONTROL" | "RESETD_CONTROL_URL" => "postgres://c:hunter2@db.example:5433/resetd",
         "TEMPLATE" => "postgres://u:hunter2@db.example:5433/template1",
         "BROKEN" => "postgres://u:hunter2@db.example:port/app",
         "NODB" => "postgres://u:hunter2@db.example",
