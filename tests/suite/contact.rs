@@ -19,9 +19,9 @@ fn at(place: &TempDir, target: &TestTarget) -> Setup {
     Setup::of(target).listen(&format!("unix:{}", place.path().join("resetd.sock").display()))
 }
 
-/// The words after `re-attach with:`, as they would be typed.
+/// The words after `watch on with:`, as they would be typed.
 fn re_attach(stderr: &str) -> Vec<&str> {
-    let line = stderr.lines().find_map(|line| line.split_once("re-attach with: ")).map(|(_, line)| line);
+    let line = stderr.lines().find_map(|line| line.split_once("watch on with: ")).map(|(_, line)| line);
     let words: Vec<&str> =
         line.unwrap_or_else(|| panic!("no command in {stderr}")).split_whitespace().collect();
     assert_eq!(words[0], "resetctl", "{stderr}");

@@ -70,6 +70,9 @@ fn statements(from: &DatabaseRow, onto: &str, acted_as: &[String]) -> String {
         "ALTER DATABASE {database} CONNECTION LIMIT {}; ALTER DATABASE {database} IS_TEMPLATE {};",
         from.connection_limit, from.is_template
     ));
+    if let Some(comment) = &from.comment {
+        sql.push_str(&format!("COMMENT ON DATABASE {database} IS {};", Literal(comment)));
+    }
     for (provider, label) in &from.labels {
         sql.push_str(&format!(
             "SECURITY LABEL FOR {} ON DATABASE {database} IS {};",
