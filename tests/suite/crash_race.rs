@@ -19,15 +19,17 @@ async fn races(race: &Race, trials: u32) -> (u32, u32) {
     (committed, late)
 }
 
-async fn open() -> Race {
+/// A race, and the target that it runs in: its database goes with it.
+async fn open() -> (TestTarget, Race) {
     let target = TestTarget::empty().await;
     let url = DatabaseUrl::parse(&target.admin_url()).unwrap();
-    Race::open(&url, &target.control).await.unwrap()
+    let race = Race::open(&url, &target.control).await.unwrap();
+    (target, race)
 }
 
 #[tokio::test]
 async fn a_stalled_owner_never_commits_after_the_barrier() {
-    let race = open().await;
+    let (_target, race) = open().await;
     let (_, late) = races(&race, 40).await;
     race.close().await.unwrap();
     assert_eq!(late, 0);
@@ -36,7 +38,7 @@ async fn a_stalled_owner_never_commits_after_the_barrier() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "make crash-matrix"]
 async fn a_thousand_races_and_as_many_as_it_takes_without_the_look_at_the_locks() {
-    let race = open().await;
+    let (_target, race) = open().await;
     let (committed, late) = races(&race, 1_000).await;
     leave_locks_unchecked(true);
     let (free, found) = races(&race, 300).await;

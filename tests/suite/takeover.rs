@@ -227,7 +227,9 @@ async fn every_session_has_the_daemons_settings_over_the_socket_and_over_tcp() {
             }
         }
         target.control_sql(&witness("resetd.instance")).await;
-        target.control_sql("GRANT ALL ON public.seen TO PUBLIC; GRANT USAGE ON SCHEMA public TO PUBLIC").await;
+        target
+            .control_sql("GRANT ALL ON public.seen TO PUBLIC; GRANT USAGE ON SCHEMA public TO PUBLIC")
+            .await;
         target
             .control_sql("CREATE TRIGGER see AFTER INSERT ON resetd.event EXECUTE FUNCTION public.see()")
             .await;

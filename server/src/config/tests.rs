@@ -82,7 +82,7 @@ fn the_example_is_good_and_shows_the_defaults() {
     assert_eq!(config.listen, [Listen::Unix("/run/resetd/resetd.sock".into())]);
     assert_eq!(
         config.control.url.map(|url| url.to_string()).as_deref(),
-        Some("postgres://u@db.example:5433/resetd")
+        Some("postgres://c@db.example:5433/resetd")
     );
     let role = Grant {
         kind: PrincipalKind::Unix,
