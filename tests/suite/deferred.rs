@@ -1,6 +1,6 @@
 //! Constraints that are checked late: whose they are, when they fire, and what a commit is worth after them.
 
-use harness::{Daemon, Gate, Hold, Make, Migrations, Session, Setup, TestTarget};
+use harness::{Daemon, Gate, Hold, Make, Migrations, Session, Setup, TestTarget, eventually};
 use sqlx::Connection as _;
 
 use crate::migrate::RUN;
@@ -94,8 +94,10 @@ async fn nobody_changes_what_was_built_between_its_validation_and_the_swap() {
     let daemon = Setup::of(&target).migrations(&chains).start().await;
     let gate = Gate::before(&target, "DATABASE_BUILT").await;
     let client = daemon.ctl_spawn(SWAP);
-    target.until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname LIKE 'resetd%')").await;
-    let built = target.value("SELECT datname FROM pg_stat_activity WHERE wait_event = 'PgSleep'").await;
+    let built = "SELECT build_database FROM resetd.operation WHERE build_database IS NOT NULL";
+    eventually("its name", || async { !target.control_rows(built).await.is_empty() }).await;
+    let built = target.control_rows(built).await[0][0].clone();
+    target.until(&format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = '{built}')")).await;
     let url = target.postgres.url(&built);
     let mut early = Session::open(&url).await;
     target.sql(&format!("CREATE ROLE {go}")).await;
@@ -215,10 +217,7 @@ async fn ended(target: &TestTarget, operation: uuid::Uuid) -> [String; 2] {
     let sql = format!(
         "SELECT outcome, coalesce(reason, '') FROM resetd.operation WHERE id = '{operation}' AND state = 'finished'"
     );
-    harness::eventually("the operation is taken up", || async {
-        !target.control_rows(&sql).await.is_empty()
-    })
-    .await;
+    eventually("the operation is taken up", || async { !target.control_rows(&sql).await.is_empty() }).await;
     target.control_rows(&sql).await.remove(0).try_into().unwrap()
 }
 
