@@ -242,6 +242,8 @@ async fn rename(
         }
         renamed => renamed?,
     }
+    // Only the rename is bounded: what is written afterwards may wait for others' rows.
+    databases::run(connection, doing, "SET LOCAL lock_timeout = 0").await?;
     // The rename went by name, and waited: it may have met another database.
     must_be(connection, to, oid, swap.database).await
 }
