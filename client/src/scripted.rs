@@ -164,7 +164,7 @@ pub(crate) fn finished(sequence: u64, error: Option<Fault>) -> Act {
             outcome: error.as_ref().map_or(Outcome::Succeeded, |e| Outcome::of(e.reason)),
             status: error.as_ref().map_or(ReportStatus::Ok, |e| e.reason.status()),
             summary: "6 schemas".into(),
-            report_sha256: model::report::sha256(REPORT),
+            report_sha256: model::hex_sha256(REPORT),
             error,
         })),
     )

@@ -55,7 +55,7 @@ impl Api {
 }
 
 fn checked(bytes: Vec<u8>, expected: &str) -> Result<Vec<u8>, Fault> {
-    let actual = model::report::sha256(&bytes);
+    let actual = model::hex_sha256(&bytes);
     match expected.is_empty() || actual == expected {
         true => Ok(bytes),
         false => Err(Fault::new(
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn bytes_are_taken_only_with_their_hash() {
-        let hash = model::report::sha256(b"{}\n");
+        let hash = model::hex_sha256(b"{}\n");
         assert_eq!(checked(b"{}\n".to_vec(), &hash).ok().as_deref(), Some(&b"{}\n"[..]));
         assert!(checked(b"{}".to_vec(), &hash).is_err());
         assert!(checked(b"{}".to_vec(), "").is_ok());

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    hex_sha256,
     operation::limits,
-    revision::{self, Reading, Revision, hex_sha256},
+    revision::{self, Reading, Revision},
     sql::Budget,
 };
 

@@ -33,6 +33,8 @@ pub mod token;
 pub mod validation;
 pub mod window;
 
+use sha2::{Digest as _, Sha256};
+
 /// `sha256:` and 64 lower-case hex digits: the one form of a plan's digest and of a chain's fingerprint.
 #[must_use]
 pub fn is_sha256(text: &str) -> bool {
@@ -42,6 +44,12 @@ pub fn is_sha256(text: &str) -> bool {
 /// 64 lower-case hex digits.
 pub(crate) fn is_hex_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The SHA-256 of bytes, as lower-case hex.
+#[must_use]
+pub fn hex_sha256(bytes: impl AsRef<[u8]>) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// Bytes as lower-case hex.

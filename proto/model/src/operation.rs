@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{fault::Reason, profile::Scope};
@@ -201,7 +200,7 @@ impl Request {
     #[must_use]
     pub fn hash(&self) -> String {
         let text = serde_json::to_vec(self).unwrap_or_default();
-        crate::hex(&Sha256::digest(text))
+        crate::hex_sha256(text)
     }
 
     /// The lock is taken shared: nothing will be changed.

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::{
     event::{Accepted, ChainCompleted, DatabaseSwapped, Event, EventKind, RevisionApplied, SchemaReset},
@@ -317,12 +316,6 @@ fn planned_migration(chain: &crate::plan::PlannedChain) -> MigrationEntry {
         status: "planned".to_owned(),
         applied: chain.revisions.clone(),
     }
-}
-
-/// SHA-256 of a report's bytes, hex.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> String {
-    crate::hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -8,9 +8,8 @@
 //!
 //! This module must not know the other revisions of the chain or how SQL is sent.
 
-use sha2::{Digest, Sha256};
-
 use crate::chain::{ChainFault, ChainFaultKind};
+use crate::hex_sha256;
 use crate::operation::limits;
 use crate::sql::{self, Budget, Script, Statement, StatementKind};
 
@@ -117,11 +116,6 @@ pub(crate) fn read(file: &str, bytes: &[u8], budget: &mut Budget<'_>) -> Reading
         }
     };
     Reading { place, revision }
-}
-
-/// SHA-256 as hex.
-pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The faults of a revision's SQL. What follows a `COPY … FROM stdin` is data, not SQL, so nothing is said about it.

@@ -1,7 +1,5 @@
 //! What a plan's digest is over: identities, one a line, sorted; never estimates, sessions or what else moves by itself.
 
-use sha2::{Digest, Sha256};
-
 use super::{Observation, Plan};
 use crate::chain::ChainSet;
 
@@ -51,7 +49,7 @@ fn lines(plan: &Plan, chains: &ChainSet, observed: &Observation) -> Vec<String> 
 /// `sha256:…` over the lines; each is told apart from the next whatever it holds.
 pub(super) fn digest(lines: &[String]) -> String {
     let text = serde_json::json!(lines).to_string();
-    format!("sha256:{}", crate::hex(&Sha256::digest(text)))
+    format!("sha256:{}", crate::hex_sha256(text))
 }
 
 /// What is in the second and not in the first, and the other way round.

@@ -335,7 +335,7 @@ fn the_text_is_the_same_each_time_and_reads_back() {
     );
     assert!(text.ends_with("}\n") && !text.contains("+00:00"));
     assert_eq!(serde_json::from_str::<Report>(&text).ok(), Some(report));
-    assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_eq!(crate::hex_sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 fn swapped() -> EventKind {

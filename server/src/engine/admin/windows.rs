@@ -9,7 +9,6 @@ use model::{
     window::{FORCE_HINT, Reservation, Rules, Window},
 };
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::force_unlock;
@@ -196,5 +195,5 @@ impl Engine {
 
 /// Over everything asked but the request id: two requests with one id must agree on it.
 fn hash(asked: &impl Serialize) -> String {
-    model::hex(&Sha256::digest(serde_json::to_vec(asked).unwrap_or_default()))
+    model::hex_sha256(serde_json::to_vec(asked).unwrap_or_default())
 }

@@ -5,7 +5,7 @@ use model::{
     event::{Event, EventKind, Finished},
     fault::{Fault, Reason, Status},
     operation::{Outcome, Verb},
-    report::{self, Report},
+    report::Report,
 };
 
 use crate::postgres::control::journal::Ending;
@@ -53,7 +53,7 @@ pub(in crate::engine) fn make(events: &[Event], at: Timestamp, result: Result<&s
         outcome,
         status: fault.map_or(Status::Ok, |f| f.reason.status()),
         summary: result.map_or_else(|f| f.message.clone(), str::to_owned),
-        report_sha256: report::sha256(text.as_bytes()),
+        report_sha256: model::hex_sha256(&text),
         error: fault.cloned(),
     };
     Ending { finished, report: text }

@@ -3,8 +3,9 @@
 //! Names change; databases are known by oid.
 
 use model::{blast::OutsideObject, fault::Fault, finding::Finding};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
+use super::schema_properties::grant;
 use crate::postgres::sql::{
     error::{control_fault, work_fault},
     ident::{Ident, Literal},
@@ -133,23 +134,13 @@ fn creation_options(row: &serde_json::Value, tablespace: Option<&str>) -> String
 
 type DatabaseGrant = (String, Option<String>, String, bool);
 
-/// The owner's grants first, then those of who was granted the option.
+/// The grants on a database, each after those that it depends on.
 pub(in crate::postgres) fn in_dependency_order(row: &DatabaseRow) -> Vec<&DatabaseGrant> {
-    let mut ordered: Vec<&DatabaseGrant> = row.rights.iter().filter(|r| r.0 == row.owner).collect();
-    let mut waiting: Vec<&DatabaseGrant> = row.rights.iter().filter(|r| r.0 != row.owner).collect();
-    while !waiting.is_empty() {
-        let may = |r: &&DatabaseGrant| {
-            ordered.iter().any(|o| o.3 && o.2 == r.2 && o.1.as_deref() == Some(r.0.as_str()))
-        };
-        let (now, later): (Vec<&DatabaseGrant>, Vec<&DatabaseGrant>) = waiting.into_iter().partition(may);
-        if now.is_empty() {
-            ordered.extend(later);
-            return ordered;
-        }
-        ordered.extend(now);
-        waiting = later;
-    }
-    ordered
+    grant::ordered(
+        &row.rights,
+        |right| right.0 == row.owner,
+        |given, right| given.3 && given.2 == right.2 && given.1.as_deref() == Some(right.0.as_str()),
+    )
 }
 
 /// What a database holds outside the managed schemas and loses when it is replaced; and how much that is, which is told
@@ -196,10 +187,10 @@ pub(crate) async fn lost_with_it(
 }
 
 /// The oid of a database, by name.
-pub(crate) async fn oid(pool: &PgPool, name: &str) -> Result<Option<u32>, Fault> {
+pub(crate) async fn oid(executor: impl PgExecutor<'_>, name: &str) -> Result<Option<u32>, Fault> {
     let oid: Option<i64> = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1")
         .bind(name)
-        .fetch_optional(pool)
+        .fetch_optional(executor)
         .await
         .map_err(control_fault)?;
     Ok(oid.and_then(|oid| u32::try_from(oid).ok()))

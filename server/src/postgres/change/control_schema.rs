@@ -69,6 +69,7 @@ pub(crate) async fn open_foreign(site: &Site) -> Result<Control, Fault> {
 
 /// How long another daemon may take to migrate the control schema.
 const OTHERS_LIMIT: Duration = Duration::from_secs(15);
+
 /// What a control database says when it is only looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Inspection {

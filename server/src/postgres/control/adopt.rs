@@ -8,15 +8,14 @@ use model::{
 use sqlx::{Connection as _, PgConnection};
 
 use super::pool::Control;
-use crate::postgres::{session::identity::Identity, sql::error::control_fault};
+use crate::postgres::{session::identity::Identity, sql::error::ControlError};
 
 /// What the control database says that it is.
-async fn recorded(connection: &mut PgConnection) -> Result<Identity, Fault> {
+async fn recorded(connection: &mut PgConnection) -> Result<Identity, ControlError> {
     let row: Option<(String, i64)> =
         sqlx::query_as("SELECT system_identifier, database_oid::pg_catalog.int8 FROM resetd.identity")
             .fetch_optional(connection)
-            .await
-            .map_err(control_fault)?;
+            .await?;
     let (system_identifier, oid) = row.unwrap_or_default();
     Ok(Identity { system_identifier, database_oid: u32::try_from(oid).unwrap_or_default() })
 }
@@ -25,7 +24,11 @@ async fn recorded(connection: &mut PgConnection) -> Result<Identity, Fault> {
 ///
 /// # Errors
 /// `CONTROL_FOREIGN`, with the way out.
-pub(crate) async fn check(connection: &mut PgConnection, name: &str, here: &Identity) -> Result<(), Fault> {
+pub(crate) async fn check(
+    connection: &mut PgConnection,
+    name: &str,
+    here: &Identity,
+) -> Result<(), ControlError> {
     let recorded = recorded(connection).await?;
     if recorded == *here {
         return Ok(());
@@ -50,14 +53,15 @@ pub(crate) async fn check(connection: &mut PgConnection, name: &str, here: &Iden
     )
     .with("control_database", name)
     .with("recorded", recorded.system_identifier)
-    .with("found", &here.system_identifier))
+    .with("found", &here.system_identifier)
+    .into())
 }
 
 /// Whether an open control database is where it was written.
 ///
 /// # Errors
 /// It does not answer.
-pub(crate) async fn is_here(control: &Control) -> Result<bool, Fault> {
+pub(crate) async fn is_here(control: &Control) -> Result<bool, ControlError> {
     Ok(recorded(&mut *control.connection().await?).await? == control.identity())
 }
 
@@ -66,16 +70,15 @@ pub(crate) async fn is_here(control: &Control) -> Result<bool, Fault> {
 ///
 /// # Errors
 /// A daemon runs on it; it does not answer.
-pub(crate) async fn adopt(control: &Control) -> Result<Vec<(String, String)>, Fault> {
+pub(crate) async fn adopt(control: &Control) -> Result<Vec<(String, String)>, ControlError> {
     let mut connection = control.connection().await?;
-    let mut within = connection.begin().await.map_err(control_fault)?;
+    let mut within = connection.begin().await?;
     nobody_runs(&mut within).await?;
     let forgotten: Vec<(String, String)> = sqlx::query_as(
         "DELETE FROM resetd.kept_database WHERE state <> 'given_up' RETURNING name, operation::pg_catalog.text",
     )
     .fetch_all(&mut *within)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     // No transaction has the number 0: what became of one that was under way is not known here.
     sqlx::raw_sql(
         "DELETE FROM resetd.kept_database;
@@ -87,28 +90,26 @@ pub(crate) async fn adopt(control: &Control) -> Result<Vec<(String, String)>, Fa
           WHERE state <> 'finished' OR build_database IS NOT NULL",
     )
     .execute(&mut *within)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     sqlx::query("UPDATE resetd.identity SET system_identifier = $1, database_oid = $2::pg_catalog.oid")
         .bind(&control.system_identifier)
         .bind(i64::from(control.database_oid))
         .execute(&mut *within)
-        .await
-        .map_err(control_fault)?;
-    within.commit().await.map_err(control_fault)?;
+        .await?;
+    within.commit().await?;
     Ok(forgotten)
 }
 
 /// Takes the key that every daemon of this control database shares, to the end of the transaction.
-async fn nobody_runs(within: &mut PgConnection) -> Result<(), Fault> {
+async fn nobody_runs(within: &mut PgConnection) -> Result<(), ControlError> {
     let alone: bool = sqlx::query_scalar("SELECT pg_catalog.pg_try_advisory_xact_lock($1)")
         .bind(LockKey::control_database().0)
         .fetch_one(within)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     match alone {
         true => Ok(()),
         false => Err(Fault::new(Reason::ControlForeign, "a daemon runs on this control database")
-            .hint("stop it, then adopt the control database")),
+            .hint("stop it, then adopt the control database")
+            .into()),
     }
 }

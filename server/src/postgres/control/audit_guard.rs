@@ -1,9 +1,8 @@
 //! The trigger that keeps the audit record from being changed: whether it still stands and does what it should.
 
-use model::fault::Fault;
 use sqlx::PgExecutor;
 
-use crate::postgres::sql::error::control_fault;
+use crate::postgres::sql::error::ControlError;
 
 /// The chain that makes it.
 const REVISION: &str = include_str!("../../../../migrations/control/control_004.sql");
@@ -17,7 +16,7 @@ fn body() -> &'static str {
 ///
 /// # Errors
 /// The control database does not answer.
-pub(in crate::postgres) async fn look(executor: impl PgExecutor<'_>) -> Result<Option<String>, Fault> {
+pub(in crate::postgres) async fn look(executor: impl PgExecutor<'_>) -> Result<Option<String>, ControlError> {
     sqlx::query_scalar(
         "SELECT CASE
             WHEN t.oid IS NULL THEN 'the trigger audit_record_keep, which refuses changes of the audit record, is gone'
@@ -45,7 +44,7 @@ pub(in crate::postgres) async fn look(executor: impl PgExecutor<'_>) -> Result<O
     .bind(body())
     .fetch_one(executor)
     .await
-    .map_err(control_fault)
+    .map_err(ControlError::from)
 }
 
 #[cfg(test)]

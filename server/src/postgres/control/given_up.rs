@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use model::fault::Fault;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::retained::why_not;
-use crate::postgres::sql::error::control_fault;
+use crate::postgres::sql::error::ControlError;
 
 /// A database that is not the daemon's any more.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +34,7 @@ impl GivenUp {
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn of(executor: impl PgExecutor<'_>, database: &str) -> Result<Vec<GivenUp>, Fault> {
+pub(crate) async fn of(executor: impl PgExecutor<'_>, database: &str) -> Result<Vec<GivenUp>, ControlError> {
     let rows: Vec<(String, Uuid, String)> = sqlx::query_as(concat!(
         "SELECT k.name, k.operation, coalesce(k.given_up, ",
         why_not!(),
@@ -47,8 +46,7 @@ pub(crate) async fn of(executor: impl PgExecutor<'_>, database: &str) -> Result<
     ))
     .bind(database)
     .fetch_all(executor)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(rows.into_iter().map(|(name, operation, why)| GivenUp { name, operation, why }).collect())
 }
 
@@ -56,14 +54,13 @@ pub(crate) async fn of(executor: impl PgExecutor<'_>, database: &str) -> Result<
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn give_up(connection: &mut PgConnection) -> Result<Vec<GivenUp>, Fault> {
+pub(crate) async fn give_up(connection: &mut PgConnection) -> Result<Vec<GivenUp>, ControlError> {
     sqlx::query(
         "DELETE FROM resetd.kept_database
           WHERE state <> 'undoing' AND oid NOT IN (SELECT oid FROM pg_catalog.pg_database)",
     )
     .execute(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let rows: Vec<(String, Uuid, String)> = sqlx::query_as(concat!(
         "UPDATE resetd.kept_database k SET state = 'given_up', used_by = NULL, given_up = ",
         why_not!(),
@@ -72,8 +69,7 @@ pub(crate) async fn give_up(connection: &mut PgConnection) -> Result<Vec<GivenUp
         " IS NOT NULL RETURNING k.name, k.operation, k.given_up"
     ))
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(rows.into_iter().map(|(name, operation, why)| GivenUp { name, operation, why }).collect())
 }
 
@@ -86,7 +82,7 @@ pub(in crate::postgres) async fn enter_built(
     operation: Uuid,
     oid: u32,
     why: &str,
-) -> Result<(), Fault> {
+) -> Result<(), ControlError> {
     sqlx::query(
         "WITH built AS (
             UPDATE resetd.operation o SET build_database = NULL, build_oid = NULL FROM resetd.operation before
@@ -100,16 +96,15 @@ pub(in crate::postgres) async fn enter_built(
     .bind(i64::from(oid))
     .bind(why)
     .execute(connection)
-    .await
-    .map(|_| ())
-    .map_err(control_fault)
+    .await?;
+    Ok(())
 }
 
 /// Forgets what was given up longer ago than operations are kept.
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn forget_old(pool: &PgPool, database: &str, keep: Duration) -> Result<(), Fault> {
+pub(crate) async fn forget_old(pool: &PgPool, database: &str, keep: Duration) -> Result<(), ControlError> {
     sqlx::query(
         "DELETE FROM resetd.kept_database WHERE database = $1 AND state = 'given_up'
             AND expires_at < clock_timestamp() - make_interval(secs => $2)",
@@ -117,7 +112,6 @@ pub(crate) async fn forget_old(pool: &PgPool, database: &str, keep: Duration) ->
     .bind(database)
     .bind(keep.as_secs_f64())
     .execute(pool)
-    .await
-    .map(|_| ())
-    .map_err(control_fault)
+    .await?;
+    Ok(())
 }

@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use super::{
     keys::{self, Bound},
+    neighbours,
     pool::Control,
 };
 use crate::postgres::{
-    session::{advisory::pg_locks_row, connect},
+    session::{advisory::is_held, connect},
     sql::error::{ControlError, message},
 };
 
@@ -43,19 +44,7 @@ impl Presence {
         if let Some(holder) = keys::take_or_name(&mut connection, key, until, Bound::MOMENT).await? {
             return Err(holder.refusal("the daemon's own key").into());
         }
-        let shared = [LockKey::control_database().0].into_iter();
-        let shared: Vec<i64> = shared.chain(databases.iter().map(|name| LockKey::serves(name).0)).collect();
-        let told: bool = sqlx::query_scalar(
-            "SELECT pg_catalog.bool_and(pg_catalog.pg_try_advisory_lock_shared(k))
-               FROM pg_catalog.unnest($1::pg_catalog.int8[]) k",
-        )
-        .bind(shared)
-        .fetch_one(&mut connection)
-        .await?;
-        if !told {
-            // Whoever keeps one of them exclusively keeps the cluster from seeing this daemon, and nothing else.
-            tracing::warn!("somebody holds the keys by which other daemons see this one");
-        }
+        neighbours::enter(&mut connection, &databases).await?;
         sqlx::query(
             "INSERT INTO resetd.instance (id, version, host, pid)
              VALUES ($1, $2, coalesce(inet_client_addr()::text, 'local'), $3) ON CONFLICT (id) DO NOTHING",
@@ -94,15 +83,5 @@ impl Presence {
 
 /// Whether some session holds a key: a daemon's own, or that of one of its operations.
 pub(crate) async fn lives(control: &Control, key: LockKey) -> Result<bool, ControlError> {
-    let (high, low) = key.halves();
-    Ok(sqlx::query_scalar(concat!(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE ",
-        pg_locks_row!("l", "$1", "$2", "$3"),
-        " AND l.granted)"
-    ))
-    .bind(i64::from(control.database_oid))
-    .bind(high)
-    .bind(low)
-    .fetch_one(&control.pool)
-    .await?)
+    Ok(is_held(&control.pool, control.database_oid, key, None).await?)
 }

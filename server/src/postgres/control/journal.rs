@@ -42,7 +42,7 @@ pub(crate) struct Ending {
 /// Makes an [`Ending`] of the stored events and the control database's time.
 pub(crate) type MakeEnding<'a> = &'a (dyn Fn(&[Event], Timestamp) -> Ending + Send + Sync);
 
-fn stale() -> Fault {
+pub(super) fn stale() -> Fault {
     Fault::new(Reason::LockLost, "the operation has ended or belongs to another daemon now")
         .hint("look at it with `resetctl operations show`")
 }
@@ -217,11 +217,9 @@ async fn make_ending(
     operation: Uuid,
     make: MakeEnding<'_>,
 ) -> Result<Ending, ControlError> {
-    let now: i64 = sqlx::query_scalar(concat!("SELECT ", timestamp::micros!("clock_timestamp()")))
-        .fetch_one(&mut *connection)
-        .await?;
+    let now = timestamp::now(&mut *connection).await?;
     let events = read_on(connection, operation, 1, i64::MAX).await?;
-    Ok(make(&events, timestamp::from_micros(now)))
+    Ok(make(&events, now))
 }
 
 /// Writes the end: the last event, the state and the report, as one.

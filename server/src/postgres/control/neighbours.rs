@@ -1,11 +1,12 @@
 //! The control databases of the cluster: each says by a comment that it is one, and its living daemons by shared keys that
 //! they run and which databases they serve. Those that serve one database should share theirs.
 
-use model::{fault::Fault, lock::LockKey};
+use model::lock::LockKey;
 use sqlx::{AssertSqlSafe, PgConnection, PgExecutor};
 
+use super::keys;
 use crate::postgres::sql::{
-    error::{control_fault, message},
+    error::{ControlError, message},
     ident::{Ident, Literal},
 };
 
@@ -25,19 +26,38 @@ pub(crate) struct ControlDatabase {
 
 /// Lets a control database say that it is one, where it has no comment. Who may not comment it goes on without: its
 /// daemons' keys say it while they run.
-pub(in crate::postgres) async fn mark(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
+pub(in crate::postgres) async fn mark(connection: &mut PgConnection, name: &str) -> Result<(), ControlError> {
     let bare: bool = sqlx::query_scalar(
         "SELECT pg_catalog.shobj_description(d.oid, 'pg_database') IS NULL
            FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
     )
     .fetch_one(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let comment = format!("COMMENT ON DATABASE {} IS {}", Ident(name), Literal(MARKER));
     if bare && let Err(error) = sqlx::raw_sql(AssertSqlSafe(comment)).execute(connection).await {
         tracing::debug!(error = %message(&error), "the control database is not commented");
     }
     Ok(())
+}
+
+/// Tells the cluster, for as long as the session lasts, that a daemon runs here, and what it serves.
+///
+/// # Errors
+/// Somebody adopts the control database, or holds its key; it does not answer.
+pub(super) async fn enter(connection: &mut PgConnection, databases: &[String]) -> Result<(), ControlError> {
+    let served: Vec<i64> = databases.iter().map(|name| LockKey::serves(name).0).collect();
+    let runs: bool = sqlx::query_scalar(
+        "SELECT pg_catalog.pg_try_advisory_lock_shared($1) FROM (
+            SELECT pg_catalog.count(pg_catalog.pg_try_advisory_lock_shared(k)) FROM pg_catalog.unnest($2::pg_catalog.int8[]) k) told",
+    )
+    .bind(LockKey::control_database().0)
+    .bind(served)
+    .fetch_one(&mut *connection)
+    .await?;
+    match (runs, keys::holder(&mut *connection, LockKey::control_database()).await?) {
+        (true, _) | (false, None) => Ok(()),
+        (false, Some(holder)) => Err(holder.refusal("the key of the control database").into()),
+    }
 }
 
 /// The control databases of the cluster, by name.
@@ -48,7 +68,7 @@ pub(crate) async fn all(
     executor: impl PgExecutor<'_>,
     own: u32,
     databases: &[String],
-) -> Result<Vec<ControlDatabase>, Fault> {
+) -> Result<Vec<ControlDatabase>, ControlError> {
     let (high, low) = LockKey::control_database().halves();
     let keys: Vec<(i64, i64)> = databases.iter().map(|name| LockKey::serves(name).halves()).collect();
     let rows: Vec<(String, bool, bool, Vec<String>)> = sqlx::query_as(
@@ -76,8 +96,7 @@ pub(crate) async fn all(
     .bind(keys.iter().map(|key| key.1).collect::<Vec<_>>())
     .bind(MARKER)
     .fetch_all(executor)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(rows
         .into_iter()
         .map(|(name, own, runs, serves)| ControlDatabase { name, own, runs, serves })

@@ -174,18 +174,19 @@ pub(crate) async fn set_build_database(
 }
 
 /// Stores which database was made under that name.
-pub(crate) async fn set_build_oid(connection: &mut PgConnection, owner: Owner) -> Result<u32, ControlError> {
-    let oid: Option<i64> = sqlx::query_scalar(
+pub(crate) async fn set_build_oid(connection: &mut PgConnection, owner: Owner) -> Result<(), ControlError> {
+    let set = sqlx::query(
         "UPDATE resetd.operation o SET build_oid = d.oid FROM pg_catalog.pg_database d
-          WHERE o.id = $1 AND o.instance = $2 AND d.datname = o.build_database RETURNING d.oid::pg_catalog.int8",
+          WHERE o.id = $1 AND o.instance = $2 AND d.datname = o.build_database",
     )
     .bind(owner.operation)
     .bind(owner.instance)
-    .fetch_optional(connection)
+    .execute(connection)
     .await?;
-    oid.and_then(|oid| u32::try_from(oid).ok()).ok_or_else(|| {
-        Fault::new(Reason::LockLost, "the operation has ended or belongs to another daemon now").into()
-    })
+    match set.rows_affected() {
+        0 => Err(journal::stale().into()),
+        _ => Ok(()),
+    }
 }
 
 /// Forgets operations that ended longer ago than they are kept.

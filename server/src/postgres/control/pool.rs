@@ -80,10 +80,7 @@ impl Control {
 
     /// The control database's clock.
     pub(crate) async fn now(&self) -> Result<Timestamp, ControlError> {
-        let micros: i64 = sqlx::query_scalar(concat!("SELECT ", timestamp::micros!("clock_timestamp()")))
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(timestamp::from_micros(micros))
+        Ok(timestamp::now(&self.pool).await?)
     }
 }
 

@@ -180,8 +180,6 @@ async fn unended(pool: &PgPool, database: &str) -> Result<Option<Holder>, Contro
         verb: Some(it.verb),
         principal: Some(it.principal),
         since: it.started_at,
-        pid: 0,
-        user: String::new(),
-        application_name: String::new(),
+        ..Holder::backend(0, String::new(), String::new())
     }))
 }

@@ -19,7 +19,7 @@ use crate::postgres::sql::{
 mod within;
 
 pub(crate) use within::Ask;
-use within::{another_request, begin, end, now, repeated, target_id};
+use within::{another_request, begin, end, repeated, target_id};
 
 const COLUMNS: &str = concat!(
     "w.id, t.database, w.principal, w.reason, w.etag, ",
@@ -60,7 +60,7 @@ pub(crate) async fn reserve(
         return Ok(window);
     }
     let target = target_id(&mut within, ask).await?;
-    let now = now(&mut within).await?;
+    let now = timestamp::now(&mut *within).await?;
     let (from, to) = ask.rules.place(asked, now)?;
     ask.rules.bounded(&own(&mut within, ask).await?, (from, to), now)?;
     ask.rules.beside(&changes(&mut within, ask.database).await?, ask.principal, from, now)?;
@@ -108,7 +108,7 @@ pub(crate) async fn extend(
     if window.principal != ask.principal {
         return Err(not_ones_own(&window).into());
     }
-    let now = now(&mut within).await?;
+    let now = timestamp::now(&mut *within).await?;
     ask.rules.extend(&window, ends_at, now)?;
     if ends_at < window.ends_at {
         refuse_under_a_change(&mut within, ask, &window).await?;
@@ -154,7 +154,7 @@ pub(crate) async fn release(
     if !own && !how.force {
         return Err(not_ones_own(&window).into());
     }
-    let now = now(&mut within).await?;
+    let now = timestamp::now(&mut *within).await?;
     let mut broken = Vec::new();
     if window.is_active(now) && how.force {
         broken = changes_of(&mut within, ask, &window).await?;

@@ -7,7 +7,7 @@ use model::{
 };
 use sqlx::PgExecutor;
 
-use crate::postgres::{control::pool::Control, sql::error::control_fault};
+use crate::postgres::{control::pool::Control, sql::error::ControlError};
 
 /// A session that holds a target's key under another control database.
 #[derive(Clone, Debug)]
@@ -65,9 +65,9 @@ pub(crate) async fn look(executor: impl PgExecutor<'_>, wanted: Wanted<'_>) -> s
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn told(control: &Control, database: &str) -> Result<Option<String>, Fault> {
+pub(crate) async fn told(control: &Control, database: &str) -> Result<Option<String>, ControlError> {
     let wanted = Wanted { database, own: control.database_oid, shared: false };
-    let found = look(&control.pool, wanted).await.map_err(control_fault)?;
+    let found = look(&control.pool, wanted).await?;
     Ok(found.map(|foreign| foreign.phrase(database)))
 }
 

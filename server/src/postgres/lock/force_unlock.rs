@@ -11,7 +11,10 @@ use uuid::Uuid;
 
 use crate::postgres::{
     control::{cancel::wait_at_most, journal::CHANNEL, pool::Control},
-    session::{advisory::pg_locks_row, backend},
+    session::{
+        advisory::{is_held, pg_locks_row},
+        backend,
+    },
     sql::{error::ControlError, timestamp},
 };
 
@@ -152,16 +155,6 @@ async fn end_sessions(control: &Control, id: Uuid, held_lock: &HeldLock) -> Resu
 }
 
 async fn self_held(control: &Control, held_lock: &HeldLock) -> Result<bool, ControlError> {
-    let (high, low) = LockKey::target(&held_lock.database).halves();
-    Ok(sqlx::query_scalar(concat!(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = $4 AND l.granted AND ",
-        pg_locks_row!("l", "$1", "$2", "$3"),
-        ")"
-    ))
-    .bind(i64::from(control.database_oid))
-    .bind(high)
-    .bind(low)
-    .bind(held_lock.pid)
-    .fetch_one(&control.pool)
-    .await?)
+    let key = LockKey::target(&held_lock.database);
+    Ok(is_held(&control.pool, control.database_oid, key, Some(held_lock.pid)).await?)
 }

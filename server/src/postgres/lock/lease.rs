@@ -206,7 +206,8 @@ impl LockSession {
                 // It is at work, and may be for long: others see whether it still holds what it must.
                 if looked.elapsed() >= SECOND_LOOK {
                     looked = tokio::time::Instant::now();
-                    let held = tokio::time::timeout(ANSWER_LIMIT, is_held(&pool, database_oid, key, pid));
+                    let held =
+                        tokio::time::timeout(ANSWER_LIMIT, is_held(&pool, database_oid, key, Some(pid)));
                     if let Ok(Ok(false)) = held.await {
                         break "its backend holds nothing any more".to_owned();
                     }

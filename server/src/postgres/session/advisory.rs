@@ -57,18 +57,18 @@ macro_rules! holds_both {
 
 pub(in crate::postgres) use holds_both;
 
-/// Whether a backend holds a key of the given database.
+/// Whether a backend, or any where none is named, holds a key of the given database.
 pub(in crate::postgres) async fn is_held(
     executor: impl PgExecutor<'_>,
     database_oid: u32,
     key: LockKey,
-    pid: i32,
+    pid: Option<i32>,
 ) -> sqlx::Result<bool> {
     let (high, low) = key.halves();
     sqlx::query_scalar(concat!(
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE ",
         pg_locks_row!("l", "$1", "$2", "$3"),
-        " AND l.granted AND l.pid = $4)"
+        " AND l.granted AND ($4::pg_catalog.int4 IS NULL OR l.pid = $4))"
     ))
     .bind(i64::from(database_oid))
     .bind(high)

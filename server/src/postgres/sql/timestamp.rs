@@ -1,6 +1,7 @@
 //! Points in time travel as microseconds since 1970, exactly.
 
 use jiff::Timestamp;
+use sqlx::PgExecutor;
 
 /// An SQL expression that gives a `timestamptz` as microseconds since 1970.
 macro_rules! micros {
@@ -9,6 +10,13 @@ macro_rules! micros {
     };
 }
 pub(crate) use micros;
+
+/// The clock of the database that a session is connected to.
+pub(crate) async fn now(executor: impl PgExecutor<'_>) -> sqlx::Result<Timestamp> {
+    let now =
+        sqlx::query_scalar(concat!("SELECT ", micros!("clock_timestamp()"))).fetch_one(executor).await?;
+    Ok(from_micros(now))
+}
 
 /// The point in time of so many microseconds since 1970.
 pub(crate) fn from_micros(micros: i64) -> Timestamp {

@@ -15,7 +15,7 @@ use crate::postgres::{
 const DROPPING: &str = "dropping the database built aside";
 
 /// Makes a database of the same kind as `like` (of the cluster's default kind, and the target's role's own, where there is
-/// none), and gives its oid. Its name is stored before it is there.
+/// none). Its name is stored before it is there, and its oid right after it.
 ///
 /// # Errors
 /// What PostgreSQL said, with the statement that mends it.
@@ -25,7 +25,7 @@ pub(crate) async fn create(
     name: &str,
     like: Option<&DatabaseRow>,
     role: &str,
-) -> Result<u32, Fault> {
+) -> Result<(), Fault> {
     const BUILDING: &str = "building the new database";
     operations::set_build_database(connection, owner, name).await?;
     let owned = like.map_or(role, |like| &like.owner);
@@ -41,20 +41,22 @@ pub(crate) async fn create(
 
 type FoundRow = (String, i64, bool, Option<String>);
 
-/// Drops what an operation built, sessions and all. What is gone already is no fault; what is not surely the operation's is
-/// given up. Whether something was dropped.
+/// Drops what an operation built and did not swap in, sessions and all. What is gone already is no fault; what is not
+/// surely the operation's is given up. Whether something was dropped.
 ///
 /// # Errors
 /// What PostgreSQL said.
 pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Result<bool, Fault> {
-    // Chains may comment it, once its oid is on record. Who renames it makes it theirs.
+    // Until its oid is on record it has no comment.
     let found: Option<FoundRow> = sqlx::query_as(
         "SELECT o.build_database, d.oid::pg_catalog.int8, d.datistemplate, CASE
-                WHEN d.oid <> o.build_oid
-                  OR (o.build_oid IS NULL AND pg_catalog.shobj_description(d.oid, 'pg_database') IS NOT NULL)
+                WHEN d.datname <> o.build_database THEN pg_catalog.format('it is called %I now', d.datname)
+                WHEN d.oid <> o.build_oid OR (o.build_oid IS NULL
+                        AND pg_catalog.shobj_description(d.oid, 'pg_database') IS NOT NULL)
                     THEN 'another database has the name now' END
-           FROM resetd.operation o JOIN pg_catalog.pg_database d ON d.datname = o.build_database
-          WHERE o.id = $1",
+           FROM resetd.operation o
+           JOIN pg_catalog.pg_database d ON d.datname = o.build_database OR d.oid = o.build_oid
+          WHERE o.id = $1 ORDER BY d.datname <> o.build_database LIMIT 1",
     )
     .bind(operation)
     .fetch_optional(&mut *connection)

@@ -331,13 +331,7 @@ async fn bring_in(
 
 /// The database of a name is the one that was meant, whatever happened to names meanwhile.
 async fn must_be(connection: &mut PgConnection, name: &str, oid: u32, database: &str) -> Result<(), Fault> {
-    let there: Option<i64> =
-        sqlx::query_scalar("SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_database WHERE datname = $1")
-            .bind(name)
-            .fetch_optional(connection)
-            .await
-            .map_err(control_fault)?;
-    match there == Some(i64::from(oid)) {
+    match database::oid(connection, name).await? == Some(oid) {
         true => Ok(()),
         false => Err(another_one(database)),
     }

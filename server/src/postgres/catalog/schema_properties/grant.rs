@@ -99,20 +99,31 @@ impl Grant {
     }
 }
 
-/// A right can only be granted by who holds it with the option to grant: the owner's come first, then theirs.
+/// The grants on a schema, each after those that it depends on.
 pub(in crate::postgres) fn in_dependency_order<'a>(owner: &str, rights: &'a [Grant]) -> Vec<&'a Grant> {
-    let mut waiting: Vec<&Grant> = rights.iter().collect();
-    let mut ordered: Vec<&Grant> = Vec::new();
+    ordered(
+        rights,
+        |right| right.grantor == owner,
+        |given, right| {
+            given.grantable
+                && given.privilege == right.privilege
+                && given.grantee.as_deref() == Some(right.grantor.as_str())
+        },
+    )
+}
+
+/// A right can only be granted by who holds it with the option to grant: the owner's come first, then those that
+/// others `enable`.
+pub(in crate::postgres) fn ordered<T>(
+    rights: &[T],
+    by_owner: impl Fn(&T) -> bool,
+    enables: impl Fn(&T, &T) -> bool,
+) -> Vec<&T> {
+    let mut waiting: Vec<&T> = rights.iter().collect();
+    let mut ordered: Vec<&T> = Vec::new();
     loop {
-        let may = |right: &&Grant| {
-            right.grantor == owner
-                || ordered.iter().any(|o| {
-                    o.grantable
-                        && o.privilege == right.privilege
-                        && o.grantee.as_deref() == Some(right.grantor.as_str())
-                })
-        };
-        let (now, later): (Vec<&Grant>, Vec<&Grant>) = waiting.into_iter().partition(may);
+        let may = |right: &&T| by_owner(right) || ordered.iter().any(|given| enables(given, right));
+        let (now, later): (Vec<&T>, Vec<&T>) = waiting.into_iter().partition(may);
         if now.is_empty() {
             // What is left has no grantor that could have granted it; PostgreSQL says so when it is tried.
             ordered.extend(later);

@@ -1,6 +1,5 @@
 //! The transaction of a request that changes a window: in the target's queue lock, once per request id.
 
-use jiff::Timestamp;
 use model::{
     fault::{Fault, Reason},
     window::{Rules, Window},
@@ -14,10 +13,7 @@ use crate::postgres::{
         keys::{self, Bound},
         notify::TARGET_CHANNEL,
     },
-    sql::{
-        error::{ControlError, control_fault, sqlstate},
-        timestamp,
-    },
+    sql::error::{ControlError, control_fault, sqlstate},
 };
 
 /// A request that changes a window.
@@ -69,13 +65,6 @@ pub(super) async fn end(mut within: Within<'_>, ask: &Ask<'_>, id: Uuid) -> Resu
         .await?;
     within.commit().await?;
     Ok(window)
-}
-
-pub(super) async fn now(within: &mut PgConnection) -> Result<Timestamp, ControlError> {
-    let micros: i64 = sqlx::query_scalar(concat!("SELECT ", timestamp::micros!("clock_timestamp()")))
-        .fetch_one(within)
-        .await?;
-    Ok(timestamp::from_micros(micros))
 }
 
 /// The window of the same request that was made before.
