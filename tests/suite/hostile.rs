@@ -21,7 +21,7 @@ const ATTACKS: &[Attack] = &[
     Attack { name: "RESET ROLE", sql: "RESET ROLE", says: LET },
     Attack { name: "SET ROLE", sql: "SET ROLE {control}", says: DENIED },
     Attack { name: "SET SESSION AUTHORIZATION", sql: "SET SESSION AUTHORIZATION {control}", says: DENIED },
-    Attack { name: "COPY … PROGRAM", sql: "COPY (SELECT 1) TO PROGRAM 'true'", says: DENIED },
+    Attack { name: "COPY … PROGRAM", sql: "COPY (SELECT 1) TO PROGRAM 'cat >/dev/null'", says: DENIED },
     Attack {
         name: "COPY … FROM a file",
         sql: "CREATE TEMP TABLE f (l text); COPY f FROM '/etc/passwd'",
