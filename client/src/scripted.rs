@@ -144,6 +144,7 @@ pub(crate) fn accepted() -> Act {
             client_chains: false,
             phased: false,
             report_required: false,
+            target_env_var: None,
         }),
     )
 }

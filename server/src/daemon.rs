@@ -206,6 +206,7 @@ async fn site(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Target>
         targets.push(Target {
             name: target.name.clone(),
             url,
+            env_var: target.env_var.clone(),
             profile: target.profile.clone(),
             matrix: target.matrix.clone(),
         });

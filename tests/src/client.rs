@@ -117,7 +117,7 @@ impl Output {
         self.expect(row.exit_code());
         assert_eq!(self.text("/error_detail/reason"), reason, "{self}");
         assert_eq!(self.text("/status"), row.status().as_str(), "{self}");
-        assert!(!self.text("/error").is_empty(), "{self}");
+        assert!(!self.text("/error_detail/message").is_empty(), "{self}");
         self
     }
 }

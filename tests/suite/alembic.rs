@@ -114,12 +114,12 @@ async fn alembic_goes_on_and_resetd_says_what_it_does_not_know() {
     let out = daemon.ctl("validate").await;
     out.expect(7).refused("VALIDATION_DIFFERENCES");
     for word in ["core_900", "health"] {
-        assert!(out.text("/error").contains(word), "{word}\n{out}");
+        assert!(out.text("/error_detail/message").contains(word), "{word}\n{out}");
     }
     let before = target.state().await;
     let out = daemon.ctl("migrate").await;
     assert_ne!(out.code, 0, "it does not know what comes before and what after\n{out}");
-    assert!(out.text("/error").contains("core_900"), "{out}");
+    assert!(out.text("/error_detail/message").contains("core_900"), "{out}");
     assert_eq!(before, target.state().await);
 
     // A run brings everything back to what the chains say; Alembic agrees.

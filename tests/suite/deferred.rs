@@ -51,7 +51,7 @@ async fn what_fires_inside_the_commit_and_breaks_the_target_is_told() {
     out.expect(7).refused("VALID_THEN_CHANGED");
     assert_eq!(out.text("/outcome"), "differences", "{out}");
     for word in ["committed", "general.route_inbox"] {
-        assert!(out.text("/error").contains(word), "{word}\n{out}");
+        assert!(out.text("/error_detail/message").contains(word), "{word}\n{out}");
     }
     assert!(!format!("{out}").contains("rolled back"), "{out}");
     // What stayed is not told as undone, and what differs is listed.
@@ -191,7 +191,7 @@ async fn a_crash_before_the_second_look_claims_nothing_that_nobody_can_look_up()
         }
         assert_eq!(end, ["failed", "VALIDITY_UNKNOWN"]);
         out.expect(10).refused("VALIDITY_UNKNOWN");
-        assert!(out.text("/error").contains("committed"), "{out}");
+        assert!(out.text("/error_detail/message").contains("committed"), "{out}");
         assert!(out.list("/details/reset").iter().all(|e| e["status"] == "reset"), "{out}");
     }
 }
@@ -208,7 +208,7 @@ async fn a_lock_that_is_lost_after_the_commit_leaves_the_validity_unknown() {
     hold.open("committed");
     let out = client.finish().await;
     out.expect(10).refused("VALIDITY_UNKNOWN");
-    assert!(out.text("/error").contains("committed"), "{out}");
+    assert!(out.text("/error_detail/message").contains("committed"), "{out}");
     assert!(out.list("/revisions").iter().all(|e| e["status"] == "applied"), "{out}");
     daemon.ctl("validate").await.expect(0);
 }

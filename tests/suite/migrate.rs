@@ -51,7 +51,7 @@ fn failed_at(out: &Output, file: &str, line: u32, statement: &str, sqlstate: &st
     assert!(out.text("/error_detail/statement").starts_with(statement), "{out}");
     assert_eq!(out.text("/error_detail/sqlstate"), sqlstate, "{out}");
     assert_eq!(out.text("/error_detail/schema"), schema, "{out}");
-    assert!(out.text("/error").contains(&format!("{file}:{line}")), "{out}");
+    assert!(out.text("/error_detail/message").contains(&format!("{file}:{line}")), "{out}");
     for word in [file, sqlstate, statement] {
         assert!(out.stderr.contains(word), "a person sees {word}\n{out}");
     }
@@ -67,7 +67,7 @@ async fn a_statement_that_fails_anywhere_leaves_no_trace() {
         scene.second(&lines.join("\n"));
         let out = scene.no_trace("REVISION_FAILED").await;
         failed_at(&out, "core/core_002.sql", 3 + place, "SELECT 1 / 0", "22012", "general");
-        assert!(out.text("/error").contains(&format!("statement {place} of 3")), "{out}");
+        assert!(out.text("/error_detail/message").contains(&format!("statement {place} of 3")), "{out}");
     }
 }
 
@@ -240,7 +240,8 @@ tables = [\"state\", \"never_made\"]
     let out = daemon.ctl(RUN).await;
     out.refused("VALIDATION_DIFFERENCES").expect(7);
     assert_eq!(out.text("/status"), "failed", "{out}");
-    let missing: Vec<String> = BUTLERS.iter().map(|s| format!("{s}.never_made")).collect();
+    let missing =
+        BUTLERS.map(|s| json!({"schema": s, "table": "never_made", "group": "core", "exists": false}));
     assert_eq!(out.at("/details/validation/missing/tables"), &json!(missing), "{out}");
     assert_eq!(out.at("/details/validation/missing/revisions"), &json!([]), "{out}");
     assert_eq!(out.list("/details/reset").len(), 6, "{out}");
@@ -266,7 +267,10 @@ async fn a_second_revision_migrates_from_the_first() {
 
     let out = daemon.ctl("validate").await;
     out.expect(7);
-    let behind: Vec<String> = BUTLERS.iter().map(|s| format!("{s}:core_002")).collect();
+    let behind =
+        out.list("/details/validation/revision_checks").iter().filter(|check| check["present"] == false);
+    let behind: Vec<_> = behind.inspect(|check| assert_eq!(check["expected_revision"], "core_002")).collect();
+    assert_eq!(behind.len(), BUTLERS.len(), "{out}");
     assert_eq!(out.at("/details/validation/missing/revisions"), &json!(behind), "{out}");
     assert_eq!(out.at("/details/validation/summary/missing_tables"), 0, "{out}");
 

@@ -4,11 +4,16 @@ use std::path::PathBuf;
 
 use harness::{Daemon, Setup, TestTarget};
 
+const RUN: &str = "run --confirm-destructive-reset RESET";
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+fn python() -> PathBuf {
+    PathBuf::from(HERE).join("../target/test-venv/bin/python")
+}
 
 /// What the client printed.
 async fn client(daemon: &Daemon, address: &str, target: &TestTarget) -> Vec<String> {
-    let python = PathBuf::from(HERE).join("../target/test-venv/bin/python");
+    let python = python();
     let work = tempfile::tempdir().unwrap();
     let mut command = tokio::process::Command::new(&python);
     // A relative address is meant from here.
@@ -53,4 +58,39 @@ async fn grpcio_runs_a_reset_over_tcp_as_it_is() {
     let target = TestTarget::migrated().await;
     let daemon = Setup::of(&target).spawn().await;
     assert_eq!(client(&daemon, &daemon.address, &target).await, expected("loopback:anonymous"));
+}
+
+/// What read the old script's reports reads all of these: it was written from the old paths alone.
+#[tokio::test]
+async fn readers_of_the_old_script_accept_every_report() {
+    let target = TestTarget::migrated().await;
+    let daemon = Setup::of(&target).plain().env("BUTLERS_DATABASE_URL", &target.tcp_url()).spawn().await;
+    let folder = tempfile::tempdir().unwrap();
+    let told = [
+        ("validate", "validate, ok, ok, 0 missing"),
+        ("reset --dry-run", "reset, ok, managed-schemas, dry run, 6 reset"),
+        ("run --dry-run", "run, ok, managed-schemas, note, 6 reset, 9 migrated"),
+        (RUN, "run, ok, managed-schemas, 6 reset, 9 migrated, ok, 0 missing"),
+        (
+            "run --scope database --confirm-destructive-reset RESET",
+            "run, ok, database, 1 reset, 9 migrated, ok, 0 missing",
+        ),
+        ("reset --confirm-destructive-reset RESET", "reset, ok, managed-schemas, 6 reset"),
+        ("validate", "validate, failed, failed, 45 missing"),
+        ("reset --confirm-destructive-reset reset", "reset, error, managed-schemas"),
+        ("migrate", "migrate, ok, 9 migrated"),
+    ];
+    let mut files = Vec::new();
+    for (number, (line, _)) in told.iter().enumerate() {
+        let file = folder.path().join(format!("{number}.json"));
+        daemon.ctl(&format!("{line} --report-path {}", file.display())).await;
+        files.push(file);
+    }
+    let mut command = tokio::process::Command::new(python());
+    command.arg(format!("{HERE}/python/old_reports.py")).args(&files).kill_on_drop(true);
+    let output = harness::soon("the reader in Python", command.output()).await.unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert_eq!(out.lines().collect::<Vec<_>>(), told.map(|(_, line)| line));
+    daemon.stop().await;
 }

@@ -130,7 +130,7 @@ async fn memberships_that_are_missing_are_all_told_before_anything_is_dropped() 
     out.refused("PREFLIGHT_FAILED");
     let [owner, grantor, reader, _] = roles(&target);
     for role in [&owner, &grantor, &reader, "postgres"] {
-        assert!(out.text("/error").contains(role), "{role}\n{out}");
+        assert!(out.text("/error_detail/message").contains(role), "{role}\n{out}");
     }
     assert_eq!(before, target.state().await);
 }
@@ -205,7 +205,8 @@ async fn run_with_managed_schema_resets_some_and_migrates_and_validates_all() {
 
     let out = daemon.ctl(&format!("run --managed-schema health {CONFIRMED}")).await;
     out.refused("VALIDATION_DIFFERENCES");
-    assert_eq!(out.at("/details/validation/missing/tables"), &json!(["relationship.facts"]), "{out}");
+    let facts = json!([{"schema": "relationship", "table": "facts", "group": "memory", "exists": false}]);
+    assert_eq!(out.at("/details/validation/missing/tables"), &facts, "{out}");
     assert_eq!(before, target.state().await);
 
     target.sql("CREATE TABLE relationship.facts ()").await;
@@ -245,6 +246,6 @@ async fn objects_between_managed_schemas_are_inside() {
     let before = target.state().await;
     let out = daemon.ctl(&format!("reset --managed-schema general {CONFIRMED}")).await;
     out.refused("BLAST_RADIUS");
-    assert!(out.text("/error").contains("shared.all_state"), "{out}");
+    assert!(out.text("/error_detail/message").contains("shared.all_state"), "{out}");
     assert_eq!(before, target.state().await);
 }

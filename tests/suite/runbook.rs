@@ -20,7 +20,8 @@ fn head(out: &Output, command: &str, target: &TestTarget, status: &str) {
     assert_eq!(out.text("/command"), command, "{out}");
     assert_eq!(out.text("/target_db"), target.database, "{out}");
     assert_eq!(out.text("/status"), status, "{out}");
-    assert_eq!(out.at("/error").is_null(), status == "ok", "{out}");
+    assert_eq!(out.at("/target_env_var"), "BUTLERS_DATABASE_URL", "{out}");
+    assert_eq!(out.at("/error").is_null(), status != "error", "{out}");
     assert_eq!(out.at("/report_version"), 1, "{out}");
     assert_eq!(out.text("/target"), target.name, "{out}");
     assert_eq!(out.text("/principal/name"), "loopback:anonymous", "{out}");

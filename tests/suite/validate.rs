@@ -27,13 +27,15 @@ async fn everything_is_missing_from_an_empty_database() {
     assert_eq!(out.at("/details/validation/summary"), &summary, "{out}");
     assert_eq!(out.text("/details/validation/status"), "failed", "{out}");
     let matrix = Matrix::builtin_default();
-    assert_eq!(out.at("/details/validation/missing/schemas"), &json!(matrix.managed_schemas()), "{out}");
+    let schemas: Vec<_> =
+        matrix.managed_schemas().iter().map(|schema| json!({"schema": schema, "exists": false})).collect();
+    assert_eq!(out.at("/details/validation/missing/schemas"), &json!(schemas), "{out}");
     assert_eq!(target.snapshot().await, []);
 }
 
 /// Takes away half of the items at a time, so that each one is in a set of rounds of its own: if exactly what was taken is named
 /// in every round, each item is looked at and named for itself.
-async fn each_is_named(items: &[Item], named: fn(&Validation) -> &[String]) {
+async fn each_is_named(items: &[Item], named: fn(&Validation) -> Vec<String>) {
     let target = TestTarget::migrated().await;
     let daemon = Setup::of(&target).start().await;
     let mut api = daemon.api().await;
@@ -53,8 +55,9 @@ async fn each_is_named(items: &[Item], named: fn(&Validation) -> &[String]) {
         let found = validation(&mut api, &target).await;
         assert!(!found.is_ok());
         assert_eq!(named(&found), gone.iter().map(|i| i.name.clone()).collect::<Vec<_>>());
-        let missing = [&found.missing.schemas, &found.missing.tables, &found.missing.revisions];
-        assert_eq!(missing.map(Vec::len).iter().sum::<usize>(), gone.len(), "and nothing else: {found:?}");
+        let missing = &found.missing;
+        let count = missing.schemas.len() + missing.tables.len() + missing.revisions.len();
+        assert_eq!(count, gone.len(), "and nothing else: {found:?}");
         for item in &gone {
             session.sql(&item.put_back).await;
         }
@@ -81,7 +84,7 @@ async fn each_missing_table_is_named() {
     };
     let items: Vec<Item> = matrix.chains.iter().flat_map(of).collect();
     assert_eq!(items.len(), 36);
-    each_is_named(&items, |found| &found.missing.tables).await;
+    each_is_named(&items, |found| found.missing.table_names()).await;
 }
 
 #[tokio::test]
@@ -97,7 +100,7 @@ async fn each_missing_revision_is_named() {
         items.extend(chain.schemas.iter().map(|schema| revision(schema, head)));
     }
     assert_eq!(items.len(), 9);
-    each_is_named(&items, |found| &found.missing.revisions).await;
+    each_is_named(&items, |found| found.missing.revision_names()).await;
 }
 
 #[tokio::test]
@@ -110,10 +113,10 @@ async fn each_missing_schema_is_named_with_all_that_was_in_it() {
     for schema in matrix.managed_schemas() {
         session.sql(&format!("ALTER SCHEMA {schema} RENAME TO elsewhere")).await;
         let found = validation(&mut api, &target).await;
-        assert_eq!(found.missing.schemas, [schema]);
+        assert_eq!(found.missing.schema_names(), [schema]);
         let tables: Vec<String> =
             matrix.tables_of(schema).map(|(_, table)| format!("{schema}.{table}")).collect();
-        assert_eq!(found.missing.tables, tables);
+        assert_eq!(found.missing.table_names(), tables);
         assert_eq!(found.missing.revisions.len(), matrix.chains_of(schema).count());
         session.sql(&format!("ALTER SCHEMA elsewhere RENAME TO {schema}")).await;
     }
@@ -135,7 +138,7 @@ async fn what_only_looks_like_the_table_does_not_count() {
     let daemon = Setup::of(&target).start().await;
     let found = validation(&mut daemon.api().await, &target).await;
     // A partitioned table is a table.
-    assert_eq!(found.missing.tables, ["general.state", "health.state", "messenger.state"]);
+    assert_eq!(found.missing.table_names(), ["general.state", "health.state", "messenger.state"]);
 }
 
 #[tokio::test]
@@ -148,12 +151,12 @@ async fn an_unknown_revision_fails_validation_and_names_its_schema() {
     let out = daemon.ctl("validate").await;
     out.refused("VALIDATION_DIFFERENCES");
     assert_eq!(out.at("/details/validation/unknown_revisions"), &json!(["health:somebody_elses"]), "{out}");
-    assert!(out.text("/error").contains("health:somebody_elses"), "{out}");
+    assert!(out.text("/error_detail/message").contains("health:somebody_elses"), "{out}");
 
     // Migrating on top of it would be a guess.
     let out = daemon.ctl("migrate").await;
     out.refused("PREFLIGHT_FAILED");
-    assert!(out.text("/error").contains("somebody_elses"), "{out}");
+    assert!(out.text("/error_detail/message").contains("somebody_elses"), "{out}");
     assert_eq!(before, target.state().await);
 
     // A run takes it away with the schema.
@@ -211,7 +214,7 @@ tables = [\"made\"]
     target.sql("DROP TABLE two.made; DROP SCHEMA \"common-ground\"").await;
     let found = validation(&mut daemon.api().await, &target).await;
     assert_eq!(
-        (found.missing.schemas, found.missing.tables),
+        (found.missing.schema_names(), found.missing.table_names()),
         (vec!["common-ground".to_owned()], vec!["two.made".to_owned()])
     );
 }

@@ -163,7 +163,10 @@ fn stand_in(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: &Fault) {
     let mut report = Report::new(case.verb, target, jiff::Timestamp::now()).refused(scope, dry_run, fault);
     report.operation = seen.operation;
     report.labels = request.map(|r| r.labels.clone()).unwrap_or_default();
-    report.target_db = seen.accepted.as_ref().map(|a| a.database.clone());
+    if let Some(accepted) = &seen.accepted {
+        report.target_db = Some(accepted.database.clone());
+        report.target_env_var = accepted.target_env_var.clone();
+    }
     report.plan = seen.plan.clone();
     let name = case.file_name(seen.operation);
     if let Err(problem) = keep(screen, case.sink, &name, report.to_text().as_bytes()) {

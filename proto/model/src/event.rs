@@ -142,6 +142,9 @@ pub struct Accepted {
     /// The target's profile wants its report kept: a client that cannot write it does not end with exit code 0.
     #[serde(default)]
     pub report_required: bool,
+    /// The environment variable that holds the target's URL, on the daemon's side; `None` where a file does.
+    #[serde(default)]
+    pub target_env_var: Option<String>,
 }
 
 /// It waits for the lock.

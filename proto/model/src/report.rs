@@ -27,6 +27,10 @@ pub use shape::{
 /// The version of the report's shape.
 pub const REPORT_VERSION: u32 = 1;
 
+/// The note on a dry run of `run`.
+const PREVIEW: &str =
+    "a dry run previews the reset and lists the revisions; nothing was executed or validated";
+
 impl From<&Fault> for ErrorDetail {
     fn from(fault: &Fault) -> Self {
         Self {
@@ -51,6 +55,7 @@ impl Report {
             generated_at: at,
             command: verb.as_str().to_owned(),
             target_db: None,
+            target_env_var: None,
             status: Status::Error,
             error: None,
             details: Details::default(),
@@ -75,7 +80,9 @@ impl Report {
     #[must_use]
     pub fn refused(mut self, scope: Option<Scope>, dry_run: bool, fault: &Fault) -> Self {
         self.details.scope = scope;
-        self.details.dry_run = dry_run;
+        self.dry_run(dry_run);
+        self.target_db = fault.metadata.get("target_db").cloned();
+        self.target_env_var = fault.metadata.get("target_env_var").cloned();
         self.fail(fault);
         self
     }
@@ -134,7 +141,7 @@ impl Report {
 
     fn fail(&mut self, fault: &Fault) {
         self.status = fault.reason.status();
-        self.error = Some(fault.message.clone());
+        self.error = (self.status != Status::Failed).then(|| fault.message.clone());
         self.error_detail = Some(fault.into());
     }
 
@@ -167,8 +174,9 @@ impl Report {
         self.command = it.verb.as_str().to_owned();
         self.target = it.target.clone();
         self.target_db = Some(it.database.clone());
+        self.target_env_var = it.target_env_var.clone();
         self.details.scope = it.scope;
-        self.details.dry_run = it.dry_run;
+        self.dry_run(it.dry_run);
         self.principal =
             Some(ReportPrincipal { name: it.principal.clone(), auth_method: it.auth_method.clone() });
         self.labels = it.labels.clone();
@@ -176,6 +184,11 @@ impl Report {
         self.chains = it.chains.clone();
         self.phased = it.phased;
         self.timings.accepted_at = Some(event.at);
+    }
+
+    fn dry_run(&mut self, it: bool) {
+        self.details.dry_run = it;
+        self.details.note = (it && self.command == Verb::Run.as_str()).then(|| PREVIEW.to_owned());
     }
 
     fn started(&mut self, event: &Event) {

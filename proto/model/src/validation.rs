@@ -62,15 +62,35 @@ pub struct Summary {
     pub missing_revisions: usize,
 }
 
-/// What is missing, by name.
+/// What is missing: the checks that failed, each as it stands in its list.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Missing {
-    /// Schemas.
-    pub schemas: Vec<String>,
-    /// `schema.table`.
-    pub tables: Vec<String>,
-    /// `schema:revision`.
-    pub revisions: Vec<String>,
+    /// Of `schema_results`.
+    pub schemas: Vec<SchemaResult>,
+    /// Of `table_checks`.
+    pub tables: Vec<TableCheck>,
+    /// Of `revision_checks`.
+    pub revisions: Vec<RevisionCheck>,
+}
+
+impl Missing {
+    /// Schemas, by name.
+    #[must_use]
+    pub fn schema_names(&self) -> Vec<String> {
+        self.schemas.iter().map(|it| it.schema.clone()).collect()
+    }
+
+    /// Tables, as `schema.table`.
+    #[must_use]
+    pub fn table_names(&self) -> Vec<String> {
+        self.tables.iter().map(|it| format!("{}.{}", it.schema, it.table)).collect()
+    }
+
+    /// Revisions, as `schema:revision`.
+    #[must_use]
+    pub fn revision_names(&self) -> Vec<String> {
+        self.revisions.iter().map(|it| format!("{}:{}", it.schema, it.expected_revision)).collect()
+    }
 }
 
 /// The result of a validation.
@@ -111,17 +131,9 @@ impl Validation {
     fn concluded(self) -> Self {
         let Self { schema_results, table_checks, revision_checks, unknown_revisions, .. } = self;
         let missing = Missing {
-            schemas: schema_results.iter().filter(|r| !r.exists).map(|r| r.schema.clone()).collect(),
-            tables: table_checks
-                .iter()
-                .filter(|c| !c.exists)
-                .map(|c| format!("{}.{}", c.schema, c.table))
-                .collect(),
-            revisions: revision_checks
-                .iter()
-                .filter(|c| !c.present)
-                .map(|c| format!("{}:{}", c.schema, c.expected_revision))
-                .collect(),
+            schemas: schema_results.iter().filter(|it| !it.exists).cloned().collect(),
+            tables: table_checks.iter().filter(|it| !it.exists).cloned().collect(),
+            revisions: revision_checks.iter().filter(|it| !it.present).cloned().collect(),
         };
         let ok = unknown_revisions.is_empty()
             && missing.schemas.is_empty()
@@ -187,9 +199,9 @@ impl Validation {
         let named = |kind: &'static str, names: &[String]| -> Vec<String> {
             names.iter().map(|n| format!("{kind} {n}")).collect()
         };
-        let mut all = named("missing schema", &self.missing.schemas);
-        all.extend(named("missing table", &self.missing.tables));
-        all.extend(named("missing revision", &self.missing.revisions));
+        let mut all = named("missing schema", &self.missing.schema_names());
+        all.extend(named("missing table", &self.missing.table_names()));
+        all.extend(named("missing revision", &self.missing.revision_names()));
         all.extend(named("unknown revision", &self.unknown_revisions));
         let more = all.len().saturating_sub(most);
         all.truncate(most);

@@ -65,7 +65,21 @@ fn validation() -> Validation {
             present: true,
         }],
         summary: Summary::default(),
-        missing: Missing::default(),
+        missing: Missing {
+            schemas: vec![SchemaResult { schema: String::new(), exists: false }],
+            tables: vec![TableCheck {
+                schema: String::new(),
+                table: String::new(),
+                group: String::new(),
+                exists: false,
+            }],
+            revisions: vec![RevisionCheck {
+                schema: String::new(),
+                expected_revision: String::new(),
+                versions: Vec::new(),
+                present: false,
+            }],
+        },
         unknown_revisions: Vec::new(),
     }
 }

@@ -190,6 +190,7 @@ fn encode_accepted(it: &Accepted) -> v1::Accepted {
         client_chains: it.client_chains,
         phased: it.phased,
         report_required: it.report_required,
+        target_env_var: it.target_env_var.clone().unwrap_or_default(),
     }
 }
 
@@ -209,6 +210,7 @@ fn decode_accepted(it: v1::Accepted) -> Option<Accepted> {
         client_chains: it.client_chains,
         phased: it.phased,
         report_required: it.report_required,
+        target_env_var: (!it.target_env_var.is_empty()).then_some(it.target_env_var),
     })
 }
 
@@ -275,9 +277,9 @@ fn encode_validation(it: &Validation) -> v1::Validated {
         schemas_checked: counted(it.summary.schemas_checked),
         tables_checked: counted(it.summary.tables_checked),
         revisions_checked: counted(it.summary.revisions_checked),
-        missing_schemas: it.missing.schemas.clone(),
-        missing_tables: it.missing.tables.clone(),
-        missing_revisions: it.missing.revisions.clone(),
+        missing_schemas: it.missing.schema_names(),
+        missing_tables: it.missing.table_names(),
+        missing_revisions: it.missing.revision_names(),
         unknown_revisions: it.unknown_revisions.clone(),
     }
 }

@@ -28,6 +28,8 @@ pub struct Target {
     pub name: String,
     /// Where it is.
     pub source: TargetSource,
+    /// The environment variable that its URL comes from; `None` where a file holds it, or the daemon runs the cluster.
+    pub env_var: Option<String>,
     /// Its rules, every key resolved.
     pub profile: Profile,
     /// What it holds when it is healthy.
@@ -123,7 +125,12 @@ impl Reader<'_> {
         let matrix = self.matrix(&matrix, &section.title, problems);
         let source = source?;
         let profile = resolved.unwrap_or_else(|| Some(self.default_profile(&source.value)))?;
-        let target = Target { name: section.name.clone(), source: source.value, profile, matrix: matrix? };
+        let env_var = match self.embedded() {
+            true => None,
+            false => section.string(ENV_KEY, problems).map(|key| key.value),
+        };
+        let name = section.name.clone();
+        let target = Target { name, source: source.value, env_var, profile, matrix: matrix? };
         Some(At { value: target, place: source.place })
     }
 
@@ -182,7 +189,8 @@ impl Reader<'_> {
             None => self.default_profile(&source),
         };
         let matrix = self.known.matrices.iter().find(|matrix| matrix.name == "default").cloned()?;
-        Some(At::nowhere(Target { name: name_of(source.database()), source, profile, matrix }))
+        let env_var = (!self.embedded()).then(|| URL_VARIABLE.to_owned());
+        Some(At::nowhere(Target { name: name_of(source.database()), source, env_var, profile, matrix }))
     }
 
     fn url_of_environment(&self, problems: &mut Problems) -> Option<DatabaseUrl> {

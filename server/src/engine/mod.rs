@@ -39,6 +39,8 @@ const LAST_WAIT: Duration = Duration::from_secs(15);
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) url: DatabaseUrl,
+    /// The environment variable that the URL comes from, where one holds it.
+    pub(crate) env_var: Option<String>,
     pub(crate) profile: Profile,
     pub(crate) matrix: Matrix,
 }

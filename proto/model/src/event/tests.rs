@@ -94,6 +94,7 @@ fn samples() -> Vec<(EventKind, &'static str)> {
         client_chains: false,
         phased: false,
         report_required: false,
+        target_env_var: None,
     };
     let reset = SchemaReset {
         schema: "general".to_owned(),

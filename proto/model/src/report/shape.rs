@@ -19,9 +19,11 @@ pub struct Report {
     pub command: String,
     /// The database's name; `null` when it never came to that.
     pub target_db: Option<String>,
+    /// The environment variable that holds the target's URL, on the daemon's side; `null` where a file does.
+    pub target_env_var: Option<String>,
     /// `ok`, `failed` (validation differences only) or `error`.
     pub status: Status,
-    /// What went wrong, in one line.
+    /// What went wrong, in one line; `null` where validation found differences.
     pub error: Option<String>,
     /// What scripts read.
     pub details: Details,
@@ -68,6 +70,8 @@ pub struct Details {
     pub migrations: Option<Vec<MigrationEntry>>,
     /// The validation.
     pub validation: Option<Validation>,
+    /// What a reader should know of this document.
+    pub note: Option<String>,
 }
 
 /// What was dropped and recreated: schemas, or the whole database.

@@ -31,6 +31,7 @@ fn accepted(verb: Verb, dry_run: bool) -> EventKind {
         client_chains: false,
         phased: false,
         report_required: false,
+        target_env_var: Some("BUTLERS_DATABASE_URL".to_owned()),
     })
 }
 

@@ -136,9 +136,19 @@ pub(crate) fn validation() -> Validation {
             missing_revisions: 6,
         },
         missing: Missing {
-            schemas: vec![text("shared")],
-            tables: vec![text("general.facts")],
-            revisions: vec![text("general:core_001")],
+            schemas: vec![SchemaResult { schema: text("shared"), exists: false }],
+            tables: vec![TableCheck {
+                schema: text("general"),
+                table: text("facts"),
+                group: text("memory"),
+                exists: false,
+            }],
+            revisions: vec![RevisionCheck {
+                schema: text("general"),
+                expected_revision: text("core_001"),
+                versions: vec![],
+                present: false,
+            }],
         },
         unknown_revisions: vec![text("general:core_000")],
     }
@@ -172,6 +182,7 @@ pub(crate) fn accepted() -> Accepted {
         client_chains: true,
         phased: true,
         report_required: true,
+        target_env_var: Some(text("STAGING_URL")),
     }
 }
 

@@ -82,6 +82,7 @@ mod tests {
             client_chains: false,
             phased,
             report_required: false,
+            target_env_var: None,
         });
         let kinds = [accepted].into_iter().chain(kinds).zip(1..);
         kinds

@@ -67,9 +67,20 @@ impl Engine {
         asked: Decision,
         gone: &CancellationToken,
     ) -> Result<Uuid, Fault> {
+        let target = request.target.clone();
         match Arc::clone(&self).admit(request, authorization, &asked, gone).await {
-            Err(fault) => Err(self.refused(asked, fault).await),
+            Err(fault) => Err(self.of_target(&target, self.refused(asked, fault).await)),
             admitted => admitted,
+        }
+    }
+
+    /// With what a report says of the target, where there is one.
+    fn of_target(&self, name: &str, fault: Fault) -> Fault {
+        let Ok(target) = self.target(name) else { return fault };
+        let fault = fault.with("target_db", target.database());
+        match &target.env_var {
+            Some(variable) => fault.with("target_env_var", variable),
+            None => fault,
         }
     }
 
@@ -335,6 +346,7 @@ impl Engine {
             client_chains: !request.client_chains.is_empty(),
             phased: request.allow_phased,
             report_required: target.profile.report == ReportRule::Error,
+            target_env_var: target.env_var.clone(),
         })
     }
 }
