@@ -8,11 +8,13 @@ use model::{duration::parse_duration, profile::Scope};
 use crate::exit;
 
 mod admin;
+mod advice;
 mod list;
 mod target;
 mod window;
 
 pub use admin::{AuditVerb, TokenVerb};
+pub(crate) use advice::with_advice;
 pub use list::ListArgs;
 pub use target::TargetVerb;
 pub use window::WindowVerb;

@@ -39,6 +39,7 @@ pub async fn main_with(args: Vec<OsString>, io: Io) -> u8 {
         Ok(args) => command::dispatch(args, screen).await,
         Err(error) => {
             let help = !error.use_stderr();
+            let error = args::with_advice(error);
             screen.usage(&error.render(), help);
             if help { model::fault::exit::OK } else { model::fault::exit::USAGE }
         }

@@ -51,6 +51,25 @@ async fn operations(target: &TestTarget) -> String {
     target.control_rows("SELECT count(*) FROM resetd.operation").await[0][0].clone()
 }
 
+/// What the old script's flags said stands in the daemon's configuration; the error says where.
+#[tokio::test]
+async fn flags_of_the_old_script_are_told_where_their_values_belong() {
+    let folder = TempDir::new().unwrap();
+    for (flag, key) in [
+        ("--butler-schema", "schemas of a [[matrix.NAME.chain]]"),
+        ("--memory-schema", "schemas of a [[matrix.NAME.chain]]"),
+        ("--core-table", "tables of a [[matrix.NAME.chain]]"),
+        ("--memory-table", "tables of a [[matrix.NAME.chain]]"),
+        ("--target-env", "database_url_env of a [target.NAME]"),
+    ] {
+        for words in [&["run", flag, "x"][..], &["validate", &format!("{flag}=x")]] {
+            let out = program(folder.path(), "resetctl", words, &[]).await;
+            assert!(out.expect(2).stderr.contains(key), "{words:?}\n{}", out.stderr);
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
 #[tokio::test]
 async fn a_wrong_command_line_is_exit_2_and_starts_nothing() {
     let target = TestTarget::migrated().await;

@@ -1,9 +1,12 @@
 //! What surrounds the schemas of a plan: objects by kind, schema properties that are restored, rights that go, what hangs on them,
 //! extensions that move, and what was written lately. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::plan::Plan;
+use model::{
+    blast::{SchemaProperty, TableGrant},
+    plan::Plan,
+};
 
 use super::text::{Paint, clean, count, number, wrap};
 
@@ -49,29 +52,61 @@ pub(super) fn lines(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
             lines.extend(items.iter().flat_map(|item| wrap("  - ", item, width)));
         }
     };
-    let grants = plan.grants.iter().map(|g| {
-        format!("{}: {} to {} on {}", g.schema, g.privileges.join(", "), g.role, g.objects.join(", "))
-    });
-    list("Grants on what is inside, gone with it:", grants.collect());
+    list("Grants on what is inside, gone with it:", grants(plan));
     let references = plan.references.iter().map(|h| format!("{} {}: {}", h.kind, h.identity, h.text));
     list("Touched, not dropped:", references.collect());
     list("Put back after the recreation:", schema_properties(plan));
     lines
 }
 
-/// One line for each schema.
-fn schema_properties(plan: &Plan) -> Vec<String> {
-    let mut by_schema: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for piece in &plan.schema_properties {
-        by_schema.entry(&piece.schema).or_default().push(piece.to_string());
+/// More of a kind are counted: the report names each.
+const NAMED: usize = 2;
+
+/// One line for each schema, or each grant where there are few.
+fn grants(plan: &Plan) -> Vec<String> {
+    let mut by_schema: BTreeMap<&str, Vec<&TableGrant>> = BTreeMap::new();
+    for grant in &plan.grants {
+        by_schema.entry(&grant.schema).or_default().push(grant);
     }
-    by_schema.into_iter().map(|(schema, pieces)| format!("{schema}: {}", pieces.join("; "))).collect()
+    let lines = |(schema, grants): (&str, Vec<&TableGrant>)| -> Vec<String> {
+        if grants.len() > NAMED {
+            let roles: BTreeSet<&str> = grants.iter().map(|g| g.role.as_str()).collect();
+            let objects: BTreeSet<&String> = grants.iter().flat_map(|g| &g.objects).collect();
+            let (roles, objects) = (roles.len() as i128, objects.len() as i128);
+            return vec![format!("{schema}: to {} on {}", count(roles, "role"), count(objects, "object"))];
+        }
+        let named = |g: &&TableGrant| {
+            format!("{schema}: {} to {} on {}", g.privileges.join(", "), g.role, g.objects.join(", "))
+        };
+        grants.iter().map(named).collect()
+    };
+    by_schema.into_iter().flat_map(lines).collect()
+}
+
+/// One line for each schema and, where there are many of a kind, one number for each kind.
+fn schema_properties(plan: &Plan) -> Vec<String> {
+    let mut by_schema: BTreeMap<&str, Vec<(&str, Vec<&SchemaProperty>)>> = BTreeMap::new();
+    for piece in &plan.schema_properties {
+        let kinds = by_schema.entry(&piece.schema).or_default();
+        match kinds.iter_mut().find(|(kind, _)| *kind == piece.kind) {
+            Some((_, pieces)) => pieces.push(piece),
+            None => kinds.push((&piece.kind, vec![piece])),
+        }
+    }
+    let kind = |(kind, pieces): (&str, Vec<&SchemaProperty>)| match pieces.len() {
+        many if many > NAMED => count(many as i128, kind),
+        _ => pieces.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    };
+    let line = |(schema, kinds): (&str, Vec<_>)| {
+        format!("{schema}: {}", kinds.into_iter().map(kind).collect::<Vec<_>>().join("; "))
+    };
+    by_schema.into_iter().map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use model::{
-        blast::{Activity, ExtensionMove, Reference, SchemaProperty, TableGrant},
+        blast::{Activity, ExtensionMove, Reference},
         plan::PlannedSchema,
     };
 
@@ -128,6 +163,34 @@ mod tests {
             "  - general: owner app; comment theirs",
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+
+    /// Two of a kind are named, three are counted.
+    #[test]
+    fn many_grants_and_default_privileges_are_counted() {
+        let text = str::to_owned;
+        for (n, told) in [
+            (2, ["- general: SELECT to role_1 on state", "default privilege d0; default privilege d1"]),
+            (
+                3,
+                [
+                    "- general: to 3 roles on 1 object",
+                    "- general: owner app; 3 default privileges; comment theirs",
+                ],
+            ),
+        ] {
+            let mut plan = plan();
+            plan.grants =
+                (0..n).map(|n| TableGrant { role: format!("role_{n}"), ..plan.grants[0].clone() }).collect();
+            let defaults = (0..n).map(|n| SchemaProperty {
+                schema: text("general"),
+                kind: text("default privilege"),
+                text: format!("d{n}"),
+            });
+            plan.schema_properties.splice(1..1, defaults);
+            let text = lines(&plan, 100, Paint(false)).join("\n");
+            assert!(told.iter().all(|part| text.contains(part)), "{text}");
         }
     }
 }
