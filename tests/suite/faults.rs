@@ -140,7 +140,7 @@ async fn killed_with_operations_that_wait() {
     let runs = daemon.ctl_spawn(RUN);
     asleep(&target).await;
     let waits = daemon.ctl_spawn("migrate --wait");
-    waits.said("waits for the target").await;
+    waits.said("queued (position").await;
     daemon.kill().await;
     let next = place.setup(&target, "").spawn().await;
     let (runs, waits) = tokio::join!(runs.finish(), waits.finish());

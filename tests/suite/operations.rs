@@ -280,7 +280,7 @@ async fn who_waits_gets_the_target_in_the_order_of_coming() {
 async fn waiting_from_the_command_line_queues_and_runs() {
     let Held { target, daemon, gate, mut stream, .. } = Held::new().await;
     let waiter = daemon.ctl_spawn(&format!("{RUN} --wait"));
-    waiter.said("waits for the target").await;
+    waiter.said("queued (position").await;
     queue_of(&target, 1).await;
     gate.open().await;
     assert_eq!(reason(&mut stream).await, "OK");

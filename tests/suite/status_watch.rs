@@ -66,11 +66,11 @@ async fn status_shows_who_holds_who_waits_and_what_comes() {
     let id = stream.until("LOCK_ACQUIRED").await.operation.to_string();
     gate.reached().await;
     let waiting = two.daemon.ctl_spawn("migrate --wait");
-    waiting.said("waits for the target").await;
+    waiting.said("queued (position").await;
     assert!(waiting.stderr().contains(&two.me) && waiting.stderr().contains("reserved by"), "{waiting:?}");
     let out = two.daemon.ctl("status").await;
     for line in [
-        format!("lock       migrate by {}", two.me),
+        format!("lock       {} (migrate since ", two.me),
         "queue 1    migrate by loopback:anonymous".to_owned(),
         format!("window     {}, ", two.me),
         format!("next       {GUEST}, "),

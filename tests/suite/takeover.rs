@@ -124,7 +124,7 @@ async fn a_place_in_the_queue_that_is_lost_is_told_as_lost() {
     let first = api.begin(&request(Verb::Run, &target)).await.unwrap();
     gate.reached().await;
     let client = daemon.ctl_spawn("migrate --wait");
-    client.said("waits for the target").await;
+    client.said("queued (position").await;
     target
         .control_sql("SELECT pg_terminate_backend(waiter_pid) FROM resetd.operation WHERE state = 'waiting'")
         .await;

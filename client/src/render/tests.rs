@@ -71,7 +71,7 @@ fn plain_is_a_log_and_tells_what_only_moves_seldom() {
         lines[..3],
         [
             "talk",
-            "2026-01-02T03:04:05.000Z holds the target's lock",
+            "2026-01-02T03:04:05.000Z acquired exclusive lock",
             "2026-01-02T03:04:05.000Z migrate: 1/9 core_001"
         ]
     );

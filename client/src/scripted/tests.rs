@@ -77,7 +77,7 @@ async fn broken_streams_are_taken_up_where_they_were_and_nothing_is_shown_twice(
     let asked: Vec<&str> = end.asked.iter().map(String::as_str).collect();
     assert_eq!(asked[0], asked[1], "the same request is sent again until an event is seen");
     assert_eq!(asked[2..], ["watch 3", "watch 3", "watch 4"]);
-    assert_eq!(end.err.matches("holds the target's lock").count(), 3, "{}", end.err);
+    assert_eq!(end.err.matches("acquired exclusive lock").count(), 3, "{}", end.err);
     assert_eq!(end.err.matches("contact lost").count(), 3, "once per loss: {}", end.err);
 }
 

@@ -114,13 +114,13 @@ impl Holder {
         Self { operation: None, verb: None, principal: None, since: None, pid, user, application_name }
     }
 
-    /// The holder in words: `run by unix:alice since 2026-01-02T03:04:05Z (operation …)`.
+    /// The holder in words: `unix:alice (run since 2026-01-02T03:04:05Z, operation …)`.
     #[must_use]
     pub fn phrase(&self) -> String {
         match (&self.operation, self.verb, &self.principal) {
             (Some(id), Some(verb), Some(principal)) => {
                 let since = self.since.map(|at| format!(" since {at:.0}")).unwrap_or_default();
-                format!("{} by {principal}{since} (operation {id})", verb.as_str())
+                format!("{principal} ({}{since}, operation {id})", verb.as_str())
             }
             _ if self.pid == 0 => "a prepared transaction, which pg_prepared_xacts shows".to_owned(),
             _ => {
@@ -141,7 +141,7 @@ impl Holder {
     /// The refusal of what cannot be had while this holds it.
     #[must_use]
     pub fn refusal(&self, what: &str) -> Fault {
-        let fault = Fault::new(Reason::TargetLocked, format!("{what} is held by {}", self.phrase()))
+        let fault = Fault::new(Reason::TargetLocked, format!("{what} is locked by {}", self.phrase()))
             .with("holder_pid", self.pid);
         let fault = match self.operation {
             Some(id) => fault
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(of(7, "bob", "").phrase(), "backend 7 (user bob)");
         assert!(of(0, "", "").phrase().contains("prepared transaction"));
         let refusal = of(7, "bob", "psql").refusal("target staging");
-        assert!(refusal.message.starts_with("target staging is held by backend 7"), "{refusal}");
+        assert!(refusal.message.starts_with("target staging is locked by backend 7"), "{refusal}");
         assert!(refusal.hint.unwrap_or_default().contains("target unlock"));
     }
 

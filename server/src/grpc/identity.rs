@@ -56,7 +56,7 @@ pub(super) async fn prove(engine: &Engine, peer: &Peer, headers: &HeaderMap) -> 
         )),
         (None, Authenticated::Tls(Some((named, _)))) => of_certificate(named, Timestamp::now()),
         (None, Authenticated::Tls(None)) => Err(unauthenticated(
-            "nothing proves who calls",
+            "no credentials were sent",
             "use a client certificate (resetctl --cert FILE --key FILE) or a bearer token (resetctl --token-file FILE)",
         )),
     }

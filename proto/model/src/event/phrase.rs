@@ -16,8 +16,8 @@ pub(super) fn of(kind: &EventKind) -> String {
     match kind {
         EventKind::Accepted(it) => accepted(it),
         EventKind::Queued(it) => queued(it),
-        EventKind::LockAcquired { shared: true, .. } => "holds the target's lock, shared".to_owned(),
-        EventKind::LockAcquired { shared: false, .. } => "holds the target's lock".to_owned(),
+        EventKind::LockAcquired { shared: true, .. } => "acquired shared lock".to_owned(),
+        EventKind::LockAcquired { shared: false, .. } => "acquired exclusive lock".to_owned(),
         EventKind::Planned { plan } => planned(plan),
         EventKind::FindingReported { finding } => format!("{}: {}", finding.object, finding.message),
         EventKind::SchemaReset(it) => schema_reset(it),
@@ -42,12 +42,9 @@ fn accepted(it: &Accepted) -> String {
 }
 
 fn queued(it: &Queued) -> String {
-    let holder = it.holder.as_ref().map(|h| format!(", held by {}", h.phrase())).unwrap_or_default();
+    let holder = it.holder.as_ref().map(|h| format!(", locked by {}", h.phrase())).unwrap_or_default();
     let window = it.window.as_ref().map(|w| format!(", reserved by {}", w.phrase())).unwrap_or_default();
-    match it.position {
-        0 => format!("waits for the target, next in line{holder}{window}"),
-        n => format!("waits for the target, {n} before it{holder}{window}"),
-    }
+    format!("queued (position {}){holder}{window}", it.position.saturating_add(1))
 }
 
 fn planned(plan: &Plan) -> String {
@@ -114,16 +111,16 @@ fn validated(it: &Validation) -> String {
 
 fn cancel_requested(principal: &str, reason: &str) -> String {
     match reason {
-        "" => format!("{principal} asked for a cancel"),
-        reason => format!("{principal} asked for a cancel: {reason}"),
+        "" => format!("{principal} requested cancellation"),
+        reason => format!("{principal} requested cancellation: {reason}"),
     }
 }
 
 fn database_swapped(it: &DatabaseSwapped) -> String {
-    let kept = it.kept_as.as_ref().map(|name| format!(", the old one is kept as {name}")).unwrap_or_default();
-    let instead = it.old_oid.map(|oid| format!(" instead of {oid}")).unwrap_or_default();
-    let away = it.unavailable_us.div_ceil(1000);
-    format!("{}: oid {} serves{instead}{kept}; away for {away} ms", it.database, it.new_oid)
+    let kept =
+        it.kept_as.as_ref().map(|name| format!(", the previous one is kept as {name}")).unwrap_or_default();
+    let unavailable = it.unavailable_us.div_ceil(1000);
+    format!("{}: swapped in (oid {}){kept}; unavailable for {unavailable} ms", it.database, it.new_oid)
 }
 
 fn finished(it: &Finished) -> String {

@@ -144,12 +144,12 @@ fn samples() -> Vec<(EventKind, &'static str)> {
         ),
         (
             queued(0, Some(holder())),
-            "waits for the target, next in line, held by run by unix:bob since 1970-01-01T00:00:00Z \
-             (operation 00000000-0000-0000-0000-000000000001)",
+            "queued (position 1), locked by unix:bob (run since 1970-01-01T00:00:00Z, \
+             operation 00000000-0000-0000-0000-000000000001)",
         ),
-        (queued(2, None), "waits for the target, 2 before it"),
-        (EventKind::LockAcquired { shared: true, pid: 1 }, "holds the target's lock, shared"),
-        (EventKind::LockAcquired { shared: false, pid: 1 }, "holds the target's lock"),
+        (queued(2, None), "queued (position 3)"),
+        (EventKind::LockAcquired { shared: true, pid: 1 }, "acquired shared lock"),
+        (EventKind::LockAcquired { shared: false, pid: 1 }, "acquired exclusive lock"),
         (planned(&testing::healthy()), "plan: recreate 6 schemas, drop 36 tables, apply 9 revisions"),
         (
             EventKind::FindingReported {
@@ -171,20 +171,20 @@ fn samples() -> Vec<(EventKind, &'static str)> {
         (EventKind::CommitPrepared { transaction_id: "795".to_owned() }, "commits transaction 795"),
         (
             EventKind::CancelRequested { principal: "unix:bob".to_owned(), reason: String::new() },
-            "unix:bob asked for a cancel",
+            "unix:bob requested cancellation",
         ),
         (
             EventKind::CancelRequested { principal: "unix:bob".to_owned(), reason: "wrong one".to_owned() },
-            "unix:bob asked for a cancel: wrong one",
+            "unix:bob requested cancellation: wrong one",
         ),
         (EventKind::DatabaseBuilt { database: "new".to_owned(), oid: 2 }, "built new aside (oid 2)"),
         (
             EventKind::DatabaseSwapped(swapped.clone()),
-            "butlers: oid 2 serves instead of 1, the old one is kept as butlers_old; away for 2 ms",
+            "butlers: swapped in (oid 2), the previous one is kept as butlers_old; unavailable for 2 ms",
         ),
         (
             EventKind::DatabaseSwapped(DatabaseSwapped { old_oid: None, kept_as: None, ..swapped }),
-            "butlers: oid 2 serves; away for 2 ms",
+            "butlers: swapped in (oid 2); unavailable for 2 ms",
         ),
         (finished(None), "6 schemas reset"),
         (finished(Some(Fault::new(Reason::Cancelled, "it"))), "CANCELLED: 6 schemas reset"),

@@ -111,8 +111,7 @@ fn required(rules: &Rules, principal: &str, next: Option<&Window>) -> Fault {
     let fault = Fault::new(
         Reason::WindowRequired,
         format!(
-            "profile {profile} lets nobody change target {target} without a window of their own, and {principal} has \
-             none now{next_one}"
+            "target {target} requires an active window (profile {profile}), and {principal} has none now{next_one}"
         ),
     )
     .hint(format!("reserve one: {}", rules.reserve_command()))

@@ -134,7 +134,7 @@ impl Engine {
             Some(holder) => {
                 let fault = Fault::new(
                     Reason::TargetLocked,
-                    format!("target {target} is held by {}, not by operation {id}", holder.phrase()),
+                    format!("target {target} is locked by {}, not by operation {id}", holder.phrase()),
                 )
                 .hint("name the operation that holds it, if that is what you mean to break")
                 .with("target", target);

@@ -248,14 +248,11 @@ async fn unconfirmed(
 
 fn abandoned(orphan: &Orphan) -> Fault {
     let (what, hint) = match (orphan.waiting, orphan.reads_only) {
-        (true, _) => ("while it waited", "nothing had begun; run it again"),
-        (_, true) => ("while it read", "nothing was to be changed; run it again"),
-        _ => ("before its commit", "everything was rolled back; run it again"),
+        (true, _) => ("while the operation was queued", "nothing had begun; run it again"),
+        (_, true) => ("before the operation ended", "it only read; run it again"),
+        _ => ("before commit", "everything was rolled back; run it again"),
     };
-    Fault::new(
-        Reason::Abandoned,
-        format!("nobody runs it any more: its daemon ended, or lost its sessions, {what}"),
-    )
-    .hint(hint)
-    .with("instance", orphan.owner.instance)
+    Fault::new(Reason::Abandoned, format!("the daemon stopped, or lost its sessions, {what}"))
+        .hint(hint)
+        .with("instance", orphan.owner.instance)
 }

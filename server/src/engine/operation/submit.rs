@@ -374,7 +374,7 @@ fn as_enrolled(target: &Target, enrolment: Enrolment) -> Result<(), Fault> {
 }
 
 fn locked_by(target: &str, who: &str) -> Fault {
-    Fault::new(Reason::TargetLocked, format!("target {target} is held by {who}"))
+    Fault::new(Reason::TargetLocked, format!("target {target} is locked by {who}"))
         .hint("wait for it with --wait[=DURATION], or watch it with `resetctl operations watch`")
         .with("target", target)
 }

@@ -314,7 +314,7 @@ impl Waiter<'_> {
     async fn expired(&self, place: &QueuePosition) -> Fault {
         let held = match (place.verdict.in_the_way(), self.holder(place).await) {
             (Some(window), _) => format!(": it is reserved by {}", window.phrase()),
-            (None, Some(holder)) => format!(": it is held by {}", holder.phrase()),
+            (None, Some(holder)) => format!(": it is locked by {}", holder.phrase()),
             (None, None) => String::new(),
         };
         Fault::new(Reason::WaitExpired, format!("the target did not come free in the time given{held}"))
