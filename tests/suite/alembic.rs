@@ -94,7 +94,7 @@ async fn the_version_table_is_the_one_that_alembic_makes() {
     let shape = "
         SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull::text, c.conname, pg_get_constraintdef(c.oid)
           FROM pg_attribute a LEFT JOIN pg_constraint c ON c.conrelid = a.attrelid
-         WHERE a.attrelid = 'general.alembic_version'::regclass AND a.attnum > 0";
+         WHERE a.attrelid = 'general.alembic_version'::regclass AND a.attnum > 0 ORDER BY c.conname";
     assert_eq!(target.rows(shape).await, model.rows(shape).await);
     let rows = "SELECT version_num FROM general.alembic_version ORDER BY 1";
     assert_eq!(target.column(rows).await, model.column(rows).await);
