@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := $(TARGET)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build install test test-matrix test-least bench fuzz crash-matrix demo lint clean
+.PHONY: help setup setup-tests build install deb test test-matrix test-least bench fuzz crash-matrix demo lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -22,10 +22,16 @@ setup-tests: ## setup, and what the tests need: Alembic and a newer PostgreSQL (
 build: ## build the daemon and the client into target/debug
 	$(CARGO) build -p resetd -p resetctl --bins --locked
 
-install: ## build for release and install resetd and resetctl into PREFIX/bin (default /usr/local); DESTDIR is honoured
+install: ## build for release and install programs, systemd units, completions and chains below PREFIX (default /usr/local); DESTDIR is honoured
 	$(CARGO) build -p resetd -p resetctl --bins --release --locked
-	install -d "$(DESTDIR)$(PREFIX)/bin"
-	install -m 755 "$(TARGET)/release/resetd" "$(TARGET)/release/resetctl" "$(DESTDIR)$(PREFIX)/bin"
+	@scripts/install.sh "$(DESTDIR)" "$(PREFIX)"
+
+deb: ## build a Debian package into target/debian (needs cargo-deb)
+	$(CARGO) build -p resetd -p resetctl --bins --release --locked
+	@command -v cargo-deb >/dev/null || { \
+	  echo "deb: cargo-deb is missing. Install it: cargo install cargo-deb --locked" >&2; exit 1; }
+	@rm -rf target/package && scripts/install.sh target/package /usr
+	$(CARGO) deb -p resetd --no-build --no-strip
 
 test: ## run every test on a private PostgreSQL below TMPDIR; leaves nothing behind
 	@scripts/setup.sh --tests --quiet
