@@ -1,5 +1,6 @@
 //! `WindowService`.
 
+use jiff::Timestamp;
 use model::{
     audit::Decision,
     authorization::Authorization,
@@ -52,11 +53,13 @@ fn etag(text: &str) -> Result<Option<Uuid>, Fault> {
     }
 }
 
-fn page_token(text: &str) -> Result<Option<(i64, Uuid)>, Status> {
+fn page_token(text: &str) -> Result<Option<(Timestamp, Uuid)>, Status> {
     if text.is_empty() {
         return Ok(None);
     }
-    let parts = text.split_once(':').and_then(|(at, id)| Some((at.parse().ok()?, id.parse().ok()?)));
+    let parts = text
+        .split_once(':')
+        .and_then(|(at, id)| Some((Timestamp::from_microsecond(at.parse().ok()?).ok()?, id.parse().ok()?)));
     parts.map(Some).ok_or_else(|| {
         status(
             Fault::new(Reason::InvalidRequest, "page_token: is none that was given out")
@@ -110,7 +113,10 @@ impl WindowService for Windows {
             self.0.engine.windows(&targets, request.include_past, after, most).await.map_err(status)?;
         Ok(Response::new(v1::ListWindowsResponse {
             windows: page.windows.iter().map(wire::encode_window).collect(),
-            next_page_token: page.next.map(|(at, id)| format!("{at}:{id}")).unwrap_or_default(),
+            next_page_token: page
+                .next
+                .map(|(at, id)| format!("{}:{id}", at.as_microsecond()))
+                .unwrap_or_default(),
         }))
     }
 

@@ -23,7 +23,7 @@ use crate::{
 /// A page of windows.
 pub(crate) struct WindowPage {
     pub(crate) windows: Vec<Window>,
-    pub(crate) next: Option<(i64, Uuid)>,
+    pub(crate) next: Option<(Timestamp, Uuid)>,
 }
 
 /// How a window is ended.
@@ -160,7 +160,7 @@ impl Engine {
         &self,
         targets: &[String],
         past: bool,
-        after: Option<(i64, Uuid)>,
+        after: Option<(Timestamp, Uuid)>,
         most: i64,
     ) -> Result<WindowPage, Fault> {
         let databases = self.targets.iter().filter(|t| targets.contains(&t.name));
@@ -168,7 +168,7 @@ impl Engine {
         let wanted = Wanted { databases, past, after, most: most + 1 };
         let (windows, more) = page(windows::list(&self.control.pool, &wanted).await?, most);
         let last = windows.last().filter(|_| more);
-        let next = last.map(|window| (window.starts_at.as_microsecond(), window.id));
+        let next = last.map(|window| (window.starts_at, window.id));
         Ok(WindowPage { windows: windows.into_iter().map(|w| self.named(w)).collect(), next })
     }
 

@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use super::transaction::WorkContext;
 use crate::postgres::{
     session::backend::LOOK_LIMIT,
-    sql::{error::control_fault, ident::Literal, timestamp},
+    sql::{error::control_fault, ident::Literal, timestamp::Timestamptz},
 };
 
 /// How often a session is looked at: more often than a lock is waited for.
@@ -36,7 +36,7 @@ pub(in crate::postgres) async fn watch(context: WorkContext, pid: i32) {
 }
 
 /// Backend, role, application, state, query, since when its transaction and its query run.
-type SessionRow = (i32, String, String, String, String, Option<i64>, Option<i64>);
+type SessionRow = (i32, String, String, String, String, Option<Timestamptz>, Option<Timestamptz>);
 
 /// The columns of a session `a`, as far as the daemon's role sees them.
 macro_rules! session {
@@ -45,9 +45,7 @@ macro_rules! session {
             "a.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, a.backend_type, ''),
              CASE WHEN a.backend_type IS NULL THEN ''
                   ELSE coalesce(pg_catalog.left(pg_catalog.regexp_replace(a.query, '\\s+', ' ', 'g'), 120), '') END, ",
-            timestamp::micros!("a.xact_start"),
-            ", ",
-            timestamp::micros!("a.query_start")
+            "a.xact_start, a.query_start"
         )
     };
 }
@@ -85,25 +83,24 @@ fn session((pid, user, application_name, state, query, since, query_since): Sess
         application_name,
         state,
         query,
-        since: since.map(timestamp::from_micros),
-        query_since: query_since.map(timestamp::from_micros),
+        since: since.map(Timestamptz::to_jiff),
+        query_since: query_since.map(Timestamptz::to_jiff),
         gid: String::new(),
     }
 }
 
 /// Prepared transactions that hold what a backend waits for.
 async fn prepared(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
-    let rows: Vec<(String, String, Option<i64>)> = sqlx::query_as(concat!(
-        "SELECT DISTINCT x.gid, x.owner::text, ",
-        timestamp::micros!("x.prepared"),
-        " FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks h ON h.granted AND h.pid IS NULL
+    let rows: Vec<(String, String, Option<Timestamptz>)> = sqlx::query_as(
+        "SELECT DISTINCT x.gid, x.owner::text, x.prepared
+           FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks h ON h.granted AND h.pid IS NULL
              AND (h.locktype, h.database, h.relation, h.page, h.tuple, h.virtualxid, h.transactionid, h.classid, h.objid, h.objsubid)
                  IS NOT DISTINCT FROM
                  (w.locktype, w.database, w.relation, w.page, w.tuple, w.virtualxid, w.transactionid, w.classid, w.objid, w.objsubid)
             JOIN pg_catalog.pg_locks t ON t.virtualtransaction = h.virtualtransaction AND t.locktype = 'transactionid'
             JOIN pg_catalog.pg_prepared_xacts x ON x.transaction = t.transactionid
            WHERE w.pid = $1 AND NOT w.granted ORDER BY 1"
-    ))
+    )
     .bind(pid)
     .fetch_all(control)
     .await
@@ -113,7 +110,7 @@ async fn prepared(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
         .map(|(gid, user, since)| Blocker {
             gid,
             user,
-            since: since.map(timestamp::from_micros),
+            since: since.map(Timestamptz::to_jiff),
             ..Blocker::default()
         })
         .collect())

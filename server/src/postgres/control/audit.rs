@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgPool};
 use super::audit_guard;
 use crate::postgres::sql::{
     error::{ControlError, message, sqlstate},
-    timestamp,
+    timestamp::Timestamptz,
 };
 
 /// How many records are read at once.
@@ -56,18 +56,16 @@ async fn append_within(
         .execute(&mut *connection)
         .await
         .map_err(unavailable)?;
-    let (sequence, hash, now): (i64, String, i64) = sqlx::query_as(concat!(
+    let (sequence, hash, now): (i64, String, Timestamptz) = sqlx::query_as(
         "WITH head AS MATERIALIZED (SELECT sequence, hash FROM resetd.audit_head FOR UPDATE)
-         SELECT sequence, hash, ",
-        timestamp::micros!("clock_timestamp()"),
-        " FROM head"
-    ))
+         SELECT sequence, hash, clock_timestamp() FROM head",
+    )
     .fetch_optional(&mut *connection)
     .await
     .map_err(unavailable)?
     .ok_or_else(no_head)?;
     let mut head = Head { sequence: sequence.unsigned_abs(), hash };
-    let at = timestamp::from_micros(now);
+    let at = now.to_jiff();
     let sealed = |it: Chained| Chained { seal: key.map(|key| key.seal(&it.hash)), ..it };
     let records: Vec<Chained> =
         decisions.iter().map(|(it, count)| sealed(head.chain(it, *count, at))).collect();
@@ -81,7 +79,7 @@ async fn append_within(
     sqlx::query(
         "WITH record AS (
             INSERT INTO resetd.audit_record (sequence, at, body, hash, seal)
-            SELECT r.sequence, 'epoch'::timestamptz + $4 * interval '1 microsecond', r.body, r.hash, r.seal
+            SELECT r.sequence, $4::timestamptz, r.body, r.hash, r.seal
               FROM unnest($1::int8[], $2::text[], $3::text[], $7::text[]) AS r (sequence, body, hash, seal))
          UPDATE resetd.audit_head SET sequence = $5, hash = $6",
     )
@@ -109,11 +107,9 @@ pub(crate) async fn list(
     before: Option<u64>,
     most: i64,
 ) -> Result<Vec<Chained>, ControlError> {
-    let rows: Vec<Row> = sqlx::query_as(concat!(
-        "SELECT sequence, ",
-        timestamp::micros!("at"),
-        ", body, hash, seal FROM resetd.audit_record WHERE $1::int8 IS NULL OR sequence < $1 ORDER BY sequence DESC LIMIT $2"
-    ))
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT sequence, at, body, hash, seal FROM resetd.audit_record WHERE $1::int8 IS NULL OR sequence < $1 ORDER BY sequence DESC LIMIT $2",
+    )
     .bind(before.map(|b| i64::try_from(b).unwrap_or(i64::MAX)))
     .bind(most)
     .fetch_all(pool)
@@ -132,11 +128,9 @@ pub(crate) async fn verify(
     // Whatever its number: a record that was put before the first one is found as well.
     let mut after: Option<i64> = None;
     loop {
-        let page: Vec<Row> = sqlx::query_as(concat!(
-            "SELECT sequence, ",
-            timestamp::micros!("at"),
-            ", body, hash, seal FROM resetd.audit_record WHERE $1::int8 IS NULL OR sequence > $1 ORDER BY sequence LIMIT $2"
-        ))
+        let page: Vec<Row> = sqlx::query_as(
+            "SELECT sequence, at, body, hash, seal FROM resetd.audit_record WHERE $1::int8 IS NULL OR sequence > $1 ORDER BY sequence LIMIT $2",
+        )
         .bind(after)
         .bind(PAGE)
         .fetch_all(&mut *within)
@@ -158,15 +152,9 @@ pub(crate) async fn verify(
     Ok(AuditVerdict { guard, ..verifier.finish(anchor.as_ref()) })
 }
 
-type Row = (i64, i64, String, String, Option<String>);
+type Row = (i64, Timestamptz, String, String, Option<String>);
 
 fn chained((sequence, at, body, hash, seal): Row) -> Chained {
     // A place below one is nobody's: it does not fit, whatever number it gets.
-    Chained {
-        sequence: u64::try_from(sequence).unwrap_or(0),
-        at: timestamp::from_micros(at),
-        body,
-        hash,
-        seal,
-    }
+    Chained { sequence: u64::try_from(sequence).unwrap_or(0), at: at.to_jiff(), body, hash, seal }
 }

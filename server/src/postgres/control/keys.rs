@@ -13,7 +13,7 @@ use crate::postgres::{
         advisory::{pg_locks_row, this_database},
         interrupt::Interrupt,
     },
-    sql::{error::ControlError, timestamp},
+    sql::{error::ControlError, timestamp::Timestamptz},
 };
 
 /// How long a key may take that a daemon keeps for moments only.
@@ -102,7 +102,7 @@ pub(in crate::postgres) async fn lock_queue(
     take_or_name(within, LockKey::queue(database), Until::Transaction, bound).await
 }
 
-type HolderRow = (i32, String, String, Option<Uuid>, Option<String>, Option<String>, Option<i64>);
+type HolderRow = (i32, String, String, Option<Uuid>, Option<String>, Option<String>, Option<Timestamptz>);
 
 /// Who else holds a key of the control database, as far as it can be told.
 ///
@@ -116,9 +116,8 @@ pub(crate) async fn holder(
     // What a prepared transaction holds has no backend.
     let row: Option<HolderRow> = sqlx::query_as(concat!(
         "SELECT coalesce(l.pid, 0), coalesce(a.usename::pg_catalog.text, ''), coalesce(a.application_name, ''),
-                o.id, o.verb, o.principal, ",
-        timestamp::micros!("o.started_at"),
-        " FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+                o.id, o.verb, o.principal, o.started_at
+           FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
           LEFT JOIN resetd.operation o ON o.lock_pid = l.pid AND o.state IN ('running', 'committing')
          WHERE ",
         pg_locks_row!("l", this_database!(), "$1", "$2"),
@@ -132,7 +131,7 @@ pub(crate) async fn holder(
         operation,
         verb: verb.and_then(|v| v.parse().ok()),
         principal,
-        since: since.map(timestamp::from_micros),
+        since: since.map(Timestamptz::to_jiff),
         pid,
         user,
         application_name,

@@ -7,7 +7,7 @@ use model::{blast::Activity, plan::Plan};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::postgres::sql::{error::ControlError, timestamp};
+use crate::postgres::sql::{error::ControlError, timestamp::Timestamptz};
 
 /// Keeps a plan and what its digest is over; plans older than `keep` are forgotten.
 pub(crate) async fn keep(
@@ -47,25 +47,23 @@ pub(crate) async fn identity(
         .await?)
 }
 
-type ActivityRow = (Option<i64>, i64, i64, i64, i64);
+type ActivityRow = (Option<Timestamptz>, i64, i64, i64, i64);
 
 /// How much was written to a database since its last operation ended, or since its statistics were reset.
 pub(crate) async fn activity(pool: &PgPool, database: &str) -> Result<Activity, ControlError> {
-    let row: Option<ActivityRow> = sqlx::query_as(concat!(
-        "SELECT ",
-        timestamp::micros!("coalesce(b.at, s.stats_reset)"),
-        ", s.xact_commit - coalesce(b.commits, 0), s.tup_inserted - coalesce(b.inserted, 0),
+    let row: Option<ActivityRow> = sqlx::query_as(
+        "SELECT coalesce(b.at, s.stats_reset), s.xact_commit - coalesce(b.commits, 0), s.tup_inserted - coalesce(b.inserted, 0),
            s.tup_updated - coalesce(b.updated, 0), s.tup_deleted - coalesce(b.deleted, 0)
           FROM pg_catalog.pg_stat_database s LEFT JOIN resetd.baseline b
             ON b.database = s.datname AND b.database_oid = s.datid AND b.at >= coalesce(s.stats_reset, b.at)
            AND b.commits <= s.xact_commit
-         WHERE s.datname = $1"
-    ))
+         WHERE s.datname = $1",
+    )
     .bind(database)
     .fetch_optional(pool)
     .await?;
     let Some((since, commits, inserted, updated, deleted)) = row else { return Ok(Activity::default()) };
-    Ok(Activity { since: since.map(timestamp::from_micros), commits, inserted, updated, deleted })
+    Ok(Activity { since: since.map(Timestamptz::to_jiff), commits, inserted, updated, deleted })
 }
 
 /// Remembers how much was written to a database so far: its operation has just ended.

@@ -9,19 +9,10 @@ use model::{
 };
 use sqlx::{PgConnection, PgPool, postgres::PgRow};
 
-use crate::postgres::sql::{error::ControlError, timestamp};
+use crate::postgres::sql::{error::ControlError, timestamp::Timestamptz};
 
-const COLUMNS: &str = concat!(
-    "id, name, created_by, revoked_by, ",
-    timestamp::micros!("created_at"),
-    " AS created_at, ",
-    timestamp::micros!("expires_at"),
-    " AS expires_at, ",
-    timestamp::micros!("last_used_at"),
-    " AS last_used_at, ",
-    timestamp::micros!("revoked_at"),
-    " AS revoked_at, expires_at <= clock_timestamp() AS expired"
-);
+const COLUMNS: &str = "id, name, created_by, revoked_by, created_at, expires_at, last_used_at, revoked_at,
+    expires_at <= clock_timestamp() AS expired";
 
 /// What became of an attempt to make a token.
 pub(crate) enum Made {
@@ -163,11 +154,10 @@ pub(crate) struct Known {
 
 /// Looks a token up, at each call: what was revoked by another daemon is revoked here.
 pub(crate) async fn known(pool: &PgPool, id: &str) -> Result<Option<Known>, ControlError> {
-    let row: Option<(String, Vec<u8>, bool, bool, i64)> = sqlx::query_as(concat!(
-        "SELECT name, secret_sha256, expires_at <= clock_timestamp(), revoked_at IS NOT NULL, ",
-        timestamp::micros!("expires_at"),
-        " FROM resetd.token WHERE id = $1"
-    ))
+    let row: Option<(String, Vec<u8>, bool, bool, Timestamptz)> = sqlx::query_as(
+        "SELECT name, secret_sha256, expires_at <= clock_timestamp(), revoked_at IS NOT NULL, expires_at
+           FROM resetd.token WHERE id = $1",
+    )
     .bind(id)
     .fetch_optional(pool)
     .await?;
@@ -176,7 +166,7 @@ pub(crate) async fn known(pool: &PgPool, id: &str) -> Result<Option<Known>, Cont
         digest,
         expired,
         revoked,
-        expires_at: timestamp::from_micros(expires_at),
+        expires_at: expires_at.to_jiff(),
     }))
 }
 
@@ -194,8 +184,9 @@ pub(crate) async fn used(pool: &PgPool, id: &str) -> Result<(), ControlError> {
 
 fn decode(row: &PgRow) -> sqlx::Result<Entry> {
     use sqlx::Row as _;
-    let time =
-        |name: &'static str| row.try_get::<Option<i64>, _>(name).map(|at| at.map(timestamp::from_micros));
+    let time = |name: &'static str| {
+        row.try_get::<Option<Timestamptz>, _>(name).map(|at| at.map(Timestamptz::to_jiff))
+    };
     let text = |name: &'static str| row.try_get::<Option<String>, _>(name).map(Option::unwrap_or_default);
     Ok(Entry {
         id: text("id")?,

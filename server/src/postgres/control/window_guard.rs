@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::commit_deadline::CommitDeadline;
-use crate::postgres::sql::{error::ControlError, timestamp};
+use crate::postgres::sql::{error::ControlError, timestamp::Timestamptz};
 
 /// Windows of a target that are read for a decision: the present one and those that come next.
 const NEXT: i64 = 200;
@@ -34,7 +34,16 @@ pub(crate) struct WindowStatus {
     pub(crate) verdict: Verdict,
 }
 
-type WindowRow = (i64, Option<Uuid>, String, String, String, i64, i64, Option<Uuid>);
+type WindowRow = (
+    Timestamptz,
+    Option<Uuid>,
+    String,
+    String,
+    String,
+    Option<Timestamptz>,
+    Option<Timestamptz>,
+    Option<Uuid>,
+);
 
 impl WindowGuard {
     /// Asks for it.
@@ -112,33 +121,27 @@ pub(crate) async fn coming(
     database: &str,
     target: &str,
 ) -> Result<(Timestamp, Vec<Window>), ControlError> {
-    let rows: Vec<WindowRow> = sqlx::query_as(concat!(
-        "SELECT ",
-        timestamp::micros!("n.now"),
-        ", w.id, coalesce(w.principal, ''), coalesce(w.reason, ''), $2::text, coalesce(",
-        timestamp::micros!("lower(w.period)"),
-        ", 0), coalesce(",
-        timestamp::micros!("upper(w.period)"),
-        ", 0), w.etag
+    let rows: Vec<WindowRow> = sqlx::query_as(
+        "SELECT n.now, w.id, coalesce(w.principal, ''), coalesce(w.reason, ''), $2::text, lower(w.period), upper(w.period), w.etag
            FROM (SELECT clock_timestamp() AS now) n
            LEFT JOIN (resetd.reset_window w JOIN resetd.target t ON t.id = w.target_id AND t.database = $1)
              ON w.released_at IS NULL AND upper(w.period) > n.now
-          ORDER BY lower(w.period) LIMIT $3"
-    ))
+          ORDER BY lower(w.period) LIMIT $3",
+    )
     .bind(database)
     .bind(target)
     .bind(NEXT)
     .fetch_all(executor)
     .await?;
-    let now = rows.first().map_or(Timestamp::UNIX_EPOCH, |row| timestamp::from_micros(row.0));
+    let now = rows.first().map_or(Timestamp::UNIX_EPOCH, |row| row.0.to_jiff());
     let windows = rows.into_iter().filter_map(|(_, id, principal, reason, target, from, to, etag)| {
         Some(Window {
             id: id?,
             target,
             principal,
             reason,
-            starts_at: timestamp::from_micros(from),
-            ends_at: timestamp::from_micros(to),
+            starts_at: from?.to_jiff(),
+            ends_at: to?.to_jiff(),
             etag: etag?,
             released_at: None,
         })

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::window_guard::changes;
 use crate::postgres::sql::{
     error::{ControlError, control_fault, sqlstate},
-    timestamp,
+    timestamp::{self, Timestamptz, ToSqlx as _},
 };
 
 mod within;
@@ -21,22 +21,8 @@ mod within;
 pub(crate) use within::Ask;
 use within::{another_request, begin, end, repeated, target_id};
 
-const COLUMNS: &str = concat!(
-    "w.id, t.database, w.principal, w.reason, w.etag, ",
-    timestamp::micros!("lower(w.period)"),
-    " AS starts_at, ",
-    timestamp::micros!("upper(w.period)"),
-    " AS ends_at, ",
-    timestamp::micros!("w.released_at"),
-    " AS released_at FROM resetd.reset_window w JOIN resetd.target t ON t.id = w.target_id"
-);
-
-/// A microsecond count as the database's own type, exactly.
-macro_rules! at {
-    ($parameter:literal) => {
-        concat!("('epoch'::timestamptz + ", $parameter, " * interval '1 microsecond')")
-    };
-}
+const COLUMNS: &str = "w.id, t.database, w.principal, w.reason, w.etag, lower(w.period) AS starts_at,
+    upper(w.period) AS ends_at, w.released_at FROM resetd.reset_window w JOIN resetd.target t ON t.id = w.target_id";
 
 /// What releases a window.
 #[derive(Clone, Copy, Debug)]
@@ -65,21 +51,17 @@ pub(crate) async fn reserve(
     ask.rules.bounded(&own(&mut within, ask).await?, (from, to), now)?;
     ask.rules.beside(&changes(&mut within, ask.database).await?, ask.principal, from, now)?;
     let id = Uuid::now_v7();
-    let inserted = sqlx::query(concat!(
+    let inserted = sqlx::query(
         "INSERT INTO resetd.reset_window (id, request_id, target_id, principal, reason, period)
-         VALUES ($1, $2, $3, $4, $5, tstzrange(",
-        at!("$6"),
-        ", ",
-        at!("$7"),
-        ", '[)'))"
-    ))
+         VALUES ($1, $2, $3, $4, $5, tstzrange($6, $7, '[)'))",
+    )
     .bind(id)
     .bind(ask.request_id)
     .bind(target)
     .bind(ask.principal)
     .bind(asked.reason.trim())
-    .bind(from.as_microsecond())
-    .bind(to.as_microsecond())
+    .bind(from.to_sqlx())
+    .bind(to.to_sqlx())
     .execute(&mut *within)
     .await;
     if let Err(error) = inserted {
@@ -117,13 +99,11 @@ pub(crate) async fn extend(
         others.retain(|other| other.id != id);
         ask.rules.bounded(&others, (window.starts_at, ends_at), now)?;
     }
-    let moved = sqlx::query(concat!(
-        "UPDATE resetd.reset_window SET etag = gen_random_uuid(), period = tstzrange(lower(period), ",
-        at!("$2"),
-        ", '[)') WHERE id = $1"
-    ))
+    let moved = sqlx::query(
+        "UPDATE resetd.reset_window SET etag = gen_random_uuid(), period = tstzrange(lower(period), $2, '[)') WHERE id = $1",
+    )
     .bind(id)
-    .bind(ends_at.as_microsecond())
+    .bind(ends_at.to_sqlx())
     .execute(&mut *within)
     .await;
     if let Err(error) = moved {
@@ -194,8 +174,8 @@ pub(crate) struct Wanted {
     pub(crate) databases: Vec<String>,
     /// Ended and released ones too.
     pub(crate) past: bool,
-    /// After this one: start in microseconds, and id.
-    pub(crate) after: Option<(i64, Uuid)>,
+    /// After this one: start, and id.
+    pub(crate) after: Option<(Timestamp, Uuid)>,
     pub(crate) most: i64,
 }
 
@@ -204,14 +184,13 @@ pub(crate) async fn list(pool: &PgPool, wanted: &Wanted) -> Result<Vec<Window>, 
     let sql = format!(
         "SELECT {COLUMNS}
           WHERE t.database = ANY ($1) AND ($2 OR (w.released_at IS NULL AND upper(w.period) > clock_timestamp()))
-            AND ($3::int8 IS NULL OR (lower(w.period), w.id) > ({}, $4::uuid))
-          ORDER BY lower(w.period), w.id LIMIT $5",
-        at!("$3")
+            AND ($3::timestamptz IS NULL OR (lower(w.period), w.id) > ($3, $4::uuid))
+          ORDER BY lower(w.period), w.id LIMIT $5"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(&wanted.databases)
         .bind(wanted.past)
-        .bind(wanted.after.map(|(at, _)| at))
+        .bind(wanted.after.map(|(at, _)| at.to_sqlx()))
         .bind(wanted.after.map(|(_, id)| id))
         .bind(wanted.most)
         .fetch_all(pool)
@@ -339,14 +318,12 @@ async fn refused(
     }
     let sql = format!(
         "SELECT {COLUMNS} WHERE t.database = $1 AND w.released_at IS NULL AND w.id <> $4
-            AND w.period && tstzrange({}, {}, '[)') ORDER BY lower(w.period)",
-        at!("$2"),
-        at!("$3")
+            AND w.period && tstzrange($2, $3, '[)') ORDER BY lower(w.period)"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(ask.database)
-        .bind(from.as_microsecond())
-        .bind(to.as_microsecond())
+        .bind(from.to_sqlx())
+        .bind(to.to_sqlx())
         .bind(own)
         .fetch_all(pool)
         .await;
@@ -369,7 +346,7 @@ async fn read(within: &mut PgConnection, id: Uuid, lock: &str) -> Result<Window,
 }
 
 fn decode(row: &PgRow) -> sqlx::Result<Window> {
-    let at = |name: &'static str| row.try_get::<i64, _>(name).map(timestamp::from_micros);
+    let at = |name: &'static str| row.try_get::<Timestamptz, _>(name).map(Timestamptz::to_jiff);
     Ok(Window {
         id: row.try_get("id")?,
         target: row.try_get("database")?,
@@ -378,6 +355,6 @@ fn decode(row: &PgRow) -> sqlx::Result<Window> {
         etag: row.try_get("etag")?,
         starts_at: at("starts_at")?,
         ends_at: at("ends_at")?,
-        released_at: row.try_get::<Option<i64>, _>("released_at")?.map(timestamp::from_micros),
+        released_at: row.try_get::<Option<Timestamptz>, _>("released_at")?.map(Timestamptz::to_jiff),
     })
 }

@@ -15,7 +15,7 @@ use crate::postgres::{
         advisory::{is_held, pg_locks_row},
         backend,
     },
-    sql::{error::ControlError, timestamp},
+    sql::{error::ControlError, timestamp::Timestamptz},
 };
 
 /// How long ended sessions may take to give the lock back.
@@ -60,16 +60,14 @@ async fn mark(
 ) -> Result<Option<jiff::Timestamp>, ControlError> {
     let mut transaction = pool.begin().await?;
     wait_at_most(&mut transaction, "15s").await?;
-    let at: Option<i64> = sqlx::query_scalar(concat!(
+    let at: Option<Timestamptz> = sqlx::query_scalar(
         "WITH op AS (
             UPDATE resetd.operation
                SET forced_at = coalesce(forced_at, clock_timestamp()), forced_by = coalesce(forced_by, $2),
                    forced_reason = coalesce(forced_reason, $3)
              WHERE id = $1 AND state IN ('running', 'committing') RETURNING forced_at)
-         SELECT ",
-        timestamp::micros!("forced_at"),
-        " FROM op, pg_notify($4, $1::text)"
-    ))
+         SELECT forced_at FROM op, pg_notify($4, $1::text)",
+    )
     .bind(id)
     .bind(by)
     .bind(reason)
@@ -77,7 +75,7 @@ async fn mark(
     .fetch_optional(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    Ok(at.map(timestamp::from_micros))
+    Ok(at.map(Timestamptz::to_jiff))
 }
 
 /// Marks the operation and ends its sessions. Where its own daemon keeps its row, in a transaction that does not end, the

@@ -1,6 +1,7 @@
 //! Points in time travel as microseconds since 1970, exactly.
 
 use jiff::Timestamp;
+pub(crate) use jiff_sqlx::{Timestamp as Timestamptz, ToSqlx};
 use sqlx::PgExecutor;
 
 /// An SQL expression that gives a `timestamptz` as microseconds since 1970.
@@ -13,9 +14,8 @@ pub(crate) use micros;
 
 /// The clock of the database that a session is connected to.
 pub(crate) async fn now(executor: impl PgExecutor<'_>) -> sqlx::Result<Timestamp> {
-    let now =
-        sqlx::query_scalar(concat!("SELECT ", micros!("clock_timestamp()"))).fetch_one(executor).await?;
-    Ok(from_micros(now))
+    let now: Timestamptz = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(executor).await?;
+    Ok(now.to_jiff())
 }
 
 /// The point in time of so many microseconds since 1970.
