@@ -260,6 +260,12 @@ impl TestTarget {
         self.column(sql).await.into_iter().next().unwrap_or_else(|| panic!("no row: {sql}"))
     }
 
+    /// The server's major version.
+    pub async fn major(&self) -> u32 {
+        let number = self.value("SELECT current_setting('server_version_num')").await;
+        number.parse::<u32>().expect("a number") / 10_000
+    }
+
     /// Whether a condition holds now.
     pub async fn holds(&self, sql: &str) -> bool {
         self.value(sql).await == "t"

@@ -127,12 +127,15 @@ async fn encoding_locale_provider_and_tablespace_are_the_old_ones() {
     if let Some(control) = &target.control_role {
         session.sql(&format!("GRANT CREATE ON TABLESPACE {tablespace} TO {control}, {}", target.role)).await;
     }
-    let mut swaps = 0;
-    for kind in [
-        "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' LOCALE_PROVIDER libc".to_owned(),
-        "ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'".to_owned(),
-        format!("TABLESPACE {tablespace}"),
-    ] {
+    let mut kinds = vec![format!("TABLESPACE {tablespace}")];
+    kinds.extend(match target.major().await {
+        ..15 => vec!["ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'".to_owned()],
+        _ => vec![
+            "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' LOCALE_PROVIDER libc".to_owned(),
+            "ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'".to_owned(),
+        ],
+    });
+    for kind in kinds {
         session.sql(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
         session.sql(&format!("CREATE DATABASE {name} OWNER {} TEMPLATE template0 {kind}", target.role)).await;
         let daemon = Setup::of(&target).start().await;
@@ -143,9 +146,7 @@ async fn encoding_locale_provider_and_tablespace_are_the_old_ones() {
         assert_eq!(before.0, schema_properties(&target).await, "{kind}");
         assert_ne!(before.1, oid(&target).await, "{kind}");
         daemon.stop().await;
-        swaps += 1;
     }
-    assert_eq!(swaps, 3);
 }
 
 #[tokio::test]
@@ -189,7 +190,7 @@ async fn a_role_without_superuser_replaces_its_database() {
 #[tokio::test]
 async fn rights_that_are_missing_are_told_with_their_grant_and_nothing_begins() {
     let target = TestTarget::make(Make { restricted: true, ..Make::migrated() }).await;
-    let (d, role) = (&target.database, &target.role);
+    let (d, role, major) = (&target.database, &target.role, target.major().await);
     let daemon = Setup::of(&target).start().await;
     target
         .sql(&format!(
@@ -207,12 +208,16 @@ async fn rights_that_are_missing_are_told_with_their_grant_and_nothing_begins() 
 
     out.refused("PREFLIGHT_FAILED");
     let hints: Vec<&str> = out.list("/plan/findings").iter().filter_map(|f| f["hint"].as_str()).collect();
+    let settings = ["log_min_duration_statement", "my.thing"].map(|name| match major {
+        ..15 => format!("ALTER DATABASE \"{d}\" RESET {name}"),
+        _ => format!("GRANT SET ON PARAMETER {name} TO \"{role}\""),
+    });
     for grant in [
         format!("ALTER ROLE \"{role}\" CREATEDB"),
         format!("GRANT \"other_{d}\" TO \"{role}\""),
         format!("ALTER ROLE \"{role}\" CREATEROLE"),
-        format!("GRANT SET ON PARAMETER log_min_duration_statement TO \"{role}\""),
-        format!("GRANT SET ON PARAMETER my.thing TO \"{role}\""),
+        settings[0].clone(),
+        settings[1].clone(),
     ] {
         assert!(hints.iter().any(|hint| hint.contains(&grant)), "{grant}\n{out}");
     }
@@ -222,13 +227,14 @@ async fn rights_that_are_missing_are_told_with_their_grant_and_nothing_begins() 
     assert_eq!(before, (target.state().await, oid(&target).await));
     assert_eq!(generated(&target, "new").await, [""; 0]);
 
-    // What was said to be granted is enough. From version 16 on, CREATEROLE alone does not reach the roles of others.
+    // What was said to be done is enough. From version 16 on, CREATEROLE alone does not reach the roles of others.
     let admin = format!("GRANT \"reader_{d}\" TO \"{role}\" WITH ADMIN OPTION");
-    let of_16 = if hints.iter().any(|hint| hint.contains(&admin)) { &admin } else { "SELECT 1" };
+    assert_eq!(hints.iter().any(|hint| hint.contains(&admin)), major >= 16, "{out}");
+    let of_16 = if major >= 16 { &admin } else { "SELECT 1" };
     target
         .sql(&format!(
-            "ALTER ROLE {role} CREATEDB CREATEROLE; GRANT other_{d} TO {role}; {of_16};
-             GRANT SET ON PARAMETER log_min_duration_statement, my.thing TO {role}"
+            "ALTER ROLE {role} CREATEDB CREATEROLE; GRANT other_{d} TO {role}; {of_16}; {}",
+            settings.join("; ")
         ))
         .await;
     let before = schema_properties(&target).await;

@@ -2,7 +2,7 @@
 //! default privileges, as they do in place; the database's own come first, and what revisions make of them is intended.
 
 use harness::{Gate, Make, Migrations, Setup, TestTarget};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::database::{RESET, RUN, generated, oid, reached};
 
@@ -109,6 +109,7 @@ async fn properties_of_the_schemas_come_along() {
 async fn a_role_without_superuser_brings_the_properties_along() {
     let target = TestTarget::make(Make { restricted: true, ..Make::migrated() }).await;
     furnish(&target).await;
+    let owned = target.major().await >= 15;
     let [owner, grantor, reader, writer] = roles(&target);
     let daemon = Setup::of(&target).start().await;
     let before = (target.rows(PROPERTIES).await, target.state().await, oid(&target).await);
@@ -123,8 +124,20 @@ async fn a_role_without_superuser_brings_the_properties_along() {
     }
     assert_eq!(before.1, target.state().await);
     assert_eq!(generated(&target, "new").await, [""; 0]);
+    let codes: Vec<&Value> = out.list("/plan/findings").iter().map(|f| &f["code"]).collect();
+    assert_eq!(codes.contains(&&json!("PUBLIC_NOT_OWNED")), !owned, "{out}");
 
     target.sql(&format!("GRANT {owner}, {grantor}, {reader}, {writer} TO {}", target.role)).await;
+    let mut before = before;
+    if !owned {
+        // Then only `public` is in the way, as a superuser's in a new database.
+        daemon.ctl(RUN).await.refused("PREFLIGHT_FAILED");
+        let renewed =
+            "DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO PUBLIC;
+             COMMENT ON SCHEMA public IS 'standard public schema'";
+        target.sql(renewed).await;
+        before.0 = target.rows(PROPERTIES).await;
+    }
     for verb in [RUN, RESET, RUN] {
         let out = daemon.ctl(verb).await;
         out.expect(0);

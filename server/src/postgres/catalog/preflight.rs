@@ -190,7 +190,14 @@ async fn guarded_settings(
                 "GUARDED_SETTING",
                 format!("database {}", row.name),
                 format!("sets {name}, which role {role} may not carry over"),
-                format!("GRANT SET ON PARAMETER {name} TO {}", Ident(role)),
+                match version >= 150_000 {
+                    true => format!("GRANT SET ON PARAMETER {name} TO {}", Ident(role)),
+                    // There is nothing to grant before version 15.
+                    false => format!(
+                        "ALTER DATABASE {} RESET {name}; only a superuser may set it",
+                        Ident(&row.name)
+                    ),
+                },
             ));
         }
     }

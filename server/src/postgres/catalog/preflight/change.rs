@@ -65,8 +65,8 @@ pub(crate) async fn of_replacement(
     if migrates || !schemas.is_empty() {
         all.extend(roles::may_create(connection).await?);
     }
-    if without_public {
-        all.extend(roles::may_drop_public(connection, version).await?);
+    if without_public || schemas.iter().any(|name| name == "public") {
+        all.extend(roles::may_change_public(connection, version, without_public).await?);
     }
     Ok(all)
 }

@@ -82,24 +82,34 @@ pub(super) async fn may_create(connection: &mut PgConnection) -> Result<Option<F
     }))
 }
 
-/// A new database is born with `public`. Where the old one has none it is dropped, which may take a superuser.
-pub(super) async fn may_drop_public(
+/// A new database is born with `public`. Where the old one has none it is dropped, and where it has another it is changed,
+/// which may take a superuser.
+pub(super) async fn may_change_public(
     connection: &mut PgConnection,
     version: i32,
+    drops: bool,
 ) -> Result<Option<Finding>, Fault> {
     let superuser: bool =
         sqlx::query_scalar("SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user")
             .fetch_one(connection)
             .await
             .map_err(|e| work_fault("looking at rights", &e))?;
-    Ok((!superuser && version < OWNED_PUBLIC).then(|| {
-        Finding::error(
+    Ok((!superuser && version < OWNED_PUBLIC).then(|| match drops {
+        true => Finding::error(
             "PUBLIC_RETURNS",
             "schema public",
             "is not there; a new database has one that belongs to a superuser and is open to everybody, and the daemon's \
              role may not drop it",
             "CREATE SCHEMA public; or let a superuser's daemon replace the database",
-        )
+        ),
+        false => Finding::error(
+            "PUBLIC_NOT_OWNED",
+            "schema public",
+            "is not as in a new database, where it belongs to a superuser before PostgreSQL 15, and the daemon's role may not \
+             change it there",
+            "give it the owner, rights and comment of a new database's, or use scope managed-schemas; or let a superuser's \
+             daemon replace the database",
+        ),
     }))
 }
 
