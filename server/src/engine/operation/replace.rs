@@ -150,7 +150,7 @@ impl Run {
     async fn observe_database(&self, lock: &LockSession) -> Result<(Observation, Carried), Fault> {
         let matrix = &self.target.matrix;
         let mut work = Work::begin(&self.target.url.connect_options(), lock, self.work_context()).await?;
-        let look = Look { matrix, reset: &[], chains: None, changes: false, histories: false };
+        let look = Look { histories: false, ..Look::of(matrix) };
         let observed = async {
             let identity = targets::same_cluster(&self.engine.control, work.own().await?).await?;
             if !self.request.dry_run {

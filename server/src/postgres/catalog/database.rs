@@ -195,3 +195,29 @@ pub(crate) async fn oid(executor: impl PgExecutor<'_>, name: &str) -> Result<Opt
         .map_err(control_fault)?;
     Ok(oid.and_then(|oid| u32::try_from(oid).ok()))
 }
+
+/// The name of a database that takes connections, by oid.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn name(pool: &PgPool, oid: u32) -> Result<Option<String>, Fault> {
+    sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE oid = $1::oid AND datallowconn")
+        .bind(i64::from(oid))
+        .fetch_optional(pool)
+        .await
+        .map_err(control_fault)
+}
+
+/// The oid of the database that a session is in.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn current_oid(connection: &mut PgConnection) -> Result<u32, Fault> {
+    let oid: i64 = sqlx::query_scalar(
+        "SELECT d.oid::pg_catalog.int8 FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(|e| work_fault("asking for the database's oid", &e))?;
+    Ok(u32::try_from(oid).unwrap_or_default())
+}
