@@ -121,18 +121,13 @@ pub(crate) fn marker(operation: Uuid) -> String {
 type KeptRow = (Uuid, i64, String, String, i64, i64, Option<String>);
 
 /// The columns of a row.
-macro_rules! columns {
-    () => {
-        concat!(
-            "k.operation, k.database_oid::int8, k.state, k.body::text, ",
-            timestamp::micros!("k.kept_at"),
-            ", ",
-            timestamp::micros!("k.expires_at"),
-            ", k.left_because"
-        )
-    };
-}
-use columns;
+const COLUMNS: &str = concat!(
+    "k.operation, k.database_oid::int8, k.state, k.body::text, ",
+    timestamp::micros!("k.kept_at"),
+    ", ",
+    timestamp::micros!("k.expires_at"),
+    ", k.left_because"
+);
 
 /// A row that an undo may use.
 const RETURNABLE: &str = "k.state = 'kept' AND k.expires_at > clock_timestamp()
@@ -162,9 +157,8 @@ pub(crate) async fn next(
     operation: Option<Uuid>,
 ) -> Result<Option<KeptSchemas>, ControlError> {
     let sql = format!(
-        "SELECT {} FROM resetd.kept_schemas k WHERE k.database_oid = $1::oid AND {RETURNABLE}
-            AND ($2::uuid IS NULL OR k.operation = $2) ORDER BY k.kept_at DESC LIMIT 1",
-        columns!()
+        "SELECT {COLUMNS} FROM resetd.kept_schemas k WHERE k.database_oid = $1::oid AND {RETURNABLE}
+            AND ($2::uuid IS NULL OR k.operation = $2) ORDER BY k.kept_at DESC LIMIT 1"
     );
     let row: Option<KeptRow> = sqlx::query_as(AssertSqlSafe(sql))
         .bind(i64::from(database_oid))
@@ -193,9 +187,8 @@ pub(crate) async fn later(pool: &PgPool, of: &KeptSchemas) -> Result<Option<Uuid
 /// Everything that is kept in a database, newest first.
 pub(crate) async fn of(pool: &PgPool, database_oid: u32) -> Result<Vec<KeptSchemas>, ControlError> {
     let sql = format!(
-        "SELECT {} FROM resetd.kept_schemas k WHERE k.database_oid = $1::oid AND k.state <> 'entering'
-          ORDER BY k.kept_at DESC",
-        columns!()
+        "SELECT {COLUMNS} FROM resetd.kept_schemas k WHERE k.database_oid = $1::oid AND k.state <> 'entering'
+          ORDER BY k.kept_at DESC"
     );
     let rows: Vec<KeptRow> =
         sqlx::query_as(AssertSqlSafe(sql)).bind(i64::from(database_oid)).fetch_all(pool).await?;

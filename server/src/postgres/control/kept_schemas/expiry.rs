@@ -5,15 +5,14 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
-use super::{KeptRow, KeptSchemas, columns, decode};
+use super::{COLUMNS, KeptRow, KeptSchemas, decode};
 use crate::postgres::sql::error::ControlError;
 
 /// What an operation that has ended left unsettled, because nobody knew what became of its commit: entering, or undoing.
 pub(crate) async fn unsettled(pool: &PgPool) -> Result<Vec<KeptSchemas>, ControlError> {
     let sql = format!(
-        "SELECT {} FROM resetd.kept_schemas k WHERE k.state IN ('entering', 'undoing') AND NOT EXISTS (
-            SELECT FROM resetd.operation o WHERE o.id = coalesce(k.used_by, k.operation) AND o.state <> 'finished')",
-        columns!()
+        "SELECT {COLUMNS} FROM resetd.kept_schemas k WHERE k.state IN ('entering', 'undoing') AND NOT EXISTS (
+            SELECT FROM resetd.operation o WHERE o.id = coalesce(k.used_by, k.operation) AND o.state <> 'finished')"
     );
     let rows: Vec<KeptRow> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(pool).await?;
     rows.into_iter().map(decode).collect()
@@ -43,8 +42,7 @@ pub(crate) async fn next_expired(pool: &PgPool, tried: &[Uuid]) -> Result<Option
                AND NOT EXISTS (SELECT FROM resetd.operation o WHERE o.database = d.datname
                                   AND o.state IN ('running', 'committing') AND NOT o.reads_only)
              ORDER BY e.expires_at LIMIT 1 FOR UPDATE OF e SKIP LOCKED)
-         RETURNING {}",
-        columns!()
+         RETURNING {COLUMNS}"
     );
     let row: Option<KeptRow> = sqlx::query_as(AssertSqlSafe(sql)).bind(tried).fetch_optional(pool).await?;
     row.map(decode).transpose()
