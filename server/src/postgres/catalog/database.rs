@@ -200,10 +200,10 @@ pub(crate) async fn oid(executor: impl PgExecutor<'_>, name: &str) -> Result<Opt
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn name(pool: &PgPool, oid: u32) -> Result<Option<String>, Fault> {
+pub(crate) async fn name(executor: impl PgExecutor<'_>, oid: u32) -> Result<Option<String>, Fault> {
     sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE oid = $1::oid AND datallowconn")
         .bind(i64::from(oid))
-        .fetch_optional(pool)
+        .fetch_optional(executor)
         .await
         .map_err(control_fault)
 }
