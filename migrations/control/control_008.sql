@@ -15,13 +15,17 @@ CREATE TABLE kept_schemas (
     by_undo           boolean     NOT NULL,
     state             text        NOT NULL DEFAULT 'entering',
     used_by           uuid,
+    -- The comment that the daemon put on each of them.
+    marker            text        NOT NULL,
     body              json        NOT NULL,
     kept_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at        timestamptz NOT NULL,
     -- They were looked at, and a part of them may be dropped already.
     drop_begun_at     timestamptz,
-    -- Why they are not dropped, though they have had their time, or not the daemon's any more.
+    -- Why they are not dropped yet, though they have had their time.
     left_because      text,
+    -- Why they are not the daemon's any more.
+    given_up          text,
     CONSTRAINT kept_schemas_pkey PRIMARY KEY (operation),
     CONSTRAINT kept_schemas_state_check CHECK (state IN ('entering', 'kept', 'undoing', 'dropping', 'given_up'))
 );

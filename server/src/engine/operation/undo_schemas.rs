@@ -26,7 +26,7 @@ use crate::postgres::{
         transaction::Work,
     },
     control::{
-        kept_schemas::{self, KeptSchemas, marker},
+        kept_schemas::{self, KeptSchemas},
         plans, retained,
     },
     lock::{fence, lease::LockSession},
@@ -133,8 +133,7 @@ impl Run {
         let (pool, own) = (&self.engine.control.pool, &lock.application_name);
         observed.sessions = sessions::of(pool, observed.database_oid, SessionRule::Refuse, own).await?;
         observed.activity = plans::activity(pool, self.target.database()).await?;
-        let marker = marker(kept.operation);
-        let found = aside::look(work.own().await?, &kept.body.known(&marker)).await?;
+        let found = aside::look(work.own().await?, &kept.known()).await?;
         observed.findings.extend(self.in_the_way_of_undo(work, kept, &found, names_aside).await?);
         observed.brings_back_schemas = Some(returning(kept, &found));
         let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);

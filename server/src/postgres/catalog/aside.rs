@@ -5,11 +5,12 @@ use model::fault::Fault;
 use sqlx::{PgConnection, postgres::types::Oid};
 
 use super::dependencies;
-use crate::postgres::sql::error::work_fault;
+use crate::postgres::sql::{error::work_fault, signs};
 
 /// A schema that the ledger knows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known<'a> {
+    pub(crate) system_identifier: &'a str,
     pub(crate) oid: u32,
     pub(crate) name: &'a str,
     pub(crate) marker: &'a str,
@@ -35,22 +36,25 @@ pub(crate) struct Found {
 
 type Row = (i64, bool, Option<String>, i64, i64, i64);
 
-/// Looks at schemas that are set aside: by oid, name, comment and closed access list.
+/// Looks at schemas that are set aside, and at each sign of the daemon's.
 ///
 /// # Errors
 /// The session was lost.
 pub(crate) async fn look(connection: &mut PgConnection, known: &[Known<'_>]) -> Result<Vec<Found>, Fault> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT k.oid::pg_catalog.int8, n.oid IS NOT NULL,
-                CASE WHEN n.oid IS NULL THEN 'it is not there any more'
-                     WHEN n.nspname <> k.name THEN pg_catalog.format('it is called %I now', n.nspname)
-                     WHEN k.marker IS DISTINCT FROM pg_catalog.obj_description(n.oid, 'pg_namespace')
-                         THEN 'its comment was changed'
-                     WHEN EXISTS (SELECT FROM pg_catalog.aclexplode(n.nspacl) a WHERE a.grantee <> n.nspowner)
-                         THEN 'rights on it were granted' END,
-                s.tables, s.estimated_rows, s.bytes
+    let rows: Vec<Row> = sqlx::query_as(concat!(
+        "SELECT k.oid::pg_catalog.int8, n.oid IS NOT NULL, ",
+        signs::why_not!(
+            oid: "n.oid",
+            name: "n.nspname",
+            opened: "EXISTS (SELECT FROM pg_catalog.aclexplode(n.nspacl) a WHERE a.grantee <> n.nspowner)",
+            told: "rights on it were granted",
+            comment: "pg_catalog.obj_description(n.oid, 'pg_namespace')"
+        ),
+        ", c.tables, c.estimated_rows, c.bytes
            FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.text[]),
-                           pg_catalog.unnest($3::pg_catalog.text[])) WITH ORDINALITY k(oid, name, marker, place)
+                           pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.text[]))
+                WITH ORDINALITY k(oid, name, marker, system_identifier, place)
+          CROSS JOIN pg_catalog.pg_control_system() s
            LEFT JOIN pg_catalog.pg_namespace n ON n.oid = k.oid
           CROSS JOIN LATERAL (
              SELECT pg_catalog.count(*) FILTER (WHERE c.relkind IN ('r', 'p')) AS tables,
@@ -58,12 +62,13 @@ pub(crate) async fn look(connection: &mut PgConnection, known: &[Known<'_>]) -> 
                         FILTER (WHERE c.relkind IN ('r', 'm')), 0)::pg_catalog.int8 AS estimated_rows,
                     coalesce(pg_catalog.sum(c.relpages::pg_catalog.int8
                         * pg_catalog.current_setting('block_size')::pg_catalog.int8), 0)::pg_catalog.int8 AS bytes
-               FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid) s
-          ORDER BY k.place",
-    )
+               FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid) c
+          ORDER BY k.place"
+    ))
     .bind(known.iter().map(|k| Oid(k.oid)).collect::<Vec<_>>())
     .bind(known.iter().map(|k| k.name.to_owned()).collect::<Vec<_>>())
     .bind(known.iter().map(|k| k.marker.to_owned()).collect::<Vec<_>>())
+    .bind(known.iter().map(|k| k.system_identifier.to_owned()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await
     .map_err(|e| work_fault("looking at schemas that are set aside", &e))?;

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::postgres::{
     catalog::{aside, structure},
-    control::kept_schemas::{KeptSchemas, marker},
+    control::kept_schemas::KeptSchemas,
     sql::{
         error::{sqlstate, work_fault},
         ident::{self, Ident},
@@ -43,8 +43,7 @@ pub(crate) async fn check(
     connection: &mut PgConnection,
     kept: &KeptSchemas,
 ) -> Result<Option<String>, Fault> {
-    let marker = marker(kept.operation);
-    let known = kept.body.known(&marker);
+    let known = kept.known();
     let found = aside::look(connection, &known).await?;
     if found.iter().all(|f| f.size.is_none()) {
         return Ok(None);
@@ -79,8 +78,7 @@ pub(crate) async fn step(connection: &mut PgConnection, kept: &KeptSchemas) -> R
 
 async fn step_within(connection: &mut PgConnection, kept: &KeptSchemas) -> Result<Step, sqlx::Error> {
     run(connection, &format!("SET LOCAL lock_timeout = '{PATIENCE}'")).await?;
-    let marker = marker(kept.operation);
-    let known = kept.body.known(&marker);
+    let known = kept.known();
     let found = aside::look(connection, &known).await.map_err(protocol)?;
     let there: Vec<&str> = known
         .iter()

@@ -11,8 +11,11 @@ use crate::postgres::{
         schema_properties::{SchemaProperties, capture},
         structure::{self, Structure},
     },
-    control::kept_schemas::{Aside, Body, KeptSchema, marker},
-    sql::ident::{Ident, Literal},
+    control::kept_schemas::{Aside, Body, KeptSchema},
+    sql::{
+        ident::{Ident, Literal},
+        signs::marker,
+    },
 };
 
 /// The longest name, in bytes.

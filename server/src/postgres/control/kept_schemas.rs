@@ -16,7 +16,7 @@ use crate::postgres::{
         aside::Known, database, publications::PublishedTable, schema_properties::SchemaProperties,
         structure::Structure,
     },
-    sql::{error::ControlError, timestamp},
+    sql::{error::ControlError, signs::marker, timestamp},
 };
 
 pub(crate) use expiry::{
@@ -53,16 +53,21 @@ pub(crate) struct Body {
     pub(crate) published: Vec<PublishedTable>,
 }
 
-impl Body {
-    /// Those that are there, by oid, name and comment.
-    pub(crate) fn known<'a>(&'a self, marker: &'a str) -> Vec<Known<'a>> {
-        self.schemas
-            .iter()
-            .filter_map(|s| s.aside.as_ref())
-            .map(|aside| Known { oid: aside.oid, name: &aside.name, marker })
-            .collect()
+impl KeptSchemas {
+    /// Those that are there, by every sign.
+    pub(crate) fn known(&self) -> Vec<Known<'_>> {
+        let asides = self.body.schemas.iter().filter_map(|s| s.aside.as_ref());
+        let known = asides.map(|aside| Known {
+            system_identifier: &self.system_identifier,
+            oid: aside.oid,
+            name: &aside.name,
+            marker: &self.marker,
+        });
+        known.collect()
     }
+}
 
+impl Body {
     /// The generated names.
     pub(crate) fn names(&self) -> Vec<String> {
         self.schemas.iter().filter_map(|s| s.aside.as_ref()).map(|aside| aside.name.clone()).collect()
@@ -74,6 +79,9 @@ impl Body {
 pub(crate) struct KeptSchemas {
     pub(crate) operation: Uuid,
     pub(crate) database_oid: u32,
+    pub(crate) system_identifier: String,
+    /// The comment on each of them.
+    pub(crate) marker: String,
     pub(crate) state: String,
     pub(crate) body: Body,
     pub(crate) kept_at: Timestamp,
@@ -113,32 +121,36 @@ impl Truth {
     }
 }
 
-/// The comment on a schema that is set aside: a sign of the daemon's, and a word to whoever finds it.
-pub(crate) fn marker(operation: Uuid) -> String {
-    format!("set aside by resetd, operation {operation}; see `resetctl kept list`")
-}
-
-type KeptRow = (Uuid, i64, String, String, i64, i64, Option<String>);
+type KeptRow = (Uuid, i64, String, String, String, String, i64, i64, Option<String>);
 
 /// The columns of a row.
 const COLUMNS: &str = concat!(
-    "k.operation, k.database_oid::int8, k.state, k.body::text, ",
+    "k.operation, k.database_oid::int8, k.system_identifier, k.marker, k.state, k.body::text, ",
     timestamp::micros!("k.kept_at"),
     ", ",
     timestamp::micros!("k.expires_at"),
     ", k.left_because"
 );
 
+/// A row of this cluster.
+macro_rules! here {
+    () => {
+        "k.system_identifier = (SELECT s.system_identifier::text FROM pg_control_system() s)"
+    };
+}
+const HERE: &str = here!();
+
 /// A row that an undo may use.
-const RETURNABLE: &str = "k.state = 'kept' AND k.expires_at > clock_timestamp()
-    AND k.system_identifier = (SELECT s.system_identifier::text FROM pg_control_system() s)";
+const RETURNABLE: &str = concat!("k.state = 'kept' AND k.expires_at > clock_timestamp() AND ", here!());
 
 fn decode(
-    (operation, oid, state, body, kept_at, expires_at, left_because): KeptRow,
+    (operation, oid, system_identifier, marker, state, body, kept_at, expires_at, left_because): KeptRow,
 ) -> Result<KeptSchemas, ControlError> {
     Ok(KeptSchemas {
         operation,
         database_oid: u32::try_from(oid).unwrap_or_default(),
+        system_identifier,
+        marker,
         state,
         body: serde_json::from_str(&body).map_err(|e| {
             Fault::new(Reason::Internal, format!("what is kept of operation {operation} cannot be read: {e}"))
@@ -184,11 +196,11 @@ pub(crate) async fn later(pool: &PgPool, of: &KeptSchemas) -> Result<Option<Uuid
         .map_err(ControlError::from)
 }
 
-/// Everything that is kept in a database, newest first.
+/// What an undo can bring back in a database, and what has had its time and is not dropped yet; newest first.
 pub(crate) async fn of(pool: &PgPool, database_oid: u32) -> Result<Vec<KeptSchemas>, ControlError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM resetd.kept_schemas k WHERE k.database_oid = $1::oid AND k.state <> 'entering'
-          ORDER BY k.kept_at DESC"
+        "SELECT {COLUMNS} FROM resetd.kept_schemas k WHERE k.database_oid = $1::oid AND {HERE}
+            AND k.state IN ('kept', 'undoing', 'dropping') ORDER BY k.kept_at DESC"
     );
     let rows: Vec<KeptRow> =
         sqlx::query_as(AssertSqlSafe(sql)).bind(i64::from(database_oid)).fetch_all(pool).await?;
@@ -227,8 +239,8 @@ pub(in crate::postgres) async fn enter(
     let body = serde_json::to_string(&it.body)
         .map_err(|e| Fault::new(Reason::Internal, format!("what is kept cannot be stored: {e}")))?;
     sqlx::query(
-        "INSERT INTO resetd.kept_schemas (operation, database, database_oid, system_identifier, by_undo, body, expires_at)
-         SELECT $1, $2, $3::oid, s.system_identifier::text, $4, $5::json,
+        "INSERT INTO resetd.kept_schemas (operation, database, database_oid, system_identifier, marker, by_undo, body, expires_at)
+         SELECT $1, $2, $3::oid, s.system_identifier::text, $7, $4, $5::json,
                 timestamptz 'epoch' + $6 * interval '1 microsecond' FROM pg_control_system() s",
     )
     .bind(operation)
@@ -237,6 +249,7 @@ pub(in crate::postgres) async fn enter(
     .bind(it.by_undo)
     .bind(body)
     .bind(it.expires_at.as_microsecond())
+    .bind(marker(operation))
     .execute(connection)
     .await?;
     Ok(())

@@ -8,7 +8,7 @@ use crate::postgres::{
     catalog::{aside, database},
     change::discard::{self, Step},
     control::{
-        kept_schemas::{self, KeptSchemas, marker},
+        kept_schemas::{self, KeptSchemas},
         pool::Control,
     },
     session::{connect, failpoint},
@@ -87,8 +87,7 @@ async fn drop_one(
     if !kept_schemas::drop_begun(pool, kept.operation).await? {
         if let Some(why) = discard::check(&mut connection, kept).await? {
             close(connection).await;
-            kept_schemas::give_up(pool, kept.operation, &why).await?;
-            tracing::warn!(operation = %kept.operation, why, "schemas that were set aside are not looked after any more: they may be somebody's");
+            give_up(control, kept, &why).await?;
             return Ok(false);
         }
         kept_schemas::begin_drop(pool, kept.operation).await?;
@@ -107,7 +106,7 @@ async fn drop_one(
                 break false;
             }
             Step::NotOurs(why) => {
-                kept_schemas::give_up(pool, kept.operation, &why).await?;
+                give_up(control, kept, &why).await?;
                 break false;
             }
         }
@@ -120,6 +119,12 @@ async fn drop_one(
     Ok(done)
 }
 
+async fn give_up(control: &Control, kept: &KeptSchemas, why: &str) -> Result<(), Fault> {
+    kept_schemas::give_up(&control.pool, kept.operation, why).await?;
+    tracing::warn!(operation = %kept.operation, why, "schemas that were set aside are not looked after any more: they may be somebody's");
+    Ok(())
+}
+
 /// An operation of which nobody knows whether it committed: the target does.
 async fn settle(
     control: &Control,
@@ -127,8 +132,7 @@ async fn settle(
     kept: &KeptSchemas,
 ) -> Result<(), Fault> {
     let Some(mut connection) = open(control, options_of, kept.database_oid).await? else { return Ok(()) };
-    let marker = marker(kept.operation);
-    let found = aside::look(&mut connection, &kept.body.known(&marker)).await;
+    let found = aside::look(&mut connection, &kept.known()).await;
     close(connection).await;
     let is_aside = found?.iter().any(|f| f.why_not.is_none());
     Ok(kept_schemas::found(&control.pool, kept, is_aside).await?)

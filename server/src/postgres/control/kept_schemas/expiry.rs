@@ -95,7 +95,7 @@ pub(crate) async fn leave(pool: &PgPool, operation: Uuid, why: &str) -> Result<(
 /// Gives up what is not the daemon's by every sign any more: it is never dropped and never brought back.
 pub(crate) async fn give_up(pool: &PgPool, operation: Uuid, why: &str) -> Result<(), ControlError> {
     sqlx::query(
-        "UPDATE resetd.kept_schemas SET state = 'given_up', left_because = $2
+        "UPDATE resetd.kept_schemas SET state = 'given_up', given_up = $2
           WHERE operation = $1 AND state IN ('kept', 'dropping')",
     )
     .bind(operation)
