@@ -208,7 +208,7 @@ async fn what_has_had_its_time_is_dropped_and_what_is_not_ours_is_left() {
         kept(&target).await.iter().all(|name| !third.contains(name))
     })
     .await;
-    let states = "SELECT state, left_because FROM resetd.kept_schemas ORDER BY kept_at";
+    let states = "SELECT state, coalesce(given_up, left_because) FROM resetd.kept_schemas ORDER BY kept_at";
     eventually("the others are told of", || async {
         let rows = target.control_rows(states).await;
         rows.len() == 2 && rows[0][1].contains("view public.v") && rows[1][0] == "given_up"
@@ -284,7 +284,9 @@ async fn resets_are_undone_newest_first() {
     daemon.ctl(&format!("undo {first} --confirm-destructive-reset RESET")).await.expect(0);
     assert_eq!(serving(&target.state().await.schemas), serving(&zero));
     // A whole database takes what is kept in it along, and brings it back.
-    daemon.ctl("run --scope database --confirm-destructive-reset RESET").await.expect(0);
+    let replaced = daemon.ctl("run --scope database --confirm-destructive-reset RESET").await;
+    let lost = replaced.expect(0).list("/plan/outside");
+    assert!(!lost.iter().any(|o| o.to_string().contains("resetd_kept_")), "{replaced}");
     assert_eq!(kept(&target).await, [""; 0]);
     daemon.ctl(UNDO).await.expect(0);
     assert_eq!(serving(&target.state().await.schemas), serving(&zero));
@@ -305,8 +307,8 @@ async fn what_an_undo_uses_does_not_expire() {
     target
         .control_sql(
             "UPDATE resetd.kept_schemas SET expires_at = clock_timestamp() - interval '1 hour';
-             INSERT INTO resetd.kept_schemas (operation, database, database_oid, system_identifier, by_undo, state, body, expires_at)
-                 VALUES (gen_random_uuid(), 'gone', 4294967295, '', false, 'kept', '{}', clock_timestamp())",
+             INSERT INTO resetd.kept_schemas (operation, database, database_oid, system_identifier, marker, by_undo, state, body, expires_at)
+                 VALUES (gen_random_uuid(), 'gone', 4294967295, '', '', false, 'kept', '{}', clock_timestamp())",
         )
         .await;
     let second = Setup::of(&target).start().await;

@@ -20,6 +20,12 @@ impl Run {
         Ok(kept.iter().flat_map(|set| set.body.names()).collect())
     }
 
+    /// The managed schemas, and those that are set aside: a database that is kept takes them along, and brings them back.
+    pub(in crate::engine) async fn own_schemas(&self) -> Result<Vec<String>, Fault> {
+        let managed = self.target.matrix.managed_schemas().into_iter().map(str::to_owned);
+        Ok(managed.chain(self.names_aside().await?).collect())
+    }
+
     /// Until when what is set aside now is kept.
     pub(in crate::engine) async fn keep_until(&self, lock: &LockSession) -> Result<Timestamp, Fault> {
         let keep = self.target.profile.keep_previous;

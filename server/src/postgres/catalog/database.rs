@@ -143,11 +143,11 @@ pub(in crate::postgres) fn in_dependency_order(row: &DatabaseRow) -> Vec<&Databa
     )
 }
 
-/// What a database holds outside the managed schemas and loses when it is replaced; and how much that is, which is told
+/// What a database holds outside the daemon's own schemas and loses when it is replaced; and how much that is, which is told
 /// beside it: sizes are no identities.
 pub(crate) async fn lost_with_it(
     connection: &mut PgConnection,
-    managed: &[&str],
+    own: &[String],
     preserved: &[String],
 ) -> Result<(Vec<OutsideObject>, Vec<Finding>), Fault> {
     let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
@@ -168,7 +168,7 @@ pub(crate) async fn lost_with_it(
           GROUP BY n.nspname HAVING n.nspname <> 'public' OR pg_catalog.count(c.oid) > 0
          ORDER BY 1, 2",
     )
-    .bind(managed.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+    .bind(own)
     .bind(preserved)
     .fetch_all(connection)
     .await
