@@ -9,7 +9,7 @@ source scripts/places.sh
 resetd=$(realpath "${RESETD_BIN:-$target/release/resetd}")
 resetctl=$(realpath "${RESETCTL_BIN:-$target/release/resetctl}")
 runs=${RUNS:-7}
-url=${BENCH_URL:?"BENCH_URL names a database to connect to as a superuser; the databases bench, bench_floor, bench_wide and bench_control are made beside it"}
+url=${BENCH_URL:?"BENCH_URL names a database to connect to as a superuser; the databases bench, bench_floor, bench_wide, bench_kept and bench_control are made beside it"}
 unset RESETCTL_SERVER RESETCTL_TARGET RESETCTL_TOKEN_FILE BUTLERS_DATABASE_URL
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/resetd-bench.XXXXXX")
@@ -21,7 +21,7 @@ clean() {
     [[ -z "$daemon" ]] || { kill -TERM "$daemon" && wait "$daemon"; } 2>/dev/null || true
     # What the benchmark's own daemon still keeps goes with it.
     { psql --no-psqlrc -qAt -c "SELECT d.datname FROM resetd.kept_database JOIN pg_database d USING (oid)" "$(of bench_control)" 2>/dev/null
-        printf '%s\n' bench bench_floor bench_wide bench_control; } |
+        printf '%s\n' bench bench_floor bench_wide bench_kept bench_control; } |
         while read -r name; do admin -c "DROP DATABASE IF EXISTS $name WITH (FORCE)" 2>/dev/null || true; done
     rm -rf "$work"
 }
@@ -83,7 +83,7 @@ for schema in $wide_schemas; do
 done >"$work/wide.sql"
 listed() { printf '"%s", ' "$@"; }
 
-for name in bench bench_floor bench_wide; do admin -c "DROP DATABASE IF EXISTS $name WITH (FORCE)" -c "CREATE DATABASE $name TEMPLATE template0"; done
+for name in bench bench_floor bench_wide bench_kept; do admin -c "DROP DATABASE IF EXISTS $name WITH (FORCE)" -c "CREATE DATABASE $name TEMPLATE template0"; done
 cat >"$work/resetd.toml" <<TOML
 [control]
 database = "bench_control"
@@ -94,8 +94,14 @@ profile = "local"
 database_url_env = "BENCH_WIDE"
 profile = "local"
 matrix = "wide"
+[target.bench_kept]
+database_url_env = "BENCH_KEPT"
+profile = "kept"
 [profile.local]
 keep_previous = "0s"
+[profile.kept]
+extends = "local"
+keep_previous = "1h"
 [matrix.wide]
 shared_schemas = []
 [[matrix.wide.chain]]
@@ -104,7 +110,7 @@ schemas = [$(listed $wide_schemas)]
 tables = [$(listed t_1 t_2 t_3 t_4 t_5 t_6 t_7 t_8)]
 TOML
 psql --no-psqlrc -q -v ON_ERROR_STOP=1 -f "$work/wide.sql" "$(of bench_wide)"
-BENCH=$(of bench) BENCH_WIDE=$(of bench_wide) "$resetd" serve --config "$work/resetd.toml" --listen "unix:$work/socket" --migrations "$work/migrations" \
+BENCH=$(of bench) BENCH_WIDE=$(of bench_wide) BENCH_KEPT=$(of bench_kept) "$resetd" serve --config "$work/resetd.toml" --listen "unix:$work/socket" --migrations "$work/migrations" \
     --port-file "$work/port" 2>"$work/log" &
 daemon=$!
 while [[ ! -e "$work/port" ]]; do
@@ -138,6 +144,23 @@ wide_ms=$(measure catalog)
 echo "1,000 schemas with 8 tables each"
 row "psql, one query of the catalog (the floor)" "$wide_ms" "$wide_ms"
 row "validate" "$(target=bench_wide measure validate)" "$wide_ms"
+
+# The reset of 900 tables: dropped (nothing is kept), set aside, and brought back. From the plan to the last schema.
+many() {
+    psql --no-psqlrc -q -v ON_ERROR_STOP=1 -c "DO \$\$ BEGIN FOR n IN 0..899 LOOP
+        EXECUTE format('CREATE TABLE %I.many_%s (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text UNIQUE)',
+            ('{shared,general,health,messenger,relationship,switchboard}'::text[])[n % 6 + 1], n); END LOOP; END \$\$" "$(of "$1")"
+}
+phase() { sed -n 's/.*"reset_ms": \([0-9]*\).*/\1/p' "$work/phase.json"; }
+verb() { target=$1 ctl "$2" --confirm-destructive-reset RESET --report-path "$work/phase.json" --progress quiet >"$work/out" 2>&1 || { cat "$work/out" >&2; exit 1; }; }
+for name in bench bench_kept; do verb "$name" reset; done
+dropped=$(for _ in $(seq "$runs"); do many bench; verb bench reset; phase; done | median)
+aside=$(for _ in $(seq "$runs"); do many bench_kept; verb bench_kept reset; phase; done | median)
+back=$(for _ in $(seq "$runs"); do verb bench_kept undo; phase; done | median)
+echo "the reset phase of 900 tables"
+row "dropped (keep_previous = 0s)" "$dropped" "$dropped"
+row "set aside" "$aside" "$dropped"
+row "brought back by undo" "$back" "$dropped"
 
 # Clients that connect and ask, again and again, while the database is replaced.
 for _ in 1 2 3 4; do

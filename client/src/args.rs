@@ -9,12 +9,14 @@ use crate::exit;
 
 mod admin;
 mod advice;
+mod kept;
 mod list;
 mod target;
 mod window;
 
 pub use admin::{AuditVerb, TokenVerb};
 pub(crate) use advice::with_advice;
+pub use kept::KeptVerb;
 pub use list::ListArgs;
 pub use target::TargetVerb;
 pub use window::WindowVerb;
@@ -74,7 +76,7 @@ pub enum Verb {
     /// Reset, migrate and validate as one: it happens completely and proven valid, or nothing changes.
     #[command(after_long_help = RUN_EXAMPLES)]
     Run(ResetArgs),
-    /// Swap the previous database back, after a reset or run with scope database.
+    /// Bring back what the last reset or run took away: the schemas, or the whole database.
     #[command(after_long_help = UNDO_EXAMPLES)]
     Undo(UndoArgs),
     /// Apply the pending revisions of every chain; creates missing managed schemas.
@@ -112,6 +114,9 @@ pub enum Verb {
     /// What admins do with a target: enroll it, break its lock.
     #[command(subcommand)]
     Target(TargetVerb),
+    /// What undo can bring back: list it, or give it up.
+    #[command(subcommand)]
+    Kept(KeptVerb),
     /// Make, list and revoke bearer tokens, as an admin.
     #[command(subcommand)]
     Token(TokenVerb),

@@ -7,7 +7,7 @@ use model::{
 use uuid::Uuid;
 
 use crate::{
-    args::{Args, AuditVerb, OperationsVerb, ReportVerb, TargetVerb, TokenVerb, Verb, WindowVerb},
+    args::{Args, AuditVerb, KeptVerb, OperationsVerb, ReportVerb, TargetVerb, TokenVerb, Verb, WindowVerb},
     destination::Destination,
     intent::Operate,
     render::Screen,
@@ -15,6 +15,7 @@ use crate::{
 
 mod audit;
 mod explain;
+mod kept;
 mod operate;
 mod operations;
 mod report;
@@ -81,6 +82,8 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
             let operation = operation.as_deref().map(parse).transpose()?;
             targets::unlock(screen, &to, name, operation, reason).await
         }
+        Verb::Kept(KeptVerb::List(list)) => kept::list(screen, &to, list.json).await,
+        Verb::Kept(KeptVerb::Drop { operation }) => kept::drop(screen, &to, parse(operation)?).await,
         Verb::Token(verb) => tokens::run(screen, &to, verb).await,
         Verb::Audit(verb) => audit::run(screen, &to, verb).await,
         Verb::Explain { .. } | Verb::Completions { .. } => Ok(exit::OK),
@@ -117,6 +120,8 @@ fn title(verb: &Verb) -> &'static str {
         Verb::Targets(_) => "targets",
         Verb::Target(TargetVerb::Enroll { .. }) => "target enroll",
         Verb::Target(TargetVerb::Unlock { .. }) => "target unlock",
+        Verb::Kept(KeptVerb::List(_)) => "kept list",
+        Verb::Kept(KeptVerb::Drop { .. }) => "kept drop",
         Verb::Token(TokenVerb::Create { .. }) => "token create",
         Verb::Token(TokenVerb::List(_)) => "token list",
         Verb::Token(TokenVerb::Revoke { .. }) => "token revoke",

@@ -29,6 +29,7 @@ pub(crate) mod admin;
 pub(crate) mod board;
 pub(crate) mod event;
 pub(crate) mod json;
+pub(crate) mod kept;
 pub(crate) mod listing;
 mod outcome;
 mod plan;

@@ -50,9 +50,21 @@ impl TestTarget {
     /// # Panics
     /// `pg_dump` is not there or fails.
     pub async fn dump(&self) -> String {
+        self.dump_with(&[]).await
+    }
+
+    /// The same without the schemas that are set aside.
+    ///
+    /// # Panics
+    /// `pg_dump` is not there or fails.
+    pub async fn dump_serving(&self) -> String {
+        self.dump_with(&["--exclude-schema=resetd_kept_*"]).await
+    }
+
+    async fn dump_with(&self, more: &[&str]) -> String {
         let program = self.postgres.programs.as_ref().map_or_else(|| "pg_dump".into(), |p| p.join("pg_dump"));
         let mut command = process::command(program);
-        command.args(["--create", "--no-password", "--dbname", &self.admin_url()]);
+        command.args(["--create", "--no-password", "--dbname", &self.admin_url()]).args(more);
         let output = soon("pg_dump", command.output()).await;
         let output = output.unwrap_or_else(|error| panic!("pg_dump cannot be run: {error}"));
         assert!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness::{Make, Migrations, Postgres, Session, Setup, TestTarget};
+use harness::{Make, Migrations, Postgres, Session, Setup, TestTarget, eventually};
 
 use crate::{migrate::RUN, tidy};
 
@@ -280,7 +280,7 @@ const LEAVES_ITS_PATH: &str = "
     SELECT pg_catalog.set_config('search_path', 'public, pg_catalog', false);";
 
 /// Everything that a daemon does in a target, whatever comes of it.
-const IN_A_TARGET: [&str; 14] = [
+const IN_A_TARGET: [&str; 17] = [
     RUN,
     "validate",
     "migrate --dry-run",
@@ -288,6 +288,8 @@ const IN_A_TARGET: [&str; 14] = [
     "migrate --allow-phased",
     "reset --dry-run",
     "reset --confirm-destructive-reset RESET",
+    "undo --dry-run",
+    "undo --confirm-destructive-reset RESET",
     "run --dry-run",
     RUN,
     "run --scope database --dry-run",
@@ -295,12 +297,15 @@ const IN_A_TARGET: [&str; 14] = [
     "undo --dry-run",
     "undo --confirm-destructive-reset RESET",
     "reset --scope database --confirm-destructive-reset RESET",
+    "reset --confirm-destructive-reset RESET",
 ];
 
 /// Everything that it does in its control database alone.
-const BESIDE: [&str; 14] = [
+const BESIDE: [&str; 16] = [
     "targets",
     "status",
+    "kept list",
+    "kept drop {kept}",
     "operations list",
     "operations show {operation}",
     "operations watch {operation}",
@@ -389,9 +394,13 @@ async fn no_twin_of_a_function_or_an_operator_is_ever_called() {
     }
     for line in BESIDE {
         let mut words = line.to_owned();
-        for (mark, table) in [("{operation}", "operation"), ("{window}", "reset_window")] {
+        for (mark, what) in [
+            ("{operation}", "id FROM resetd.operation"),
+            ("{window}", "id FROM resetd.reset_window"),
+            ("{kept}", "operation FROM resetd.kept_schemas"),
+        ] {
             if words.contains(mark) {
-                let newest = format!("SELECT id FROM resetd.{table} ORDER BY id DESC LIMIT 1");
+                let newest = format!("SELECT {what} ORDER BY 1 DESC LIMIT 1");
                 words = words.replace(mark, &target.control_rows(&newest).await[0][0]);
             }
         }
@@ -399,6 +408,11 @@ async fn no_twin_of_a_function_or_an_operator_is_ever_called() {
         looked(line, &mut log);
         assert_eq!(out.code != 0, line.contains("cancel"), "{out}");
     }
+    eventually("the janitor dropped what was given up", || async {
+        target.control_rows("SELECT count(*) FROM resetd.kept_schemas WHERE state = 'dropping' OR expires_at <= clock_timestamp()").await == [["0"]]
+    })
+    .await;
+    looked("janitor", &mut log);
     daemon.stop().await;
     looked("stop", &mut log);
     let [functions, operators] = planted;

@@ -2,6 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod alembic;
+mod aside;
+mod aside_limits;
+mod aside_signs;
+mod aside_world;
 mod audit;
 mod audit_guard;
 mod audit_seal;

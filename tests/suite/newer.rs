@@ -4,6 +4,7 @@
 use harness::{Because, Make, Newer, Setup, TestTarget};
 
 use crate::{
+    aside_signs,
     database::{RUN as REPLACE, generated, oid},
     least_privilege,
     migrate::RUN,
@@ -42,6 +43,7 @@ async fn a_newer_server_does_the_same_and_more() {
         async { labels(&on(Make::superuser(Because::APropertyIsASuperusers)).await).await },
         async { a_worker(&on(Make::superuser(Because::AWorkerIsInTheWay)).await, &newer.library).await },
         async { least_privilege::every_verb(&on(Make::least()).await).await },
+        async { aside_signs::set_aside_and_back(&on(Make::least()).await).await },
         async { settings_of_another_role(&on(Make { restricted: true, ..Make::migrated() }).await).await },
     );
 }
@@ -87,7 +89,7 @@ async fn labels(target: &TestTarget) {
         ))
         .await;
     let all = "SELECT objtype, provider, label FROM pg_seclabels WHERE objtype IN ('schema', 'database')
-                AND (objtype = 'schema' OR objname = current_database()) ORDER BY 1";
+                AND (objtype = 'schema' AND objname NOT LIKE 'resetd\\_kept\\_%' OR objname = current_database()) ORDER BY 1";
     let before = target.rows(all).await;
     assert_eq!(before.len(), 2, "{before:?}");
     let daemon = Setup::of(target).start().await;

@@ -84,7 +84,11 @@ async fn schemas_whose_names_need_quotes_are_reset_again_and_again() {
     let out = daemon.ctl("migrate").await;
     assert_eq!(out.expect(0).list("/revisions").len(), 4, "{out}");
     daemon.ctl("validate").await.expect(0);
-    assert_eq!(target.value("SELECT count(*) FROM pg_tables WHERE tablename = 'Log-Book'").await, "4");
+    let books = "SELECT count(*) FROM pg_tables WHERE tablename = 'Log-Book' AND schemaname NOT LIKE 'resetd\\_kept\\_%'";
+    assert_eq!(target.value(books).await, "4");
+    // Each comes back under its own name.
+    daemon.ctl("undo --confirm-destructive-reset RESET").await.expect(0);
+    daemon.ctl("validate").await.expect(0);
 }
 
 #[tokio::test]

@@ -7,18 +7,19 @@ const CONFIRMED: &str = "--confirm-destructive-reset RESET";
 
 /// Everything on a schema that a drop loses: owner, grants with their grantors, comment, default privileges.
 const SCHEMA_PROPERTIES: &str = "
-SELECT 'owner', n.nspname, pg_get_userbyid(n.nspowner), '', '', '' FROM pg_namespace n WHERE n.nspname !~ '^pg_'
+SELECT 'owner', n.nspname, pg_get_userbyid(n.nspowner), '', '', '' FROM pg_namespace n WHERE n.nspname !~ '^(pg|resetd_kept)_'
 UNION ALL
 SELECT 'grant', n.nspname, pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
        a.privilege_type, a.is_grantable::text
-  FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a WHERE n.nspname !~ '^pg_'
+  FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a WHERE n.nspname !~ '^(pg|resetd_kept)_'
 UNION ALL
-SELECT 'comment', n.nspname, obj_description(n.oid, 'pg_namespace'), '', '', '' FROM pg_namespace n WHERE n.nspname !~ '^pg_'
+SELECT 'comment', n.nspname, obj_description(n.oid, 'pg_namespace'), '', '', '' FROM pg_namespace n WHERE n.nspname !~ '^(pg|resetd_kept)_'
 UNION ALL
 SELECT 'default', coalesce(n.nspname, '*'), pg_get_userbyid(d.defaclrole),
        CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
        d.defaclobjtype::text || ' ' || a.privilege_type || ' by ' || pg_get_userbyid(a.grantor), a.is_grantable::text
   FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace CROSS JOIN LATERAL aclexplode(d.defaclacl) a
+ WHERE n.nspname IS NULL OR n.nspname !~ '^resetd_kept_'
 ORDER BY 1, 2, 3, 4, 5, 6";
 
 /// Everything on the database itself, and every role.

@@ -141,11 +141,11 @@ async fn the_whole_runbook_on_one_database() {
         assert_eq!(entry["table_count_after"], 0, "{out}");
         assert_eq!(entry["table_count_before"] != json!(0), entry["schema"] != "shared", "{out}");
     }
-    let schemas = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1";
+    let schemas = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg|resetd_kept)_' AND nspname <> 'information_schema' ORDER BY 1";
     let mut expected: Vec<&str> = MANAGED.into_iter().chain(["public"]).collect();
     expected.sort_unstable();
     assert_eq!(target.column(schemas).await, expected);
-    assert_eq!(target.snapshot().await, []);
+    assert!(target.snapshot().await.iter().all(|it| it.name.starts_with("resetd_kept_")));
 
     let out = daemon.ctl("validate").await;
     out.expect(7).refused("VALIDATION_DIFFERENCES");

@@ -89,6 +89,7 @@ const TABLE: &[(&str, Least)] = &[
     ("resetd.v1.TargetService/WatchTargets", Somewhere(VIEWER)),
     ("resetd.v1.TargetService/EnrollTarget", Here(ADMIN)),
     ("resetd.v1.TargetService/ForceUnlockTarget", Here(ADMIN)),
+    ("resetd.v1.TargetService/DropKept", Here(RESETTER)),
     ("resetd.v1.AdminService/CreateToken", Everywhere(ADMIN)),
     ("resetd.v1.AdminService/ListTokens", Everywhere(ADMIN)),
     ("resetd.v1.AdminService/RevokeToken", Everywhere(ADMIN)),
@@ -189,6 +190,7 @@ impl World {
             "ForceUnlockTarget" => {
                 v1::ForceUnlockTargetRequest { target: name(), ..Default::default() }.encode_to_vec()
             }
+            "DropKept" => v1::DropKeptRequest { target: name(), ..Default::default() }.encode_to_vec(),
             // About no target in particular, or about nothing at all.
             _ => Vec::new(),
         }

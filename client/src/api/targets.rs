@@ -35,6 +35,20 @@ impl Api {
         promised(message(reply)?.target, "target")
     }
 
+    /// Gives up what an operation set aside.
+    ///
+    /// # Errors
+    /// The daemon cannot be reached or refuses: nothing of that operation is kept.
+    pub(crate) async fn drop_kept(&self, target: &str, operation: Uuid) -> Result<(), Fault> {
+        let request = v1::DropKeptRequest {
+            request_id: Uuid::new_v4().to_string(),
+            target: target.to_owned(),
+            operation: operation.to_string(),
+        };
+        let reply = self.connection.targets().await?.drop_kept(request).await;
+        message(reply).map(|_| ())
+    }
+
     /// Breaks the lock of an operation, or without one of whoever is none, and says who held it.
     ///
     /// # Errors

@@ -161,6 +161,8 @@ mod tests {
             tables_before: 2,
             exists_after: true,
             tables_after: 0,
+            kept_as: None,
+            kept_until: None,
         }))));
         assert_eq!(
             (&known["payload"]["kind"], &known["payload"]["schema"]),

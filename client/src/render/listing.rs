@@ -158,6 +158,14 @@ fn target_lines(it: &TargetStatus, zone: &TimeZone) -> Vec<String> {
         lines.push(format!("kept       {} of operation {} until {until}", clean(&kept.name), kept.operation));
     }
     lines.extend(it.warnings.iter().map(|warning| format!("warning    {}", clean(warning))));
+    for kept in &it.kept_schemas {
+        let until = time(Some(kept.until));
+        let what = match &kept.left_because {
+            Some(why) => format!("left: {why}"),
+            None => format!("until {until}"),
+        };
+        lines.push(format!("kept       {} schemas of operation {} {what}", kept.names.len(), kept.operation));
+    }
     if let Some(last) = &it.last {
         let at = time(last.end.as_ref().map(|e| e.at));
         lines.push(format!(

@@ -4,7 +4,7 @@
 use model::{
     fault::Reason,
     finding::{Finding, Severity},
-    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession},
+    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, ReturningSchema, ReturningSchemas},
     profile::Scope,
 };
 
@@ -79,15 +79,8 @@ fn totals(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
             minute(it.kept_since)
         ));
     }
-    if plan.scope == Some(Scope::Database) {
-        all.push(match plan.keep_previous_seconds {
-            0 => "keeps nothing: it cannot be undone".to_owned(),
-            seconds => {
-                let time = model::duration::format_duration(std::time::Duration::from_secs(seconds));
-                format!("keeps the previous database for {time}: `resetctl undo` brings it back")
-            }
-        });
-    }
+    all.extend(plan.brings_back_schemas.as_ref().map(returning));
+    all.extend(keeps(plan));
     if all.is_empty() && plan.outside.is_empty() {
         all.push("changes nothing".to_owned());
     }
@@ -103,6 +96,37 @@ fn totals(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
     lines
 }
 
+/// How long what is there now is kept.
+fn keeps(plan: &Plan) -> Option<String> {
+    if plan.scope.is_none() || plan.schemas.iter().all(|s| !s.exists) && plan.scope != Some(Scope::Database) {
+        return None;
+    }
+    let what = match plan.scope {
+        Some(Scope::Database) => ("the previous database", "brings it back"),
+        _ => ("the previous schemas", "brings them back"),
+    };
+    Some(match plan.keep_previous_seconds {
+        0 => "keeps nothing: it cannot be undone".to_owned(),
+        seconds => {
+            let time = model::duration::format_duration(std::time::Duration::from_secs(seconds));
+            format!("keeps {} for {time}: `resetctl undo` {}", what.0, what.1)
+        }
+    })
+}
+
+fn returning(set: &ReturningSchemas) -> String {
+    let sum = |of: fn(&ReturningSchema) -> i128| set.schemas.iter().map(of).sum::<i128>();
+    format!(
+        "brings back {} of before operation {} (set aside at {}): {}, about {}, {}",
+        count(set.schemas.iter().filter(|s| s.oid.is_some()).count() as i128, "schema"),
+        set.operation,
+        minute(set.kept_since),
+        count(sum(|s| s.tables.into()), "table"),
+        count(sum(|s| s.estimated_rows.max(0).into()), "row"),
+        bytes(set.schemas.iter().map(|s| s.bytes.max(0)).fold(0, i64::saturating_add)),
+    )
+}
+
 fn minute(at: jiff::Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
@@ -111,6 +135,7 @@ fn dropped(plan: &Plan) -> String {
     let sum = |of: fn(&PlannedSchema) -> i128| plan.schemas.iter().map(of).sum::<i128>();
     let verb = match plan.scope {
         Some(Scope::Database) => "replaces the whole database, in it",
+        _ if plan.sets_aside() => "sets aside",
         _ => "drops",
     };
     format!(

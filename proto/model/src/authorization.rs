@@ -160,6 +160,7 @@ pub const METHODS: &[(&str, Need)] = &[
     ("resetd.v1.TargetService/WatchTargets", Need::Somewhere(Role::Viewer)),
     ("resetd.v1.TargetService/EnrollTarget", Need::OnTarget(Role::Admin)),
     ("resetd.v1.TargetService/ForceUnlockTarget", Need::OnTarget(Role::Admin)),
+    ("resetd.v1.TargetService/DropKept", Need::OnTarget(Role::Resetter)),
     ("resetd.v1.AdminService/CreateToken", Need::Everywhere(Role::Admin)),
     ("resetd.v1.AdminService/ListTokens", Need::Everywhere(Role::Admin)),
     ("resetd.v1.AdminService/RevokeToken", Need::Everywhere(Role::Admin)),

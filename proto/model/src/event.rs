@@ -64,6 +64,8 @@ pub enum EventKind {
     },
     /// One schema dropped and recreated.
     SchemaReset(SchemaReset),
+    /// One schema brought back by an undo.
+    SchemaReturned(SchemaReturned),
     /// One revision applied in one schema.
     RevisionApplied(RevisionApplied),
     /// One chain at its head in one schema.
@@ -172,6 +174,29 @@ pub struct SchemaReset {
     pub exists_after: bool,
     /// Tables now.
     pub tables_after: u64,
+    /// The name under which the old one is kept; `None`: it was dropped, or was not there.
+    #[serde(default)]
+    pub kept_as: Option<String>,
+    /// Until when it is kept.
+    #[serde(default)]
+    pub kept_until: Option<Timestamp>,
+}
+
+/// One schema brought back by an undo (inside the transaction, not yet committed).
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SchemaReturned {
+    /// The schema.
+    pub schema: String,
+    /// The operation that is undone.
+    pub undoes: Uuid,
+    /// The name that it was kept under; `None`: there was no such schema.
+    pub came_from: Option<String>,
+    /// Tables in it.
+    pub tables: u64,
+    /// The name under which the one that served until now is kept; `None`: it was dropped, or was not there.
+    pub kept_as: Option<String>,
+    /// Until when that one is kept.
+    pub kept_until: Option<Timestamp>,
 }
 
 /// One revision applied in one schema.
@@ -336,6 +361,7 @@ impl EventKind {
             Self::Planned { .. } => "PLANNED",
             Self::FindingReported { .. } => "FINDING",
             Self::SchemaReset(_) => "SCHEMA_RESET",
+            Self::SchemaReturned(_) => "SCHEMA_RETURNED",
             Self::RevisionApplied(_) => "REVISION_APPLIED",
             Self::ChainCompleted(_) => "CHAIN_COMPLETED",
             Self::Validated { .. } => "VALIDATED",

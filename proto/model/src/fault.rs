@@ -156,7 +156,7 @@ reasons! {
     // Not there.
     TargetNotFound "TARGET_NOT_FOUND" NotFound NOT_FOUND Error "The daemon has no such target.";
     OperationNotFound "OPERATION_NOT_FOUND" NotFound NOT_FOUND Error "There is no such operation.";
-    NothingToUndo "NOTHING_TO_UNDO" NotFound NOT_FOUND Error "There is no previous database to bring back.";
+    NothingToUndo "NOTHING_TO_UNDO" NotFound NOT_FOUND Error "Nothing is kept that could be brought back.";
     ReportNotReady "REPORT_NOT_READY" NotFound NOT_FOUND Error "The operation has no report yet.";
     WindowNotFound "WINDOW_NOT_FOUND" NotFound NOT_FOUND Error "There is no such window.";
     TokenNotFound "TOKEN_NOT_FOUND" NotFound NOT_FOUND Error "There is no such token.";

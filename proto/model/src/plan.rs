@@ -4,9 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::{
     blast::{Activity, ExtensionMove, OutsideObject, Reference, SchemaProperty, TableGrant},
@@ -19,11 +17,13 @@ use crate::{
     profile::Scope,
 };
 
+mod aside;
 mod identity;
 mod locks;
 mod refusal;
 mod replay;
 
+pub use aside::{Returning, ReturningSchema, ReturningSchemas};
 pub use refusal::tell_moved;
 pub use replay::pairs;
 
@@ -77,6 +77,8 @@ pub struct LockTable {
     pub in_use: u64,
     /// Entries that the drop takes: one for each object.
     pub drop_entries: u64,
+    /// Entries that setting the schemas aside takes: one for each table.
+    pub aside_entries: u64,
 }
 
 /// What was observed of a target under its lock.
@@ -104,12 +106,18 @@ pub struct Observation {
     pub existing_roles: Vec<String>,
     /// Sessions connected now, the daemon's own left out.
     pub sessions: Vec<PlannedSession>,
-    /// How long the previous database would be kept, in seconds (scope database).
+    /// How long what is there now would be kept, in seconds.
     pub keep_previous_seconds: u64,
+    /// What inside cannot be separated from what is outside, so that it cannot be set aside.
+    pub inseparable: Vec<String>,
+    /// Foreign keys from inside to outside, which go on holding while the schemas are set aside.
+    pub keys_to_outside: Vec<String>,
     /// The database that an undo brings back.
     pub brings_back: Option<Returning>,
     /// Kept databases, by oid, that the profile's limits do not keep beside the one that a swap sets aside.
     pub ends_early: Vec<u32>,
+    /// The schemas that an undo brings back.
+    pub brings_back_schemas: Option<ReturningSchemas>,
     /// The server's lock table; `None` where nothing is changed in one transaction.
     pub locks: Option<LockTable>,
     /// More estimated rows than this go only with the plan's digest.
@@ -191,21 +199,6 @@ pub struct PlannedSession {
     pub would_end: bool,
 }
 
-/// A previous database that an undo brings back.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Returning {
-    /// Its generated name.
-    pub name: String,
-    /// Its oid.
-    pub oid: u32,
-    /// The operation that took it away.
-    pub operation: Uuid,
-    /// When that was.
-    pub kept_since: Timestamp,
-    /// Until when it is kept.
-    pub kept_until: Timestamp,
-}
-
 /// Why a real run would be refused.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Refusal {
@@ -243,12 +236,15 @@ pub struct Plan {
     /// Sessions connected now, the daemon's own left out.
     #[serde(default)]
     pub sessions: Vec<PlannedSession>,
-    /// How long the previous database would be kept for undo, in seconds; 0: it could not be undone (scope database).
+    /// How long what is there now would be kept for undo, in seconds; 0: it could not be undone.
     #[serde(default)]
     pub keep_previous_seconds: u64,
     /// The database that an undo brings back.
     #[serde(default)]
     pub brings_back: Option<Returning>,
+    /// The schemas that an undo brings back.
+    #[serde(default)]
+    pub brings_back_schemas: Option<ReturningSchemas>,
     /// What hangs on what goes and is not dropped with it.
     #[serde(default)]
     pub references: Vec<Reference>,
@@ -282,14 +278,23 @@ impl Plan {
         chains: &ChainSet,
         observed: &Observation,
     ) -> Self {
-        let reset = schemas_to_reset(request, matrix);
-        let in_place = request.scope != Some(Scope::Database);
+        let reset = match &observed.brings_back_schemas {
+            Some(set) => set.schemas.iter().map(|s| s.schema.clone()).collect(),
+            None => schemas_to_reset(request, matrix),
+        };
+        let scope = match (request.verb, &observed.brings_back_schemas) {
+            (Verb::Undo, Some(_)) => Some(Scope::ManagedSchemas),
+            (Verb::Undo, None) => Some(Scope::Database),
+            _ => request.scope,
+        };
+        let in_place = scope != Some(Scope::Database);
+        let replaces = request.verb.resets() || observed.brings_back_schemas.is_some();
         let migrates = request.verb.migrates();
         let mut plan = Self {
             target: request.target.clone(),
             database: database.to_owned(),
             database_oid: observed.database_oid,
-            scope: if request.verb == Verb::Undo { Some(Scope::Database) } else { request.scope },
+            scope,
             schemas: reset.iter().map(|name| planned_schema(name, observed)).collect(),
             findings: observed.findings.clone(),
             references: observed.references.clone(),
@@ -298,13 +303,15 @@ impl Plan {
             sessions: observed.sessions.clone(),
             keep_previous_seconds: observed.keep_previous_seconds,
             brings_back: observed.brings_back.clone(),
+            brings_back_schemas: observed.brings_back_schemas.clone(),
             ..Self::default()
         };
-        if request.verb.resets() {
+        if replaces {
             plan.outside = observed.outside.clone();
             plan.schema_properties = observed.schema_properties.clone();
         }
-        if request.verb.resets() && in_place {
+        if replaces && in_place {
+            plan.aside(observed);
             plan.grants = observed.grants.clone();
         }
         if migrates {
@@ -319,8 +326,8 @@ impl Plan {
         plan.data_limit = data_limit(&plan, observed);
         plan.digest = identity::digest(&plan.identity(chains, observed));
         plan.refusal = plan.refusal(None).map(|f| Refusal { reason: f.reason, text: f.message });
-        if request.verb == Verb::Undo && plan.brings_back.is_none() {
-            let text = format!("no previous database of {database} is kept that could come back");
+        if request.verb == Verb::Undo && plan.brings_back.is_none() && plan.brings_back_schemas.is_none() {
+            let text = format!("nothing of {database} is kept that could come back");
             plan.refusal.get_or_insert(Refusal { reason: Reason::NothingToUndo, text });
         }
         plan

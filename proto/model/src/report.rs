@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    event::{Accepted, ChainCompleted, DatabaseSwapped, Event, EventKind, RevisionApplied, SchemaReset},
+    event::{
+        Accepted, ChainCompleted, DatabaseSwapped, Event, EventKind, RevisionApplied, SchemaReset,
+        SchemaReturned,
+    },
     fault::{Fault, Reason, Status},
     operation::{Outcome, Verb},
     plan::{Plan, PlannedSchema},
@@ -21,7 +24,7 @@ mod shape;
 
 pub use shape::{
     Details, ErrorDetail, MigrationEntry, Report, ReportDaemon, ReportPrincipal, ResetDatabase, ResetDetail,
-    ResetEntry, RevisionEntry, Timings,
+    ResetEntry, RevisionEntry, Timings, UndoDetail, UndoEntry,
 };
 
 /// The version of the report's shape.
@@ -95,6 +98,7 @@ impl Report {
             EventKind::Planned { plan } => self.planned(event, plan),
             EventKind::FindingReported { finding } => self.findings.push(finding.clone()),
             EventKind::SchemaReset(it) => self.schema_reset(event, it),
+            EventKind::SchemaReturned(it) => self.schema_returned(event, it),
             EventKind::RevisionApplied(it) => self.revision_applied(it),
             EventKind::ChainCompleted(it) => self.chain_completed(event, it),
             EventKind::Validated { validation } => self.validated(event, validation),
@@ -153,6 +157,7 @@ impl Report {
                     entry.status = status.to_owned();
                     entry.schema_exists_after = entry.schema_exists_before;
                     entry.table_count_after = entry.table_count_before;
+                    (entry.kept_as, entry.kept_until) = (None, None);
                 }
             }
             Some(ResetDetail::Database(entry)) if entry.status == "reset" => {
@@ -160,6 +165,12 @@ impl Report {
                 entry.db_exists_after = entry.db_exists_before;
             }
             _ => {}
+        }
+        if let Some(undo) = self.details.undo.as_mut().filter(|undo| undo.status == "undone") {
+            undo.status = status.to_owned();
+            for entry in &mut undo.schemas {
+                (entry.kept_as, entry.kept_until) = (None, None);
+            }
         }
         for entry in self.details.migrations.iter_mut().flatten().filter(|e| e.status == "ok") {
             entry.status = status.to_owned();
@@ -199,7 +210,12 @@ impl Report {
     fn planned(&mut self, event: &Event, plan: &Plan) {
         self.timings.plan_ms = between(self.timings.started_at, Some(event.at));
         self.plan = Some(plan.clone());
-        if !self.details.dry_run {
+        if self.command == Verb::Undo.as_str() {
+            // What comes back is known only now.
+            self.details.scope = plan.scope;
+            self.details.undo = planned_undo(plan);
+        }
+        if !self.details.dry_run || plan.brings_back_schemas.is_some() {
             return;
         }
         self.details.reset = plan.scope.map(|scope| match scope {
@@ -221,6 +237,8 @@ impl Report {
             schema_exists_after: it.exists_after,
             table_count_after: it.tables_after,
             status: "reset".to_owned(),
+            kept_as: it.kept_as.clone(),
+            kept_until: it.kept_until,
         };
         match &mut self.details.reset {
             Some(ResetDetail::Schemas(entries)) => entries.push(entry),
@@ -228,7 +246,20 @@ impl Report {
         }
     }
 
+    fn schema_returned(&mut self, event: &Event, it: &SchemaReturned) {
+        self.timings.reset_ms = between(self.phase_start(), Some(event.at));
+        let Some(undo) = &mut self.details.undo else { return };
+        undo.status = "undone".to_owned();
+        if let Some(entry) = undo.schemas.iter_mut().find(|e| e.schema == it.schema) {
+            entry.table_count_after = it.tables;
+            (entry.kept_as, entry.kept_until) = (it.kept_as.clone(), it.kept_until);
+        }
+    }
+
     fn swapped(&mut self, it: &DatabaseSwapped) {
+        if let Some(undo) = &mut self.details.undo {
+            undo.status = "undone".to_owned();
+        }
         self.timings.unavailable_ms = Some(it.unavailable_us as f64 / 1000.0);
         self.details.reset = Some(ResetDetail::Database(ResetDatabase {
             scope: "database".to_owned(),
@@ -305,7 +336,36 @@ fn planned_entry(schema: &PlannedSchema) -> ResetEntry {
         schema_exists_after: schema.exists,
         table_count_after: schema.tables,
         status: "planned".to_owned(),
+        kept_as: None,
+        kept_until: None,
     }
+}
+
+fn planned_undo(plan: &Plan) -> Option<UndoDetail> {
+    let status = "planned".to_owned();
+    if let Some(it) = &plan.brings_back {
+        return Some(UndoDetail {
+            operation: it.operation,
+            scope: Scope::Database,
+            status,
+            schemas: Vec::new(),
+        });
+    }
+    let set = plan.brings_back_schemas.as_ref()?;
+    let entry = |(coming, going): (&crate::plan::ReturningSchema, &PlannedSchema)| UndoEntry {
+        schema: coming.schema.clone(),
+        came_from: coming.kept_as.clone(),
+        table_count_before: going.tables,
+        table_count_after: coming.tables,
+        kept_as: None,
+        kept_until: None,
+    };
+    Some(UndoDetail {
+        operation: set.operation,
+        scope: Scope::ManagedSchemas,
+        status,
+        schemas: set.schemas.iter().zip(&plan.schemas).map(entry).collect(),
+    })
 }
 
 fn planned_database(plan: &Plan) -> ResetDatabase {

@@ -38,6 +38,22 @@ pub struct TargetStatus {
     pub kept: Vec<KeptDatabase>,
     /// What an admin should know, each in words.
     pub warnings: Vec<String>,
+    /// What operations set aside in the target, newest first.
+    pub kept_schemas: Vec<KeptSchemas>,
+}
+
+/// Schemas that one operation set aside.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KeptSchemas {
+    /// The operation.
+    pub operation: Uuid,
+    /// The names under which they are kept.
+    pub names: Vec<String>,
+    /// When they are dropped.
+    pub until: Timestamp,
+    /// Why they are not, though they have had their time, or are not looked after any more; `None`: an undo can bring them
+    /// back.
+    pub left_because: Option<String>,
 }
 
 /// A previous database that an undo can bring back.

@@ -64,6 +64,7 @@ pub(crate) fn healthy() -> Observation {
         database_oid: 16_384,
         role: "app".to_owned(),
         schemas: matrix.managed_schemas().into_iter().map(schema).collect(),
+        keep_previous_seconds: 86_400,
         ..Observation::default()
     }
 }

@@ -9,9 +9,10 @@ use model::{
     finding::Finding,
     operation::{Outcome, Verb},
     plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal},
+    profile::Scope,
     report::{
         Details, ErrorDetail, MigrationEntry, Report, ReportDaemon, ReportPrincipal, ResetDatabase,
-        ResetDetail, ResetEntry, RevisionEntry,
+        ResetDetail, ResetEntry, RevisionEntry, UndoDetail, UndoEntry,
     },
     validation::{Missing, RevisionCheck, SchemaResult, Summary, TableCheck, Validation},
 };
@@ -94,7 +95,22 @@ fn details() -> Details {
             schema_exists_after: true,
             table_count_after: 1,
             status: String::new(),
+            kept_as: None,
+            kept_until: None,
         }])),
+        undo: Some(UndoDetail {
+            operation: Uuid::nil(),
+            scope: Scope::ManagedSchemas,
+            status: String::new(),
+            schemas: vec![UndoEntry {
+                schema: String::new(),
+                came_from: None,
+                table_count_before: 1,
+                table_count_after: 1,
+                kept_as: None,
+                kept_until: None,
+            }],
+        }),
         migrations: Some(vec![MigrationEntry {
             schema: String::new(),
             chain: String::new(),

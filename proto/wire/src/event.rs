@@ -1,10 +1,12 @@
 //! Events, in both directions. A kind that this version does not know still has its code, severity and text.
 
+mod schemas;
+
 use jiff::Timestamp;
 use model::{
     event::{
         Accepted, Blocker, ChainCompleted, DatabaseSwapped, Event, EventKind, Finished, Progress, Queued,
-        RevisionApplied, SchemaReset,
+        RevisionApplied,
     },
     fault::{Fault, Reason, SqlSite, Status},
     finding::Severity,
@@ -24,6 +26,8 @@ use crate::{
     v1,
     window::{decode_window, encode_window},
 };
+
+use schemas::{decode_schema_reset, decode_schema_returned, encode_schema_reset, encode_schema_returned};
 
 /// An event as a client receives it.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +113,7 @@ fn encode_kind(kind: &EventKind) -> Payload {
             Payload::FindingReported(v1::FindingReported { finding: Some(encode_finding(finding)) })
         }
         EventKind::SchemaReset(it) => Payload::SchemaReset(encode_schema_reset(it)),
+        EventKind::SchemaReturned(it) => Payload::SchemaReturned(encode_schema_returned(it)),
         EventKind::RevisionApplied(it) => Payload::RevisionApplied(encode_revision(it)),
         EventKind::ChainCompleted(it) => Payload::ChainCompleted(encode_chain(it)),
         EventKind::Validated { validation } => Payload::Validated(encode_validation(validation)),
@@ -150,6 +155,7 @@ fn decode_kind(payload: Payload) -> Option<EventKind> {
         Payload::Planned(it) => EventKind::Planned { plan: Box::new(decode_plan(it.plan?)) },
         Payload::FindingReported(it) => EventKind::FindingReported { finding: decode_finding(it.finding?) },
         Payload::SchemaReset(it) => EventKind::SchemaReset(decode_schema_reset(it)),
+        Payload::SchemaReturned(it) => EventKind::SchemaReturned(decode_schema_returned(it)?),
         Payload::RevisionApplied(it) => EventKind::RevisionApplied(decode_revision(it)),
         Payload::ChainCompleted(it) => EventKind::ChainCompleted(decode_chain(it)),
         Payload::Validated(it) => EventKind::Validated { validation: Box::new(decode_validation(&it)?) },
@@ -212,26 +218,6 @@ fn decode_accepted(it: v1::Accepted) -> Option<Accepted> {
         report_required: it.report_required,
         target_env_var: (!it.target_env_var.is_empty()).then_some(it.target_env_var),
     })
-}
-
-fn encode_schema_reset(it: &SchemaReset) -> v1::SchemaReset {
-    v1::SchemaReset {
-        schema: it.schema.clone(),
-        existed_before: it.existed_before,
-        tables_before: it.tables_before,
-        exists_after: it.exists_after,
-        tables_after: it.tables_after,
-    }
-}
-
-fn decode_schema_reset(it: v1::SchemaReset) -> SchemaReset {
-    SchemaReset {
-        schema: it.schema,
-        existed_before: it.existed_before,
-        tables_before: it.tables_before,
-        exists_after: it.exists_after,
-        tables_after: it.tables_after,
-    }
 }
 
 fn encode_revision(it: &RevisionApplied) -> v1::RevisionApplied {

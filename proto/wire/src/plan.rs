@@ -4,7 +4,10 @@ use model::{
     blast::{Activity, ExtensionMove, OutsideObject, Reference, SchemaProperty, TableGrant},
     fault::Reason,
     finding::{Finding, Severity},
-    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal, Returning},
+    plan::{
+        Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal, Returning, ReturningSchema,
+        ReturningSchemas,
+    },
 };
 
 use crate::{
@@ -36,6 +39,7 @@ pub(crate) fn encode_plan(plan: &Plan) -> v1::Plan {
         activity: Some(encode_activity(&plan.activity)),
         data_limit: plan.data_limit.clone().unwrap_or_default(),
         brings_back: plan.brings_back.as_ref().map(encode_returning),
+        brings_back_schemas: plan.brings_back_schemas.as_ref().map(encode_returning_schemas),
     }
 }
 
@@ -63,6 +67,7 @@ pub(crate) fn decode_plan(plan: v1::Plan) -> Plan {
         activity: plan.activity.map(decode_activity).unwrap_or_default(),
         data_limit: some(plan.data_limit),
         brings_back: plan.brings_back.and_then(decode_returning),
+        brings_back_schemas: plan.brings_back_schemas.and_then(decode_returning_schemas),
     }
 }
 
@@ -84,6 +89,41 @@ fn decode_returning(it: v1::ReturningDatabase) -> Option<Returning> {
         operation: it.operation.parse().ok()?,
         kept_since: decode_timestamp(it.kept_since)?,
         kept_until: decode_timestamp(it.kept_until)?,
+    })
+}
+
+fn encode_returning_schemas(it: &ReturningSchemas) -> v1::ReturningSchemas {
+    let schema = |it: &ReturningSchema| v1::ReturningSchema {
+        schema: it.schema.clone(),
+        kept_as: it.kept_as.clone().unwrap_or_default(),
+        oid: it.oid.unwrap_or_default(),
+        tables: it.tables,
+        estimated_rows: it.estimated_rows,
+        bytes: it.bytes,
+    };
+    v1::ReturningSchemas {
+        operation: it.operation.to_string(),
+        kept_since: Some(timestamp(it.kept_since)),
+        kept_until: Some(timestamp(it.kept_until)),
+        schemas: it.schemas.iter().map(schema).collect(),
+    }
+}
+
+/// `None` where something of it is missing: the plan's text says the rest.
+fn decode_returning_schemas(it: v1::ReturningSchemas) -> Option<ReturningSchemas> {
+    let schema = |it: v1::ReturningSchema| ReturningSchema {
+        schema: it.schema,
+        kept_as: some(it.kept_as),
+        oid: (it.oid != 0).then_some(it.oid),
+        tables: it.tables,
+        estimated_rows: it.estimated_rows,
+        bytes: it.bytes,
+    };
+    Some(ReturningSchemas {
+        operation: it.operation.parse().ok()?,
+        kept_since: decode_timestamp(it.kept_since)?,
+        kept_until: decode_timestamp(it.kept_until)?,
+        schemas: it.schemas.into_iter().map(schema).collect(),
     })
 }
 

@@ -1,10 +1,10 @@
 //! Targets as the contract sends them.
 
-use model::target::{KeptDatabase, TargetStatus};
+use model::target::{KeptDatabase, KeptSchemas, TargetStatus};
 
 use crate::{
     operation::{
-        decode_holder, decode_operation, decode_timestamp, encode_holder, encode_operation, timestamp,
+        decode_holder, decode_operation, decode_timestamp, encode_holder, encode_operation, some, timestamp,
     },
     request::{DecodeError, parse_operation_id},
     v1,
@@ -34,6 +34,7 @@ pub fn encode_target(it: &TargetStatus) -> v1::Target {
         last_operation: it.last.as_ref().map(encode_operation),
         kept: it.kept.iter().map(kept).collect(),
         warnings: it.warnings.clone(),
+        kept_schemas: it.kept_schemas.iter().map(encode_schemas).collect(),
     }
 }
 
@@ -57,6 +58,25 @@ pub fn decode_target(it: v1::Target) -> Result<TargetStatus, DecodeError> {
         last: it.last_operation.map(decode_operation).transpose()?,
         kept: it.kept.into_iter().map(decode_kept).collect::<Result<_, _>>()?,
         warnings: it.warnings,
+        kept_schemas: it.kept_schemas.into_iter().map(decode_schemas).collect::<Result<_, _>>()?,
+    })
+}
+
+fn encode_schemas(it: &KeptSchemas) -> v1::KeptSchemas {
+    v1::KeptSchemas {
+        operation: it.operation.to_string(),
+        names: it.names.clone(),
+        kept_until: Some(timestamp(it.until)),
+        left_because: it.left_because.clone().unwrap_or_default(),
+    }
+}
+
+fn decode_schemas(it: v1::KeptSchemas) -> Result<KeptSchemas, DecodeError> {
+    Ok(KeptSchemas {
+        operation: parse_operation_id(&it.operation)?,
+        names: it.names,
+        until: decode_timestamp(it.kept_until).ok_or_else(|| DecodeError::missing("kept_until"))?,
+        left_because: some(it.left_because),
     })
 }
 

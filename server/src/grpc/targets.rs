@@ -97,4 +97,21 @@ impl TargetService for Targets {
             broken_at: Some(wire::timestamp(at)),
         }))
     }
+
+    async fn drop_kept(
+        &self,
+        call: Request<v1::DropKeptRequest>,
+    ) -> Result<Response<v1::DropKeptResponse>, Status> {
+        let about = About::Target(&call.get_ref().target);
+        let (_, asked) = self.0.decide("TargetService/DropKept", &call, about, None).await?;
+        let request = call.into_inner();
+        let dropped = async {
+            wire::parse_request_id(&request.request_id)?;
+            let operation = wire::parse_operation_id(&request.operation)?;
+            self.0.engine.drop_kept(&request.target, operation, &asked).await
+        }
+        .await;
+        let view = self.0.settle(asked, dropped).await?;
+        Ok(Response::new(v1::DropKeptResponse { target: Some(encode_target(&view)) }))
+    }
 }

@@ -43,8 +43,8 @@ impl Picture {
 
     pub(crate) fn shape(&self) -> Shape {
         Shape {
-            schemas: self.schemas.keys().cloned().collect(),
-            relations: self.relations.iter().map(|r| (r.name.clone(), r.rows.clone())).collect(),
+            schemas: self.schemas.keys().map(|name| plain(name)).collect(),
+            relations: self.relations.iter().map(|r| (plain(&r.name), r.rows.clone())).collect(),
         }
     }
 
@@ -53,7 +53,9 @@ impl Picture {
         let moved = |name: &str| self.schemas.get(name) != before.schemas.get(name);
         let identities = match kind {
             Kind::Validate | Kind::DryRun => return self == before,
-            Kind::Reset | Kind::Run => self.oid == before.oid && MANAGED.iter().all(|name| moved(name)),
+            Kind::Reset | Kind::Run | Kind::UndoSchemas => {
+                self.oid == before.oid && MANAGED.iter().all(|name| moved(name))
+            }
             Kind::Migrate | Kind::MigratePhased => {
                 before.schemas.keys().all(|name| !moved(name))
                     && before.relations.iter().all(|r| self.relations.contains(r))
@@ -61,6 +63,14 @@ impl Picture {
             Kind::ResetDatabase | Kind::RunDatabase | Kind::Undo => self.oid != before.oid,
         };
         identities && shape.is_some_and(|shape| self.shape() == *shape)
+    }
+}
+
+/// A name without the part that is each operation's own.
+fn plain(name: &str) -> String {
+    match name.strip_prefix("resetd_kept_") {
+        Some(rest) => format!("kept{}", rest.get(16..).unwrap_or_default()),
+        None => name.to_owned(),
     }
 }
 
@@ -227,6 +237,7 @@ pub(crate) async fn leftovers(lane: &Lane, ids: &[&str], wrong: &mut Vec<String>
     loop {
         let mut left = Vec::new();
         databases(lane, ids, &mut left).await;
+        schemas(lane, &mut left).await;
         if left.is_empty() || tokio::time::Instant::now() > limit {
             wrong.extend(left);
             return;
@@ -263,6 +274,26 @@ async fn databases(lane: &Lane, ids: &[&str], wrong: &mut Vec<String>) {
         .await;
     if open != [["t", "-1"]] {
         wrong.push(format!("leftovers: the target is {open:?}"));
+    }
+}
+
+/// What is set aside is listed, and what is listed is there.
+async fn schemas(lane: &Lane, wrong: &mut Vec<String>) {
+    let listed = lane
+        .target
+        .control_rows(
+            "SELECT s->'aside'->>'oid', s->'aside'->>'name', k.state
+               FROM resetd.kept_schemas k CROSS JOIN LATERAL json_array_elements(k.body->'schemas') s
+              WHERE s->'aside'->>'oid' IS NOT NULL ORDER BY 2",
+        )
+        .await;
+    let there = lane
+        .target
+        .rows("SELECT oid, nspname FROM pg_namespace WHERE nspname LIKE 'resetd\\_kept\\_%' ORDER BY 2")
+        .await;
+    let same = listed.iter().map(|row| &row[..2]).eq(there.iter().map(|row| &row[..2]));
+    if !same || listed.iter().any(|row| row[2] != "kept") {
+        wrong.push(format!("leftovers: set aside are {there:?}, and the ledger has {listed:?}"));
     }
 }
 

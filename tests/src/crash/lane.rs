@@ -173,13 +173,17 @@ impl Lane {
         self.server(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await;
         self.server(&format!("CREATE DATABASE {database} TEMPLATE {template}")).await;
         self.target.hand_over().await;
-        if kind == Kind::Undo {
+        if matches!(kind, Kind::Undo | Kind::UndoSchemas) {
             let mut api = self.second.api().await;
             let mut request = crate::request(model::operation::Verb::Reset, &self.target);
-            (request.scope, request.scope_named) = (Some(model::profile::Scope::Database), true);
+            let (scope, said) = match kind {
+                Kind::Undo => (model::profile::Scope::Database, "database replaced"),
+                _ => (model::profile::Scope::ManagedSchemas, "3 schemas reset"),
+            };
+            (request.scope, request.scope_named) = (Some(scope), true);
             let events = crate::collect(api.begin(&request).await.expect("a reset to be undone")).await;
             let last = events.last().expect("events");
-            assert!(last.text.contains("database replaced"), "{last:?}");
+            assert!(last.text.contains(said), "{last:?}");
         }
     }
 
@@ -188,7 +192,7 @@ impl Lane {
         for row in self.target.control_rows("SELECT name FROM resetd.kept_database").await {
             self.server(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", row[0])).await;
         }
-        self.target.control_sql("DELETE FROM resetd.kept_database").await;
+        self.target.control_sql("DELETE FROM resetd.kept_database; DELETE FROM resetd.kept_schemas").await;
     }
 
     /// A statement in no database of the lane.

@@ -38,6 +38,8 @@ pub enum Kind {
     RunDatabase,
     /// `undo` of a reset of the whole database.
     Undo,
+    /// `undo` of a reset of the managed schemas.
+    UndoSchemas,
     /// `migrate --allow-phased`: as `migrate`, and each step stays.
     MigratePhased,
     /// `run --dry-run`.
@@ -46,7 +48,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Reset,
         Self::Migrate,
         Self::Validate,
@@ -54,6 +56,7 @@ impl Kind {
         Self::ResetDatabase,
         Self::RunDatabase,
         Self::Undo,
+        Self::UndoSchemas,
         Self::MigratePhased,
         Self::DryRun,
     ];
@@ -68,7 +71,7 @@ impl Kind {
             Self::Run => "run --confirm-destructive-reset RESET",
             Self::ResetDatabase => "reset --scope database --confirm-destructive-reset RESET",
             Self::RunDatabase => "run --scope database --jobs 1 --confirm-destructive-reset RESET",
-            Self::Undo => "undo --confirm-destructive-reset RESET",
+            Self::Undo | Self::UndoSchemas => "undo --confirm-destructive-reset RESET",
             Self::MigratePhased => "migrate --allow-phased",
             Self::DryRun => "run --dry-run",
         }
@@ -85,6 +88,7 @@ impl Kind {
             Self::ResetDatabase => "reset database",
             Self::RunDatabase => "run database",
             Self::Undo => "undo",
+            Self::UndoSchemas => "undo managed-schemas",
             Self::MigratePhased => "migrate phased",
             Self::DryRun => "dry run",
         }

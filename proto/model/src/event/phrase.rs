@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Accepted, Blocker, ChainCompleted, DatabaseSwapped, EventKind, Finished, Progress, Queued,
-    RevisionApplied, SchemaReset,
+    RevisionApplied, SchemaReset, SchemaReturned,
 };
 use crate::{
     plan::{Plan, count},
@@ -21,6 +21,7 @@ pub(super) fn of(kind: &EventKind) -> String {
         EventKind::Planned { plan } => planned(plan),
         EventKind::FindingReported { finding } => format!("{}: {}", finding.object, finding.message),
         EventKind::SchemaReset(it) => schema_reset(it),
+        EventKind::SchemaReturned(it) => schema_returned(it),
         EventKind::RevisionApplied(it) => revision_applied(it),
         EventKind::ChainCompleted(it) => chain_completed(it),
         EventKind::Validated { validation } => validated(validation),
@@ -51,11 +52,20 @@ fn planned(plan: &Plan) -> String {
     let mut parts = Vec::new();
     if plan.scope == Some(Scope::Database) && plan.schemas.is_empty() {
         parts.push("swap the previous database back".to_owned());
+    } else if let Some(set) = &plan.brings_back_schemas {
+        parts.push(format!("bring {} back", count(set.schemas.len(), "schema")));
     } else if !plan.schemas.is_empty() {
         let tables: u64 = plan.schemas.iter().map(|s| s.tables).sum();
         let tables = usize::try_from(tables).unwrap_or(usize::MAX);
         parts.push(match plan.scope {
             Some(Scope::Database) => format!("replace the whole database, with {}", count(tables, "table")),
+            _ if plan.sets_aside() => {
+                format!(
+                    "recreate {}, set {} aside",
+                    count(plan.schemas.len(), "schema"),
+                    count(tables, "table")
+                )
+            }
             _ => format!("recreate {}, drop {}", count(plan.schemas.len(), "schema"), count(tables, "table")),
         });
     }
@@ -76,9 +86,24 @@ fn planned(plan: &Plan) -> String {
 
 fn schema_reset(it: &SchemaReset) -> String {
     let tables = usize::try_from(it.tables_before).unwrap_or(usize::MAX);
-    match it.existed_before {
-        true => format!("{}: dropped with {}, recreated", it.schema, count(tables, "table")),
-        false => format!("{}: created", it.schema),
+    match (it.existed_before, &it.kept_as) {
+        (true, Some(name)) => {
+            format!("{}: set aside with {} as {name}, recreated", it.schema, count(tables, "table"))
+        }
+        (true, None) => format!("{}: dropped with {}, recreated", it.schema, count(tables, "table")),
+        (false, _) => format!("{}: created", it.schema),
+    }
+}
+
+fn schema_returned(it: &SchemaReturned) -> String {
+    let tables = usize::try_from(it.tables).unwrap_or(usize::MAX);
+    let kept = match &it.kept_as {
+        Some(name) => format!("; what served is set aside as {name}"),
+        None => String::new(),
+    };
+    match &it.came_from {
+        Some(_) => format!("{}: back with {}{kept}", it.schema, count(tables, "table")),
+        None => format!("{}: was not there, and is not{kept}", it.schema),
     }
 }
 

@@ -25,10 +25,11 @@ fn number(kind: &EventKind) -> usize {
         EventKind::Progress(_) => 14,
         EventKind::Blocked { .. } => 15,
         EventKind::Heartbeat => 16,
+        EventKind::SchemaReturned(_) => 17,
     }
 }
 
-const KINDS: usize = 17;
+const KINDS: usize = 18;
 
 fn planned(observed: &crate::plan::Observation) -> EventKind {
     let matrix = Matrix::builtin_default();
@@ -102,6 +103,15 @@ fn samples() -> Vec<(EventKind, &'static str)> {
         tables_before: 1,
         exists_after: true,
         tables_after: 0,
+        kept_as: None,
+        kept_until: None,
+    };
+    let returned = SchemaReturned {
+        schema: "general".to_owned(),
+        tables: 2,
+        came_from: Some("resetd_kept_1_general".to_owned()),
+        kept_as: Some("resetd_kept_2_general".to_owned()),
+        ..SchemaReturned::default()
     };
     let applied = RevisionApplied {
         schema: "general".to_owned(),
@@ -150,7 +160,7 @@ fn samples() -> Vec<(EventKind, &'static str)> {
         (queued(2, None), "queued (position 3)"),
         (EventKind::LockAcquired { shared: true, pid: 1 }, "acquired shared lock"),
         (EventKind::LockAcquired { shared: false, pid: 1 }, "acquired exclusive lock"),
-        (planned(&testing::healthy()), "plan: recreate 6 schemas, drop 36 tables, apply 9 revisions"),
+        (planned(&testing::healthy()), "plan: recreate 6 schemas, set 36 tables aside, apply 9 revisions"),
         (
             EventKind::FindingReported {
                 finding: Finding::warning("C", "schema general", "differs", "look"),
@@ -158,7 +168,19 @@ fn samples() -> Vec<(EventKind, &'static str)> {
             "schema general: differs",
         ),
         (EventKind::SchemaReset(reset.clone()), "general: dropped with 1 table, recreated"),
+        (
+            EventKind::SchemaReset(SchemaReset { kept_as: Some("aside".to_owned()), ..reset.clone() }),
+            "general: set aside with 1 table as aside, recreated",
+        ),
         (EventKind::SchemaReset(SchemaReset { existed_before: false, ..reset }), "general: created"),
+        (
+            EventKind::SchemaReturned(returned.clone()),
+            "general: back with 2 tables; what served is set aside as resetd_kept_2_general",
+        ),
+        (
+            EventKind::SchemaReturned(SchemaReturned { came_from: None, kept_as: None, ..returned }),
+            "general: was not there, and is not",
+        ),
         (EventKind::RevisionApplied(applied), "general: applied core_001 (1 statement, 12 ms)"),
         (EventKind::ChainCompleted(completed(&["core_001"])), "general: core is at core_001"),
         (EventKind::ChainCompleted(completed(&[])), "general: core was at core_001 already"),

@@ -19,6 +19,10 @@ fn lines(plan: &Plan, chains: &ChainSet, observed: &Observation) -> Vec<String> 
         format!("scope {scope}"),
     ];
     all.extend(plan.brings_back.iter().map(|r| format!("brings back database oid {}", r.oid)));
+    for returning in plan.brings_back_schemas.iter().flat_map(|set| &set.schemas) {
+        let oid = returning.oid.map_or_else(|| "nothing".to_owned(), |oid| format!("oid {oid}"));
+        all.push(format!("brings back schema {}: {oid}", returning.schema));
+    }
     for schema in &plan.schemas {
         let owner = schema.owner.as_deref().unwrap_or("nobody: it is not there");
         all.push(format!("schema {} of {owner}", schema.schema));

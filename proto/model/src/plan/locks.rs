@@ -7,10 +7,14 @@ use super::{LockTable, Observation, Plan};
 /// A table with its toast table, their indexes and a primary key.
 const TABLE: u64 = 5;
 
-/// Each object that is dropped takes an entry, and each relation that is created; the entries stay to the commit.
+/// Each object that is dropped takes an entry, or each table that is set aside; and each relation that is created. The
+/// entries stay to the commit.
 pub(super) fn finding(plan: &Plan, chains: &[Chain], observed: &Observation) -> Option<Finding> {
     let table = observed.locks?;
-    let dropped = table.drop_entries;
+    let (dropped, to) = match plan.sets_aside() {
+        true => (table.aside_entries, "set aside"),
+        false => (table.drop_entries, "drop"),
+    };
     let created: u64 = plan
         .chains
         .iter()
@@ -26,7 +30,7 @@ pub(super) fn finding(plan: &Plan, chains: &[Chain], observed: &Observation) -> 
     let room = table.capacity().saturating_sub(table.in_use);
     let text = || {
         format!(
-            "the change takes about {needed} locks in one transaction ({dropped} to drop, {created} to create); there is \
+            "the change takes about {needed} locks in one transaction ({dropped} to {to}, {created} to create); there is \
              room for {room} (max_locks_per_transaction {} × (max_connections {} + max_prepared_transactions {}) = {}, of \
              which {} are in use)",
             table.per_transaction,
@@ -86,6 +90,7 @@ mod tests {
             prepared_transactions: 0,
             in_use: 10,
             drop_entries,
+            aside_entries: 0,
         };
         finding(
             &Plan::default(),

@@ -1,5 +1,7 @@
 //! What a plan holds, when its digest moves, and when it is refused.
 
+use uuid::Uuid;
+
 use super::*;
 use crate::{operation::Verb, testing};
 

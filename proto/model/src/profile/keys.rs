@@ -99,7 +99,7 @@ pub const KEYS: &[Key] = &[
     key!(
         keep_previous,
         Kind::Duration { zero: true },
-        "how long the previous database is kept for undo",
+        "how long what a reset replaced is kept for undo",
         ["24h", "24h", "72h"],
         parse_duration,
         shown

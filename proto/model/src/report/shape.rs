@@ -66,6 +66,9 @@ pub struct Details {
     pub dry_run: bool,
     /// What was dropped and recreated.
     pub reset: Option<ResetDetail>,
+    /// What an undo brought back.
+    #[serde(default)]
+    pub undo: Option<UndoDetail>,
     /// Chains brought to their heads.
     pub migrations: Option<Vec<MigrationEntry>>,
     /// The validation.
@@ -122,6 +125,42 @@ pub struct ResetEntry {
     pub table_count_after: u64,
     /// `planned`, `reset`, `rolled-back`, or `unknown`.
     pub status: String,
+    /// The name under which the old one is kept for undo; `null` when it is not.
+    #[serde(default)]
+    pub kept_as: Option<String>,
+    /// Until when.
+    #[serde(default)]
+    pub kept_until: Option<Timestamp>,
+}
+
+/// What an undo brought back, or would.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct UndoDetail {
+    /// The operation that is undone.
+    pub operation: Uuid,
+    /// What it had set aside: schemas, or the whole database.
+    pub scope: Scope,
+    /// `planned`, `undone`, `rolled-back`, or `unknown`.
+    pub status: String,
+    /// Each schema (scope managed-schemas).
+    pub schemas: Vec<UndoEntry>,
+}
+
+/// One schema that an undo brought back.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct UndoEntry {
+    /// The schema.
+    pub schema: String,
+    /// The name that it was kept under; `null`: there was no such schema before, and there is none again.
+    pub came_from: Option<String>,
+    /// Tables of the one that served before the undo.
+    pub table_count_before: u64,
+    /// Tables of the one that came back.
+    pub table_count_after: u64,
+    /// The name under which the one that served is kept; `null` when it is not.
+    pub kept_as: Option<String>,
+    /// Until when.
+    pub kept_until: Option<Timestamp>,
 }
 
 /// One chain in one schema.

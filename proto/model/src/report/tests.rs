@@ -54,6 +54,8 @@ fn schema_reset() -> EventKind {
         tables_before: 8,
         exists_after: true,
         tables_after: 0,
+        kept_as: None,
+        kept_until: None,
     })
 }
 

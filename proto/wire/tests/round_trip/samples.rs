@@ -4,13 +4,13 @@ use model::{
     blast::{Activity, ExtensionMove, OutsideObject, Reference, SchemaProperty, TableGrant},
     event::{
         Accepted, Blocker, ChainCompleted, DatabaseSwapped, EventKind, Finished, Progress, Queued,
-        RevisionApplied, SchemaReset,
+        RevisionApplied, SchemaReset, SchemaReturned,
     },
     fault::{Fault, Reason, SqlSite, Status},
     finding::Finding,
     lock::Holder,
     operation::{Outcome, Verb},
-    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal},
+    plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal, ReturningSchema, ReturningSchemas},
     profile::Scope,
     validation::{Missing, RevisionCheck, SchemaResult, Summary, TableCheck, Validation},
     window::Window,
@@ -107,6 +107,22 @@ pub(crate) fn plan() -> Plan {
             operation: Uuid::from_u128(4),
             kept_since: at(5),
             kept_until: at(6),
+        }),
+        brings_back_schemas: Some(ReturningSchemas {
+            operation: Uuid::from_u128(8),
+            kept_since: at(7),
+            kept_until: at(8),
+            schemas: vec![
+                ReturningSchema {
+                    schema: "general".into(),
+                    kept_as: Some("resetd_kept_1_general".into()),
+                    oid: Some(17),
+                    tables: 3,
+                    estimated_rows: 4,
+                    bytes: 5,
+                },
+                ReturningSchema { schema: "health".into(), ..ReturningSchema::default() },
+            ],
         }),
     }
 }
@@ -243,6 +259,7 @@ pub(crate) fn every_kind() -> Vec<EventKind> {
         | EventKind::Planned { .. }
         | EventKind::FindingReported { .. }
         | EventKind::SchemaReset(_)
+        | EventKind::SchemaReturned(_)
         | EventKind::RevisionApplied(_)
         | EventKind::ChainCompleted(_)
         | EventKind::Validated { .. }
@@ -267,6 +284,16 @@ pub(crate) fn every_kind() -> Vec<EventKind> {
             tables_before: 8,
             exists_after: true,
             tables_after: 1,
+            kept_as: Some(text("aside")),
+            kept_until: Some(at(86_400)),
+        }),
+        EventKind::SchemaReturned(SchemaReturned {
+            schema: text("general"),
+            undoes: Uuid::from_u128(7),
+            came_from: Some(text("aside")),
+            tables: 8,
+            kept_as: Some(text("aside_too")),
+            kept_until: Some(at(86_400)),
         }),
         EventKind::RevisionApplied(revision_applied()),
         EventKind::ChainCompleted(ChainCompleted {
@@ -296,6 +323,6 @@ pub(crate) fn every_kind() -> Vec<EventKind> {
     let mut codes: Vec<_> = kinds.iter().map(counted).collect();
     codes.sort_unstable();
     codes.dedup();
-    assert_eq!(codes.len(), 17, "one event of each kind");
+    assert_eq!(codes.len(), 18, "one event of each kind");
     kinds
 }

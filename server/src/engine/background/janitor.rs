@@ -1,5 +1,5 @@
-//! What has had its time: kept databases are dropped in the background, one at a time in the whole cluster, and ended
-//! operations are forgotten.
+//! What has had its time: kept databases and schemas are dropped in the background, one at a time in the whole cluster, and
+//! ended operations are forgotten.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,8 +9,8 @@ use crate::{
     engine::Engine,
     postgres::{
         change::control_schema,
-        control::{given_up, operations, retained, windows},
-        swap::cleanup,
+        control::{given_up, kept_schemas, operations, retained, windows},
+        swap::{self, cleanup},
     },
 };
 
@@ -38,10 +38,10 @@ pub(in crate::engine) async fn keep_clean(engine: Arc<Engine>) {
 
 /// The next one that will have had its time is not waited for longer than it takes.
 async fn until_next(engine: &Engine) -> Duration {
-    match retained::next_in(&engine.control.pool).await {
-        Ok(Some(next)) => next.clamp(SOONEST, LOOK),
-        _ => LOOK,
-    }
+    let pool = &engine.control.pool;
+    let (databases, schemas) = (retained::next_in(pool).await, kept_schemas::next_in(pool).await);
+    let next = [databases, schemas].into_iter().filter_map(|next| next.ok().flatten()).min();
+    next.map_or(LOOK, |next| next.clamp(SOONEST, LOOK))
 }
 
 async fn clean(engine: &Engine) -> Result<(), Fault> {
@@ -49,10 +49,18 @@ async fn clean(engine: &Engine) -> Result<(), Fault> {
     control_schema::is_current(&engine.control).await?;
     // A database that cannot be dropped keeps nothing else from being cleaned away.
     let dropped = cleanup::drop_expired(&engine.control).await;
+    let options_of = |database: &str| match engine.targets.iter().find(|t| t.database() == database) {
+        Some(target) => target.url.connect_options(),
+        None => engine.control.options_of(database),
+    };
+    let schemas = swap::kept_schemas::drop_expired(&engine.control, &options_of).await;
     for target in &engine.targets {
         operations::forget_old(&engine.control.pool, &target.name, target.profile.keep_operations).await?;
         given_up::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
         windows::forget_old(&engine.control.pool, target.database(), target.profile.keep_operations).await?;
+    }
+    for operation in schemas? {
+        tracing::info!(%operation, "dropped schemas that were set aside and have had their time");
     }
     for name in dropped? {
         tracing::info!(name, "dropped a database that nobody needs any more");

@@ -11,7 +11,7 @@ use model::{
 };
 
 use super::{
-    ending,
+    commit::{Change, Worked},
     lifecycle::{Done, Run},
     phased::{chain_completed, revision_applied},
 };
@@ -19,29 +19,23 @@ use crate::postgres::{
     catalog::{
         deferred_triggers,
         observe::{self, Look},
+        publications::PublishedTable,
         sessions,
     },
     change::{
         place_extensions, record_version,
         replay::{self, ReplayTarget},
-        reset,
+        reset::{self, Reset},
+        set_aside,
         transaction::Work,
     },
-    control::{commit_deadline::CommitDeadline, journal, operations, targets},
+    control::{kept_schemas::Intent, operations, targets},
     lock::{fence, lease::LockSession},
-    session::{backend, failpoint, identity::Identity},
+    session::identity::Identity,
 };
 
 /// How many differences are named in one line; the report has all.
 const NAMED: usize = 10;
-
-/// What the transaction holds when its work is done.
-enum Worked {
-    /// Nothing to commit.
-    Read(String),
-    /// A change; the line says what happened when it is committed. With what it was validated as.
-    Change(String, Option<Box<Validation>>),
-}
 
 impl Run {
     pub(in crate::engine) async fn execute(&self, lock: &LockSession) -> Result<Done, Fault> {
@@ -58,20 +52,8 @@ impl Run {
             self.guarded(fence::pass(&target, lock)).await?;
         }
         let mut work = self.guarded(Work::begin(&target, lock, self.work_context())).await?;
-        match self.guarded(self.work(&mut work, lock)).await {
-            Ok(Worked::Change(summary, validated)) => {
-                self.commit(work, lock, &summary).await?;
-                Ok(self.confirm(lock, validated.as_deref()).await)
-            }
-            Ok(Worked::Read(summary)) => {
-                work.roll_back().await;
-                Ok(Done::Read(summary))
-            }
-            Err(fault) => {
-                work.roll_back().await;
-                Err(fault)
-            }
-        }
+        let worked = self.guarded(self.work(&mut work, lock)).await;
+        self.end_work(work, lock, worked).await
     }
 
     async fn work(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
@@ -134,12 +116,14 @@ impl Run {
             flag_roles::outside(&self.target.profile, self.role)?;
         }
         let mut summary = Vec::new();
+        let (mut aside, mut published) = (None, Vec::new());
         if self.request.verb.resets() {
-            self.reset(work, lock, &plan).await?;
+            (aside, published) = self.reset(work, lock, &plan).await?;
             summary.push(format!("{} reset", count(plan.schemas.len(), "schema")));
         }
         if self.request.verb.migrates() {
             let applied = self.migrate(work, lock, &plan, &observed).await?;
+            set_aside::publish(work, &published).await?;
             summary.push(format!("{} applied", count(applied, "revision")));
         }
         let managed = self.target.matrix.managed_schemas();
@@ -148,9 +132,9 @@ impl Run {
         if self.request.verb.validates() {
             let (valid, validation) = self.validate(work, lock).await?;
             summary.push(valid);
-            validated = Some(Box::new(validation));
+            validated = Some(validation);
         }
-        Ok(Worked::Change(summary.join(", "), validated))
+        Ok(Worked::Change(Box::new(Change { summary: summary.join(", "), validated, aside })))
     }
 
     /// Nobody else moves the versions that are planned on, before they are looked at.
@@ -175,8 +159,17 @@ impl Run {
         let matrix = &self.target.matrix;
         let reset = schemas_to_reset(&self.request, matrix);
         let chains = self.request.verb.migrates().then_some(&self.chains);
-        let look = Look { matrix, reset: &reset, chains, changes: true, histories: true };
+        let aside = self.names_aside().await?;
+        let look = Look {
+            reset: &reset,
+            chains,
+            changes: true,
+            aside: &aside,
+            replaces_tables: self.request.verb.migrates(),
+            ..Look::of(matrix)
+        };
         let mut observed = observe::observe(work.own().await?, &look).await?;
+        observed.keep_previous_seconds = self.target.profile.keep_previous.as_secs();
         let (pool, own) = (&self.engine.control.pool, &lock.application_name);
         observed.sessions = sessions::of(pool, observed.database_oid, SessionRule::Refuse, own).await?;
         self.add_activity(&mut observed).await?;
@@ -184,17 +177,31 @@ impl Run {
         Ok((observed, plan))
     }
 
-    async fn reset(&self, work: &mut Work, lock: &LockSession, plan: &Plan) -> Result<(), Fault> {
+    async fn reset(
+        &self,
+        work: &mut Work,
+        lock: &LockSession,
+        plan: &Plan,
+    ) -> Result<(Option<Intent>, Vec<PublishedTable>), Fault> {
         let total = plan.schemas.len() as u64;
-        self.progress("reset", 0, total, "drops the schemas");
-        let done = reset::managed_schemas(work, &self.target.url.connect_options(), plan).await?;
+        let doing = if plan.sets_aside() { "sets the schemas aside" } else { "drops the schemas" };
+        self.progress("reset", 0, total, doing);
+        let keep_until = self.keep_until(lock).await?;
+        let how = Reset {
+            plan,
+            operation: self.owner.operation,
+            keep_until,
+            aside: &self.names_aside().await?,
+            replaces_tables: self.request.verb.migrates(),
+        };
+        let done = reset::managed_schemas(work, &self.target.url.connect_options(), &how).await?;
         for schema in done.schemas {
             self.emit(lock, EventKind::SchemaReset(schema)).await?;
         }
         for finding in done.findings {
             self.emit(lock, EventKind::FindingReported { finding }).await?;
         }
-        Ok(())
+        Ok((done.aside.map(|body| self.intent(plan, body, keep_until)), done.published))
     }
 
     async fn migrate(
@@ -250,8 +257,7 @@ impl Run {
         lock: &LockSession,
     ) -> Result<(String, Validation), Fault> {
         let matrix = &self.target.matrix;
-        let look = Look { matrix, reset: &[], chains: None, changes: false, histories: true };
-        let mut observed = observe::observe(work.own().await?, &look).await?;
+        let mut observed = observe::observe(work.own().await?, &Look::of(matrix)).await?;
         observed.findings.extend(deferred_triggers::of(work.own().await?, &matrix.managed_schemas()).await?);
         for finding in &observed.findings {
             self.emit(lock, EventKind::FindingReported { finding: finding.clone() }).await?;
@@ -280,67 +286,6 @@ impl Run {
         .hint("the report's details.validation.missing has all of it; `run` brings the target there; `migrate` only what is pending"))
     }
 
-    /// Stores the end that the commit will have, sends COMMIT, and learns whether it happened.
-    async fn commit(&self, mut work: Work, lock: &LockSession, summary: &str) -> Result<(), Fault> {
-        let prepared = self.prepare(&mut work, lock, summary).await;
-        let (transaction, until) = match prepared {
-            Ok(prepared) => prepared,
-            Err(fault) => {
-                work.roll_back().await;
-                return Err(fault);
-            }
-        };
-        let pid = work.pid();
-        work.until = until;
-        let committed = work.commit().await;
-        failpoint::point(self.owner.operation, "committed").await;
-        let Err(failed) = committed else { return Ok(()) };
-        tracing::warn!(operation = %self.owner.operation, %failed, "the commit's answer did not arrive; its truth is asked for");
-        self.learn(&transaction, pid, &failed).await
-    }
-
-    async fn prepare(
-        &self,
-        work: &mut Work,
-        lock: &LockSession,
-        summary: &str,
-    ) -> Result<(String, Option<CommitDeadline>), Fault> {
-        self.live.interrupt.check()?;
-        let transaction = work.assigned().to_owned();
-        let _rest = self.backends.rest();
-        let mut connection = lock.connection().await;
-        let make = |events: &[_], at| ending::make(events, at, Ok(summary));
-        let (right, bound) = (&self.window_guard, self.commit_bound());
-        let until =
-            journal::prepare_commit(&mut connection, self.owner, &transaction, right, bound, &make).await?;
-        Ok((transaction, until))
-    }
-
-    /// Asks the cluster what became of the transaction, until it knows.
-    async fn learn(&self, transaction: &str, pid: i32, failed: &Fault) -> Result<(), Fault> {
-        loop {
-            match backend::xact_status(&self.engine.control.pool, transaction).await {
-                Ok(Some(status)) if status == "committed" => return Ok(()),
-                Ok(Some(status)) if status == "aborted" => return Err(refused_or_lost(failed)),
-                Ok(Some(_)) => backend::terminate(&self.engine.control.pool, pid).await,
-                Ok(None) => {
-                    return Err(Fault::new(
-                        Reason::OutcomeUnknown,
-                        "the transaction is too old for the cluster to know",
-                    ));
-                }
-                Err(fault) => tracing::warn!(%fault, "whether the commit happened cannot be asked now"),
-            }
-            if self.engine.ended().is_cancelled() {
-                return Err(Fault::new(
-                    Reason::OutcomeUnknown,
-                    "the daemon ended before the commit's answer came",
-                ));
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
-    }
-
     pub(in crate::engine) fn progress(&self, phase: &str, done: u64, total: u64, current: &str) {
         self.live.tell(EventKind::Progress(Progress {
             phase: phase.to_owned(),
@@ -348,13 +293,5 @@ impl Run {
             total,
             current: current.to_owned(),
         }));
-    }
-}
-
-/// A commit that did not happen: PostgreSQL refused it, or its connection was lost before.
-fn refused_or_lost(failed: &Fault) -> Fault {
-    match failed.reason {
-        Reason::TargetUnreachable | Reason::WindowHeld | Reason::WindowRequired => failed.clone(),
-        _ => Fault { reason: Reason::CommitFailed, ..failed.clone() },
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! It must not know who watches it.
 
+pub(crate) mod aside;
 pub(crate) mod build;
 pub(crate) mod chains;
+pub(crate) mod commit;
 pub(crate) mod confirm;
 pub(crate) mod ending;
 pub(crate) mod in_place;
@@ -15,5 +17,6 @@ pub(crate) mod registry;
 pub(crate) mod replace;
 pub(crate) mod submit;
 pub(crate) mod undo;
+pub(crate) mod undo_schemas;
 pub(crate) mod window_deadline;
 mod write_end;

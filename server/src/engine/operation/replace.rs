@@ -150,7 +150,7 @@ impl Run {
     async fn observe_database(&self, lock: &LockSession) -> Result<(Observation, Carried), Fault> {
         let matrix = &self.target.matrix;
         let mut work = Work::begin(&self.target.url.connect_options(), lock, self.work_context()).await?;
-        let look = Look { matrix, reset: &[], chains: None, changes: false, histories: false };
+        let look = Look { histories: false, ..Look::of(matrix) };
         let observed = async {
             let identity = targets::same_cluster(&self.engine.control, work.own().await?).await?;
             if !self.request.dry_run {
@@ -158,11 +158,11 @@ impl Run {
             }
             let mut observed = observe::observe(work.own().await?, &look).await?;
             observe::count_inside(work.own().await?, &mut observed).await?;
-            let managed = matrix.managed_schemas();
+            let own = self.own_schemas().await?;
             let named = &self.target.profile.preserve_extensions;
             let migrates = self.request.verb.migrates();
             let (carried, obstacles) = carried::observe(work.own().await?, matrix, named, migrates).await?;
-            let (outside, told) = database::lost_with_it(work.own().await?, &managed, named).await?;
+            let (outside, told) = database::lost_with_it(work.own().await?, &own, named).await?;
             observed.outside = outside;
             observed.findings.extend(obstacles.into_iter().chain(told));
             if migrates {
@@ -192,8 +192,8 @@ impl Run {
         let mut work = Work::begin(&self.target.url.connect_options(), lock, self.work_context()).await?;
         let seen = async {
             let pieces = carried::read_again(work.own().await?, matrix, named).await?;
-            let managed = matrix.managed_schemas();
-            let (outside, _) = database::lost_with_it(work.own().await?, &managed, named).await?;
+            let own = self.own_schemas().await?;
+            let (outside, _) = database::lost_with_it(work.own().await?, &own, named).await?;
             Ok::<_, Fault>((pieces, outside))
         }
         .await;

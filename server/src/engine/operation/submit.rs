@@ -11,9 +11,9 @@ use model::{
     fault::{Fault, Reason},
     guard,
     lock::{Holder, application_name},
-    operation::{Request, Verb, Wait},
+    operation::{Request, Wait},
     plan::count,
-    profile::{ReportRule, Scope},
+    profile::ReportRule,
     window::Rules,
 };
 use tokio_util::sync::CancellationToken;
@@ -334,8 +334,8 @@ impl Engine {
             verb: request.verb,
             target: target.name.clone(),
             database: target.database().to_owned(),
-            // A whole database comes back, whatever was said.
-            scope: request.scope.or((request.verb == Verb::Undo).then_some(Scope::Database)),
+            // What an undo brings back is known with its plan.
+            scope: request.scope,
             dry_run: request.dry_run,
             principal: authorization.principal().to_string(),
             auth_method: authorization.principal().kind.auth_method().to_owned(),

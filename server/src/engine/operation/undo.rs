@@ -1,4 +1,4 @@
-//! Undo: the database of before comes back by the same swap that took it away.
+//! Undo: what an operation took away comes back. A database by the same swap; schemas see `undo_schemas`.
 
 use model::{
     event::EventKind,
@@ -17,8 +17,16 @@ use crate::postgres::{
 };
 
 impl Run {
-    /// Brings the previous database back, by the same swap.
+    /// Brings back what the named operation took away, or what was taken away last.
     pub(in crate::engine) async fn undo(&self, lock: &LockSession) -> Result<Done, Fault> {
+        match self.next_schemas().await? {
+            Some(kept) => self.undo_schemas(lock, &kept).await,
+            None => self.undo_database(lock).await,
+        }
+    }
+
+    /// Brings the previous database back, by the same swap.
+    async fn undo_database(&self, lock: &LockSession) -> Result<Done, Fault> {
         let database = self.target.database();
         let row = database::row(&mut *lock.connection().await, database).await?;
         if row.is_some() && !lock.shared {

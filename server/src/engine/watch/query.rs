@@ -7,7 +7,7 @@ use model::{
     event::EventKind,
     fault::{Fault, Reason},
     operation::{Operation, State},
-    target::{KeptDatabase, TargetStatus},
+    target::{KeptDatabase, KeptSchemas, TargetStatus},
 };
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use crate::{
     postgres::{
         change::control_schema,
         control::{
-            cancel,
+            cancel, kept_schemas,
             operations::{self, Filter},
             retained::Kept,
             targets, window_guard,
@@ -45,6 +45,15 @@ pub(crate) struct Page {
 
 fn shown(kept: Kept) -> KeptDatabase {
     KeptDatabase { name: kept.name, operation: kept.operation, until: kept.expires_at }
+}
+
+fn shown_schemas(kept: kept_schemas::KeptSchemas) -> KeptSchemas {
+    KeptSchemas {
+        operation: kept.operation,
+        names: kept.body.names(),
+        until: kept.expires_at,
+        left_because: kept.left_because,
+    }
 }
 
 /// What an enrolment is asked with.
@@ -172,6 +181,7 @@ impl Engine {
             last: state.last,
             kept: state.kept.into_iter().map(shown).collect(),
             warnings,
+            kept_schemas: state.kept_schemas.into_iter().map(shown_schemas).collect(),
         })
     }
 

@@ -143,11 +143,11 @@ pub(in crate::postgres) fn in_dependency_order(row: &DatabaseRow) -> Vec<&Databa
     )
 }
 
-/// What a database holds outside the managed schemas and loses when it is replaced; and how much that is, which is told
+/// What a database holds outside the daemon's own schemas and loses when it is replaced; and how much that is, which is told
 /// beside it: sizes are no identities.
 pub(crate) async fn lost_with_it(
     connection: &mut PgConnection,
-    managed: &[&str],
+    own: &[String],
     preserved: &[String],
 ) -> Result<(Vec<OutsideObject>, Vec<Finding>), Fault> {
     let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
@@ -168,7 +168,7 @@ pub(crate) async fn lost_with_it(
           GROUP BY n.nspname HAVING n.nspname <> 'public' OR pg_catalog.count(c.oid) > 0
          ORDER BY 1, 2",
     )
-    .bind(managed.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+    .bind(own)
     .bind(preserved)
     .fetch_all(connection)
     .await
@@ -194,4 +194,30 @@ pub(crate) async fn oid(executor: impl PgExecutor<'_>, name: &str) -> Result<Opt
         .await
         .map_err(control_fault)?;
     Ok(oid.and_then(|oid| u32::try_from(oid).ok()))
+}
+
+/// The name of a database that takes connections, by oid.
+///
+/// # Errors
+/// The control database does not answer.
+pub(crate) async fn name(executor: impl PgExecutor<'_>, oid: u32) -> Result<Option<String>, Fault> {
+    sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE oid = $1::oid AND datallowconn")
+        .bind(i64::from(oid))
+        .fetch_optional(executor)
+        .await
+        .map_err(control_fault)
+}
+
+/// The oid of the database that a session is in.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn current_oid(connection: &mut PgConnection) -> Result<u32, Fault> {
+    let oid: i64 = sqlx::query_scalar(
+        "SELECT d.oid::pg_catalog.int8 FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(|e| work_fault("asking for the database's oid", &e))?;
+    Ok(u32::try_from(oid).unwrap_or_default())
 }

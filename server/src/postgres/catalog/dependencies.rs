@@ -59,6 +59,19 @@ pub(crate) async fn radius(
     schemas: &[String],
     staying: &[i64],
 ) -> Result<Radius, Fault> {
+    radius_beside(connection, schemas, staying, &[]).await
+}
+
+/// The same where `aside` are schemas that are set aside: what is in them is nobody's loss while nothing is dropped.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn radius_beside(
+    connection: &mut PgConnection,
+    schemas: &[String],
+    staying: &[i64],
+    aside: &[String],
+) -> Result<Radius, Fault> {
     let staying: Vec<sqlx::postgres::types::Oid> =
         staying.iter().filter_map(|oid| u32::try_from(*oid).ok()).map(sqlx::postgres::types::Oid).collect();
     let rows: Vec<WalkRow> = sqlx::query_as(WALK)
@@ -67,7 +80,7 @@ pub(crate) async fn radius(
         .fetch_all(connection)
         .await
         .map_err(|e| work_fault("walking the dependencies", &e))?;
-    Ok(sort(rows.into_iter().map(Object::from).collect(), schemas))
+    Ok(sort(rows.into_iter().map(Object::from).collect(), schemas, aside))
 }
 
 impl From<WalkRow> for Object {
@@ -86,7 +99,7 @@ fn link(text: &str) -> Option<(char, Address)> {
     Some((kind, (class, object, parts.next()?.parse().ok()?)))
 }
 
-fn sort(objects: Vec<Object>, schemas: &[String]) -> Radius {
+fn sort(objects: Vec<Object>, schemas: &[String], aside: &[String]) -> Radius {
     let by_address: HashMap<Address, usize> =
         objects.iter().enumerate().map(|(index, o)| (o.address, index)).collect();
     let mut radius =
@@ -99,6 +112,7 @@ fn sort(objects: Vec<Object>, schemas: &[String]) -> Radius {
     for object in &objects {
         match place(object, &objects, &by_address, &managed) {
             Locality::Part => {}
+            Locality::Outside if object.home.as_ref().is_some_and(|home| aside.contains(home)) => {}
             Locality::Outside => radius.outside.push(OutsideObject {
                 kind: object.kind.clone(),
                 identity: object.identity.clone(),
@@ -170,7 +184,11 @@ mod tests {
     }
 
     fn outside_of(objects: Vec<Object>) -> Vec<String> {
-        sort(objects, &["a".to_owned()]).outside.iter().map(ToString::to_string).collect()
+        sort(objects, &["a".to_owned()], &["aside".to_owned()])
+            .outside
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -182,6 +200,7 @@ mod tests {
             object(4, "table", "b.t", Some("b"), ""),
             object(5, "index", "b.t_idx", Some("b"), "a/1/4/1"),
             object(6, "table", "b.part", Some("b"), "a/1/4/0"),
+            object(7, "table constraint", "t_fkey on aside.t", Some("aside"), ""),
         ];
         assert_eq!(outside_of(objects), ["table b.part", "table b.t", "view b.v"]);
     }

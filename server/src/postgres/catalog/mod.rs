@@ -2,6 +2,7 @@
 //!
 //! It must not know operations, the lease or the transaction that changes a target.
 
+pub(crate) mod aside;
 pub(crate) mod check;
 pub(crate) mod check_roles;
 pub(crate) mod database;
@@ -13,7 +14,9 @@ pub(crate) mod extensions;
 pub(crate) mod observe;
 pub(in crate::postgres) mod openings;
 pub(crate) mod preflight;
+pub(crate) mod publications;
 pub(crate) mod references;
 pub(crate) mod schema_properties;
 pub(crate) mod sessions;
+pub(crate) mod structure;
 pub(crate) mod versions;

@@ -11,9 +11,9 @@ use model::{
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
-    dependencies, extensions,
+    aside, dependencies, extensions,
     preflight::change,
-    references,
+    publications, references,
     schema_properties::{self, SchemaProperties},
     versions,
 };
@@ -30,6 +30,25 @@ pub(crate) struct Look<'a> {
     pub(crate) changes: bool,
     /// The histories of the schemas count: they are read, or it is told that they cannot be.
     pub(crate) histories: bool,
+    /// Schemas that are set aside already: what hangs in them on what is set aside now goes on hanging on it.
+    pub(crate) aside: &'a [String],
+    /// Tables of the same names take the places of those that go, in publications as well.
+    pub(crate) replaces_tables: bool,
+}
+
+impl<'a> Look<'a> {
+    /// A look at what is there, where nothing is to be changed.
+    pub(crate) fn of(matrix: &'a Matrix) -> Self {
+        Self {
+            matrix,
+            reset: &[],
+            chains: None,
+            changes: false,
+            histories: true,
+            aside: &[],
+            replaces_tables: false,
+        }
+    }
 }
 
 /// Observes a target.
@@ -110,14 +129,26 @@ async fn look_at_change(
     observed: &mut Observation,
 ) -> Result<(), Fault> {
     let extensions = extensions::look(connection, look.matrix, look.reset, look.chains).await?;
-    let mut radius = dependencies::radius(connection, look.reset, &extensions.moved).await?;
+    let mut radius =
+        dependencies::radius_beside(connection, look.reset, &extensions.moved, look.aside).await?;
     let schema_properties = schema_properties::capture(connection, look.reset).await?;
-    schema_properties::spare(&schema_properties, &mut radius.outside);
+    let published = publications::tables(connection, look.reset).await?;
+    spare(look, &schema_properties, &published, &mut radius);
+    if radius.outside.iter().any(|o| o.kind != "publication relation") && !look.aside.is_empty() {
+        // They are dropped, and then what is set aside loses something, too.
+        radius = dependencies::radius(connection, look.reset, &extensions.moved).await?;
+        spare(look, &schema_properties, &published, &mut radius);
+    }
+    observed.inseparable = aside::parts_of_outside(connection, look.reset).await?;
+    observed.inseparable.extend(published.iter().filter(|it| !it.movable).map(ToString::to_string));
+    observed.keys_to_outside = aside::keys_to_outside(connection, look.reset).await?;
     count(&mut observed.schemas, &mut radius);
     observed.schema_properties = schema_properties.iter().flat_map(SchemaProperties::pieces).collect();
     observed.grants = references::grants(connection, look.reset).await?;
     observed.references = references::on(connection, look.reset, &observed.grants, &radius).await?;
-    observed.locks = Some(lock_table(connection, radius.entries).await?);
+    let tables =
+        observed.schemas.iter().filter(|s| look.reset.contains(&s.name)).map(|s| s.tables.len() as u64);
+    observed.locks = Some(lock_table(connection, radius.entries, tables.sum()).await?);
     if let Some(chains) = look.chains {
         observed.existing_roles = existing_roles(connection, chains).await?;
     }
@@ -128,6 +159,18 @@ async fn look_at_change(
     observed.moves = extensions.moves;
     observed.created_extensions = extensions.created;
     Ok(())
+}
+
+fn spare(
+    look: &Look<'_>,
+    properties: &[SchemaProperties],
+    published: &[publications::PublishedTable],
+    radius: &mut dependencies::Radius,
+) {
+    schema_properties::spare(properties, &mut radius.outside);
+    if look.replaces_tables {
+        publications::spare(published, &mut radius.outside);
+    }
 }
 
 async fn database(connection: &mut PgConnection) -> Result<Observation, Fault> {
@@ -186,7 +229,11 @@ async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<
 }
 
 /// The lock table as it is now.
-async fn lock_table(connection: &mut PgConnection, drop_entries: i64) -> Result<LockTable, Fault> {
+async fn lock_table(
+    connection: &mut PgConnection,
+    drop_entries: i64,
+    aside_entries: u64,
+) -> Result<LockTable, Fault> {
     let (per_transaction, connections, prepared, in_use): (i64, i64, i64, i64) = sqlx::query_as(
         "SELECT current_setting('max_locks_per_transaction')::int8, current_setting('max_connections')::int8,
                 current_setting('max_prepared_transactions')::int8,
@@ -202,6 +249,7 @@ async fn lock_table(connection: &mut PgConnection, drop_entries: i64) -> Result<
         prepared_transactions: prepared.unsigned_abs(),
         in_use: in_use.unsigned_abs(),
         drop_entries: drop_entries.unsigned_abs(),
+        aside_entries,
     })
 }
 

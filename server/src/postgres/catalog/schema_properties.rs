@@ -7,6 +7,7 @@ use model::{
     blast::{OutsideObject, SchemaProperty},
     fault::Fault,
 };
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
 use super::preflight::change;
@@ -17,7 +18,7 @@ use grant::Grant;
 pub(crate) const SCHEMA_PUBLICATIONS: i32 = 150_000;
 
 /// The properties of one schema.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct SchemaProperties {
     pub(in crate::postgres) schema: String,
     pub(in crate::postgres) owner: String,

@@ -135,7 +135,7 @@ fn refuse_newer(history: &History) -> Result<(), Fault> {
 const SCHEMA: &str = "resetd";
 
 /// The daemon's own chain, compiled in.
-const REVISIONS: [(&str, &[u8]); 7] = [
+const REVISIONS: [(&str, &[u8]); 8] = [
     ("control/control_001.sql", include_bytes!("../../../../migrations/control/control_001.sql")),
     ("control/control_002.sql", include_bytes!("../../../../migrations/control/control_002.sql")),
     ("control/control_003.sql", include_bytes!("../../../../migrations/control/control_003.sql")),
@@ -143,6 +143,7 @@ const REVISIONS: [(&str, &[u8]); 7] = [
     ("control/control_005.sql", include_bytes!("../../../../migrations/control/control_005.sql")),
     ("control/control_006.sql", include_bytes!("../../../../migrations/control/control_006.sql")),
     ("control/control_007.sql", include_bytes!("../../../../migrations/control/control_007.sql")),
+    ("control/control_008.sql", include_bytes!("../../../../migrations/control/control_008.sql")),
 ];
 
 /// The chain that is compiled in.

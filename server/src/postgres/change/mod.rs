@@ -5,6 +5,8 @@
 pub(crate) mod blockers;
 pub(crate) mod control_schema;
 mod deferred;
+pub(crate) mod discard;
+pub(crate) mod exchange_schemas;
 mod lock_waits;
 mod message;
 pub(crate) mod noticed;
@@ -16,5 +18,6 @@ pub(crate) mod replay;
 pub(crate) mod reset;
 pub(crate) mod restore_properties;
 pub(crate) mod second_look;
+pub(crate) mod set_aside;
 pub(crate) mod transaction;
 pub(crate) mod two_roles;

@@ -1,5 +1,6 @@
-//! Dropping and recreating the managed schemas inside the work transaction.
+//! Recreating the managed schemas inside the work transaction: the old ones are set aside, or dropped where they cannot be.
 
+use jiff::Timestamp;
 use model::{
     blast,
     event::SchemaReset,
@@ -8,13 +9,16 @@ use model::{
     plan::{Plan, count},
 };
 use sqlx::{Connection as _, postgres::PgConnectOptions};
+use uuid::Uuid;
 
-use super::{place_extensions, restore_properties, transaction::Work};
+use super::{place_extensions, restore_properties, set_aside, transaction::Work};
 use crate::postgres::{
     catalog::{
         dependencies, extensions,
+        publications::{self, PublishedTable},
         schema_properties::{self, SchemaProperties},
     },
+    control::kept_schemas::{Body, KeptSchema},
     session::connect,
     sql::{
         error::{message, work_fault},
@@ -26,40 +30,59 @@ use crate::postgres::{
 pub(crate) struct ResetDone {
     pub(crate) schemas: Vec<SchemaReset>,
     pub(crate) findings: Vec<Finding>,
+    /// What was set aside; `None`: it was dropped.
+    pub(crate) aside: Option<Body>,
+    /// Tables whose places in publications are for those that come.
+    pub(crate) published: Vec<PublishedTable>,
 }
 
-/// Drops and recreates the plan's schemas, with their properties. Nothing outside goes that is not in the plan: between
-/// the locks and the drop the dependencies are walked once more.
+/// How a reset is done.
+pub(crate) struct Reset<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) operation: Uuid,
+    /// Until when what is set aside is kept.
+    pub(crate) keep_until: Timestamp,
+    /// Schemas that are set aside already.
+    pub(crate) aside: &'a [String],
+    /// Tables of the same names come.
+    pub(crate) replaces_tables: bool,
+}
+
+/// Sets the plan's schemas aside, or drops them, and creates them anew with their properties. Nothing outside goes that is
+/// not in the plan: under the locks the dependencies are walked once more.
 ///
 /// # Errors
 /// `PLAN_CHANGED`, `BLOCKED`, `SCHEMA_PROPERTIES_LOST`, or what PostgreSQL said.
 pub(crate) async fn managed_schemas(
     work: &mut Work,
     target: &PgConnectOptions,
-    plan: &Plan,
+    reset: &Reset<'_>,
 ) -> Result<ResetDone, Fault> {
+    let plan = reset.plan;
     let names: Vec<String> = plan.schemas.iter().map(|s| s.schema.clone()).collect();
-    let existing: Vec<&str> = plan.schemas.iter().filter(|s| s.exists).map(|s| s.schema.as_str()).collect();
     let before = schema_properties::capture(work.own().await?, &names).await?;
     lock_relations(work, &names).await?;
     let staying = extensions::oids(work.own().await?, &plan.extension_moves).await?;
     place_extensions::move_out(work, &plan.extension_moves).await?;
-    let mut radius = dependencies::radius(work.own().await?, &names, &[]).await?;
-    schema_properties::spare(&before, &mut radius.outside);
-    same_radius(plan, &radius)?;
-    if !existing.is_empty() {
-        let drop = format!("DROP SCHEMA {} CASCADE", ident::list(existing.iter().copied()));
-        work.patient("the drop of the schemas", &drop).await?;
-        // Another session still sees everything that was there when the drop took its locks: what came to depend on the
-        // schemas while it waited was cascaded away, and must have been in the plan.
-        let mut witness = connect::open(&connect::options(target, "resetd witness", &[])).await?;
-        let seen = dependencies::radius(&mut witness, &names, &staying).await;
-        if let Err(error) = witness.close().await {
-            tracing::debug!(error = %message(&error), "closing the witness session");
-        }
-        let mut seen = seen?;
-        schema_properties::spare(&before, &mut seen.outside);
-        same_radius(plan, &seen)?;
+    let mut published = publications::tables(work.own().await?, &names).await?;
+    let spared = if reset.replaces_tables { published.as_slice() } else { &[] };
+    walk_again(work, plan, &before, spared, reset.aside).await?;
+    let mut aside = None;
+    if plan.sets_aside() {
+        let mut body = set_aside::schemas(work, reset.operation, &names, &before).await?;
+        // What was not there before is not there after an undo.
+        let made =
+            plan.created_schemas.iter().map(|schema| KeptSchema { schema: schema.clone(), aside: None });
+        body.schemas.extend(made);
+        aside = Some(body);
+    } else {
+        drop_schemas(
+            work,
+            target,
+            plan,
+            &Dropping { names: &names, staying: &staying, before: &before, spared },
+        )
+        .await?;
     }
     for name in &names {
         create(work, name, before.iter().find(|f| f.schema() == name)).await?;
@@ -67,7 +90,66 @@ pub(crate) async fn managed_schemas(
     let after = schema_properties::capture(work.own().await?, &names).await?;
     let mut findings = differences(&before, &after);
     findings.extend(lost(plan));
-    Ok(ResetDone { schemas: plan.schemas.iter().map(reset_fact).collect(), findings })
+    published.retain(|it| reset.replaces_tables && it.movable);
+    let fact = |schema| reset_fact(schema, aside.as_ref(), reset.keep_until);
+    Ok(ResetDone { schemas: plan.schemas.iter().map(fact).collect(), findings, published, aside })
+}
+
+/// Walks the dependencies once more, under the locks: the blast radius is the plan's.
+///
+/// # Errors
+/// `PLAN_CHANGED`.
+pub(in crate::postgres) async fn walk_again(
+    work: &mut Work,
+    plan: &Plan,
+    before: &[SchemaProperties],
+    spared: &[PublishedTable],
+    aside: &[String],
+) -> Result<(), Fault> {
+    let names: Vec<String> = plan.schemas.iter().map(|s| s.schema.clone()).collect();
+    let aside = if plan.sets_aside() { aside } else { &[] };
+    let mut radius = dependencies::radius_beside(work.own().await?, &names, &[], aside).await?;
+    schema_properties::spare(before, &mut radius.outside);
+    publications::spare(spared, &mut radius.outside);
+    same_radius(plan, &radius)
+}
+
+/// What is dropped, and what the plan knows of it.
+pub(in crate::postgres) struct Dropping<'a> {
+    pub(in crate::postgres) names: &'a [String],
+    /// Extensions that were moved out.
+    pub(in crate::postgres) staying: &'a [i64],
+    pub(in crate::postgres) before: &'a [SchemaProperties],
+    pub(in crate::postgres) spared: &'a [PublishedTable],
+}
+
+/// Drops the plan's schemas with everything that hangs on them: it was approved.
+///
+/// # Errors
+/// `PLAN_CHANGED`, `BLOCKED`, or what PostgreSQL said.
+pub(in crate::postgres) async fn drop_schemas(
+    work: &mut Work,
+    target: &PgConnectOptions,
+    plan: &Plan,
+    it: &Dropping<'_>,
+) -> Result<(), Fault> {
+    let existing: Vec<&str> = plan.schemas.iter().filter(|s| s.exists).map(|s| s.schema.as_str()).collect();
+    if existing.is_empty() {
+        return Ok(());
+    }
+    let drop = format!("DROP SCHEMA {} CASCADE", ident::list(existing.iter().copied()));
+    work.patient("the drop of the schemas", &drop).await?;
+    // Another session still sees everything that was there when the drop took its locks: what came to depend on the
+    // schemas while it waited was cascaded away, and must have been in the plan.
+    let mut witness = connect::open(&connect::options(target, "resetd witness", &[])).await?;
+    let seen = dependencies::radius(&mut witness, it.names, it.staying).await;
+    if let Err(error) = witness.close().await {
+        tracing::debug!(error = %message(&error), "closing the witness session");
+    }
+    let mut seen = seen?;
+    schema_properties::spare(it.before, &mut seen.outside);
+    publications::spare(it.spared, &mut seen.outside);
+    same_radius(plan, &seen)
 }
 
 /// What went beside the schemas, once more by name: it was approved, and somebody may look for it.
@@ -92,8 +174,16 @@ fn same_radius(plan: &Plan, radius: &dependencies::Radius) -> Result<(), Fault> 
     .hint("everything was rolled back; read a new --dry-run"))
 }
 
-fn reset_fact(schema: &model::plan::PlannedSchema) -> SchemaReset {
+fn reset_fact(
+    schema: &model::plan::PlannedSchema,
+    aside: Option<&Body>,
+    keep_until: Timestamp,
+) -> SchemaReset {
+    let kept = aside.and_then(|body| body.schemas.iter().find(|s| s.schema == schema.schema));
+    let kept_as = kept.and_then(|s| s.aside.as_ref()).map(|aside| aside.name.clone());
     SchemaReset {
+        kept_until: kept_as.is_some().then_some(keep_until),
+        kept_as,
         schema: schema.schema.clone(),
         existed_before: schema.exists,
         tables_before: schema.tables,
@@ -142,9 +232,9 @@ pub(in crate::postgres) async fn create(
     }
 }
 
-/// Locks the tables of the schemas as their drop will, so that nothing new can come to depend on them. Left out are
-/// tables that only the schema's ownership lets the role drop, and views, whose lock would reach tables outside.
-async fn lock_relations(work: &mut Work, schemas: &[String]) -> Result<(), Fault> {
+/// Locks the tables of the schemas, so that nobody writes to them and nothing new can come to depend on them. Left out are
+/// tables that only the schema's ownership gives to the role, and views, whose lock would reach tables outside.
+pub(in crate::postgres) async fn lock_relations(work: &mut Work, schemas: &[String]) -> Result<(), Fault> {
     let relations: Vec<(String, String)> = sqlx::query_as(
         "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c
            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

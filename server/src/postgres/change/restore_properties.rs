@@ -2,7 +2,7 @@
 
 use model::fault::{Fault, Reason};
 
-use super::transaction::Work;
+use super::{message::MessageError, transaction::Work};
 use crate::postgres::{
     catalog::{
         default_privileges::DefaultPrivileges,
@@ -22,10 +22,11 @@ pub(crate) async fn restore(work: &mut Work, schema_properties: &SchemaPropertie
     // The cluster's own default privileges may have given the new schema rights that the old one had not.
     let fresh = capture(work.own().await?, std::slice::from_ref(&schema_properties.schema)).await?;
     let sql = statements(schema_properties, fresh.first().unwrap_or(schema_properties));
-    work.message(&sql).await.map(|_| ()).map_err(|failed| {
-        let what = format!("grants and defaults of schema {}", schema_properties.schema);
-        lost(&what, &failed.error).with("schema", &schema_properties.schema)
-    })
+    work.message(&sql).await.map(|_| ()).map_err(|failed| lost_with(&schema_properties.schema, &failed))
+}
+
+fn lost_with(schema: &str, failed: &MessageError) -> Fault {
+    lost(&format!("grants and defaults of schema {schema}"), &failed.error).with("schema", schema)
 }
 
 /// What could not be put back.
@@ -74,6 +75,54 @@ fn statements(it: &SchemaProperties, fresh: &SchemaProperties) -> String {
         sql.push_str(&format!("ALTER PUBLICATION {} ADD TABLES IN SCHEMA {schema};\n", Ident(publication)));
     }
     sql.push_str(&defaults(it));
+    sql.push_str(&rights(it, fresh));
+    sql.push_str("SET LOCAL ROLE NONE;\n");
+    sql
+}
+
+/// Statements that close a schema to everybody but its owner, and take it out of publications.
+pub(in crate::postgres) fn close(it: &SchemaProperties) -> String {
+    let (schema, owner) = (Ident(&it.schema), Ident(&it.owner));
+    let mut sql = String::new();
+    for publication in it.publications.iter().filter(|_| it.restores_publications) {
+        sql.push_str(&format!("ALTER PUBLICATION {} DROP TABLES IN SCHEMA {schema};\n", Ident(publication)));
+    }
+    let others = it.rights.iter().flatten().filter(|right| right.grantee.as_ref() != Some(&it.owner));
+    let mut others: Vec<String> = others
+        .map(|right| right.grantee.as_deref().map_or_else(|| "PUBLIC".to_owned(), |g| Ident(g).to_string()))
+        .collect();
+    others.sort();
+    others.dedup();
+    if !others.is_empty() {
+        sql.push_str(&format!(
+            "SET LOCAL ROLE {owner};\nREVOKE ALL ON SCHEMA {schema} FROM {} CASCADE;\nSET LOCAL ROLE NONE;\n",
+            others.join(", ")
+        ));
+    }
+    sql
+}
+
+/// Gives a schema that came back what was taken from it.
+///
+/// # Errors
+/// `SCHEMA_PROPERTIES_LOST` with what PostgreSQL said.
+pub(in crate::postgres) async fn reopen(work: &mut Work, it: &SchemaProperties) -> Result<(), Fault> {
+    let fresh = capture(work.own().await?, std::slice::from_ref(&it.schema)).await?;
+    let schema = Ident(&it.schema);
+    let comment = it.comment.as_ref().map_or_else(|| "NULL".to_owned(), |text| Literal(text).to_string());
+    let mut sql = format!("COMMENT ON SCHEMA {schema} IS {comment};\n");
+    for publication in it.publications.iter().filter(|_| it.restores_publications) {
+        sql.push_str(&format!("ALTER PUBLICATION {} ADD TABLES IN SCHEMA {schema};\n", Ident(publication)));
+    }
+    sql.push_str(&rights(it, fresh.first().unwrap_or(it)));
+    sql.push_str("SET LOCAL ROLE NONE;\n");
+    work.message(&sql).await.map(|_| ()).map_err(|failed| lost_with(&it.schema, &failed))
+}
+
+/// The access list, anew: each right as the role that granted it.
+fn rights(it: &SchemaProperties, fresh: &SchemaProperties) -> String {
+    let (schema, owner) = (Ident(&it.schema), Ident(&it.owner));
+    let mut sql = String::new();
     let surplus = fresh.rights.iter().flatten().filter_map(|r| match &r.grantee {
         Some(grantee) if *grantee == it.owner => None,
         Some(grantee) => Some(Ident(grantee).to_string()),
@@ -92,7 +141,6 @@ fn statements(it: &SchemaProperties, fresh: &SchemaProperties) -> String {
             sql.push_str(&right.grant(&it.schema));
         }
     }
-    sql.push_str("SET LOCAL ROLE NONE;\n");
     sql
 }
 

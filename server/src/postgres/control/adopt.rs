@@ -49,7 +49,7 @@ pub(crate) async fn check(
     )
     .hint(
         "name the right one in [control]; or make this one the control database of this place: `resetd control adopt` \
-         forgets every database that is kept for undo, and every enrolment",
+         forgets everything that is kept for undo, and every enrolment",
     )
     .with("control_database", name)
     .with("recorded", recorded.system_identifier)
@@ -75,13 +75,18 @@ pub(crate) async fn adopt(control: &Control) -> Result<Vec<(String, String)>, Co
     let mut within = connection.begin().await?;
     nobody_runs(&mut within).await?;
     let forgotten: Vec<(String, String)> = sqlx::query_as(
-        "DELETE FROM resetd.kept_database WHERE state <> 'given_up' RETURNING name, operation::pg_catalog.text",
+        "WITH databases AS (
+            DELETE FROM resetd.kept_database WHERE state <> 'given_up' RETURNING name, operation),
+         schemas AS (
+            DELETE FROM resetd.kept_schemas WHERE state <> 'given_up' RETURNING 'schemas in ' || database AS name, operation)
+         SELECT name, operation::pg_catalog.text FROM databases UNION ALL SELECT name, operation::pg_catalog.text FROM schemas",
     )
     .fetch_all(&mut *within)
     .await?;
     // No transaction has the number 0: what became of one that was under way is not known here.
     sqlx::raw_sql(
         "DELETE FROM resetd.kept_database;
+         DELETE FROM resetd.kept_schemas;
          DELETE FROM resetd.baseline;
          UPDATE resetd.target SET database_oid = 0;
          UPDATE resetd.operation

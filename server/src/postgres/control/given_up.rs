@@ -1,17 +1,17 @@
-//! Databases that the daemon looked after and that lack a sign of being its own: left alone, and told for a while.
+//! Databases and schemas that the daemon looked after and that lack a sign of being its own: left alone, and told for a while.
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::retained::why_not;
 use crate::postgres::sql::error::ControlError;
 
-/// A database that is not the daemon's any more.
+/// A database, or the schemas of an operation, not the daemon's any more.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct GivenUp {
-    /// The name that the daemon gave it.
+    /// The name that the daemon gave it; of schemas, all of them.
     pub(crate) name: String,
     /// The operation that made it or swapped it away.
     pub(crate) operation: Uuid,
@@ -29,20 +29,26 @@ impl GivenUp {
     }
 }
 
-/// The databases of a database that are not the daemon's any more and are still there, newest first; those that nobody has
-/// given up yet as well.
+/// What was set aside of a database, is not the daemon's any more and is still there, newest first; databases that nobody
+/// has given up yet as well.
 ///
 /// # Errors
 /// The control database does not answer.
 pub(crate) async fn of(executor: impl PgExecutor<'_>, database: &str) -> Result<Vec<GivenUp>, ControlError> {
     let rows: Vec<(String, Uuid, String)> = sqlx::query_as(concat!(
-        "SELECT k.name, k.operation, coalesce(k.given_up, ",
+        "SELECT u.name, u.operation, u.why FROM (
+         SELECT k.name, k.operation, coalesce(k.given_up, ",
         why_not!(),
-        ") FROM resetd.kept_database k
+        ") AS why, k.kept_at FROM resetd.kept_database k
           WHERE k.database = $1 AND k.oid IN (SELECT oid FROM pg_catalog.pg_database)
             AND (k.state = 'given_up' OR (k.state IN ('kept', 'dropping') AND ",
         why_not!(),
-        " IS NOT NULL)) ORDER BY k.kept_at DESC"
+        " IS NOT NULL))
+         UNION ALL
+         SELECT 'schema ' || (SELECT string_agg(b.schema -> 'aside' ->> 'name', ', ') FROM json_array_elements(k.body -> 'schemas') b(schema)),
+                k.operation, k.given_up, k.kept_at
+           FROM resetd.kept_schemas k JOIN pg_catalog.pg_database d ON d.oid = k.database_oid
+          WHERE d.datname = $1 AND k.state = 'given_up') u ORDER BY u.kept_at DESC"
     ))
     .bind(database)
     .fetch_all(executor)
@@ -105,13 +111,12 @@ pub(in crate::postgres) async fn enter_built(
 /// # Errors
 /// The control database does not answer.
 pub(crate) async fn forget_old(pool: &PgPool, database: &str, keep: Duration) -> Result<(), ControlError> {
-    sqlx::query(
-        "DELETE FROM resetd.kept_database WHERE database = $1 AND state = 'given_up'
-            AND expires_at < clock_timestamp() - make_interval(secs => $2)",
-    )
-    .bind(database)
-    .bind(keep.as_secs_f64())
-    .execute(pool)
-    .await?;
+    for table in ["resetd.kept_database", "resetd.kept_schemas"] {
+        let sql = format!(
+            "DELETE FROM {table} WHERE database = $1 AND state = 'given_up'
+                AND expires_at < clock_timestamp() - make_interval(secs => $2)"
+        );
+        sqlx::query(AssertSqlSafe(sql)).bind(database).bind(keep.as_secs_f64()).execute(pool).await?;
+    }
     Ok(())
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{
     commit_deadline::CommitDeadline,
+    kept_schemas::{self, Intent, Truth},
     keys::{self, Bound},
     retained,
     window_guard::WindowGuard,
@@ -127,8 +128,8 @@ fn decode(operation: Uuid, (sequence, at, body): (i64, i64, String)) -> Result<E
     Ok(Event { sequence: sequence.unsigned_abs(), operation, at: timestamp::from_micros(at), kind })
 }
 
-/// Stores, as one, that the commit of `transaction` comes next, and the end and report that it will have. From here on
-/// the operation cannot be cancelled, and the commit may be sent until the edge that is given.
+/// Stores, as one, that the commit of `transaction` comes next, the end and report that it will have, and what it will
+/// have set aside. From here on the operation cannot be cancelled, and the commit may be sent until the edge that is given.
 ///
 /// # Errors
 /// `CANCELLED` when a cancel came first; a window stands in the way; the operation is not this daemon's any more.
@@ -136,6 +137,7 @@ pub(crate) async fn prepare_commit(
     connection: &mut PgConnection,
     owner: Owner,
     transaction: &str,
+    aside: Option<&Intent>,
     window_guard: &WindowGuard,
     bound: Bound<'_>,
     make: MakeEnding<'_>,
@@ -146,6 +148,9 @@ pub(crate) async fn prepare_commit(
         lock_queue_to_commit(&mut within, &window_guard.database, bound).await?;
         let until = window_guard.until(&mut within).await?;
         prepare_commit_within(&mut within, owner, transaction, make).await?;
+        if let Some(aside) = aside {
+            kept_schemas::enter(&mut within, owner.operation, aside).await?;
+        }
         Ok(until)
     }
     .await;
@@ -247,7 +252,8 @@ pub(crate) async fn finish_within(
 ) -> Result<(), ControlError> {
     hold_row(connection, owner).await?;
     let ending = make_ending(connection, owner.operation, make).await?;
-    write_end(connection, owner, ending).await
+    let truth = Truth::of(ending.finished.error.as_ref().map(|e| e.reason));
+    write_end(connection, owner, ending, truth).await
 }
 
 /// Writes the end that was prepared before the commit.
@@ -258,7 +264,7 @@ pub(crate) async fn finish_prepared(connection: &mut PgConnection, owner: Owner)
     let mut within = connection.begin().await?;
     hold_row(&mut within, owner).await?;
     let ending = prepared(&mut within, owner.operation).await?;
-    write_end(&mut within, owner, ending).await?;
+    write_end(&mut within, owner, ending, Truth::Committed).await?;
     ended(within, owner).await
 }
 
@@ -295,8 +301,14 @@ async fn prepared(connection: &mut PgConnection, operation: Uuid) -> Result<Endi
     Ok(Ending { finished, report })
 }
 
-async fn write_end(connection: &mut PgConnection, owner: Owner, ending: Ending) -> Result<(), ControlError> {
+async fn write_end(
+    connection: &mut PgConnection,
+    owner: Owner,
+    ending: Ending,
+    truth: Truth,
+) -> Result<(), ControlError> {
     retained::give_back(connection, owner.operation).await?;
+    kept_schemas::settle(connection, owner.operation, truth).await?;
     let Ending { finished, report } = ending;
     let reason = finished.error.as_ref().map(|e| e.reason.name());
     let (outcome, summary, sha256) =

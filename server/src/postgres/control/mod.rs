@@ -11,6 +11,7 @@ pub(crate) mod given_up;
 pub(crate) mod grammar;
 pub(crate) mod instances;
 pub(crate) mod journal;
+pub(crate) mod kept_schemas;
 pub(crate) mod keys;
 pub(crate) mod neighbours;
 pub(crate) mod notify;

@@ -28,9 +28,11 @@ const COLUMNS: &str = concat!(
     timestamp::micros!("started_at"),
     " AS started_at, ",
     timestamp::micros!("finished_at"),
-    " AS finished_at, (SELECT ",
+    " AS finished_at, coalesce((SELECT ",
     timestamp::micros!("k.expires_at"),
-    " FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state IN ('kept', 'undoing')) AS undoable_until"
+    " FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state IN ('kept', 'undoing')), (SELECT ",
+    timestamp::micros!("s.expires_at"),
+    " FROM resetd.kept_schemas s WHERE s.operation = operation.id AND s.state IN ('kept', 'undoing'))) AS undoable_until"
 );
 
 /// What is recorded of a new operation.

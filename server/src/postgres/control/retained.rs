@@ -1,8 +1,7 @@
 //! The ledger of databases that were swapped away and can come back for a while.
 //!
-//! An oid alone names nothing: it may be another database's by now, and people rename what they find. A database is the
-//! daemon's to drop or bring back only while cluster, oid, generated name and the daemon's comment fit and it is closed. One
-//! that lacks a sign is given up, and told.
+//! A database is the daemon's to drop or bring back only while every sign of it fits. One that lacks a sign is given up, and
+//! told.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use model::fault::{Fault, Reason};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::postgres::sql::{error::ControlError, timestamp};
+use crate::postgres::sql::{error::ControlError, signs::marker, timestamp};
 
 /// A database that is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,24 +37,20 @@ pub(crate) struct SetAside<'a> {
     pub(crate) keep: Duration,
 }
 
-/// The comment by which a database that an operation swapped away is known to be the daemon's.
-pub(crate) fn marker(operation: Uuid) -> String {
-    format!(
-        "resetd: set aside by operation {operation}; dropped when its time is over, unless this comment is changed"
-    )
-}
-
 /// Why the database of entry `k` is not the daemon's any more; NULL: by every sign it is.
 macro_rules! why_not {
     () => {
-        "(SELECT CASE
-             WHEN d.oid IS NULL THEN 'it is gone'
-             WHEN k.system_identifier <> s.system_identifier::pg_catalog.text THEN 'it was kept in another cluster'
-             WHEN d.datname <> k.name THEN pg_catalog.format('it is called %I now', d.datname)
-             WHEN d.datallowconn THEN 'it takes connections'
-             WHEN k.marker <> coalesce(pg_catalog.shobj_description(d.oid, 'pg_database'), '')
-                 THEN 'its comment was changed' END
-           FROM pg_catalog.pg_control_system() s LEFT JOIN pg_catalog.pg_database d ON d.oid = k.oid)"
+        concat!(
+            "(SELECT ",
+            $crate::postgres::sql::signs::why_not!(
+                oid: "d.oid",
+                name: "d.datname",
+                opened: "d.datallowconn",
+                told: "it takes connections",
+                comment: "pg_catalog.shobj_description(d.oid, 'pg_database')"
+            ),
+            " FROM pg_catalog.pg_control_system() s LEFT JOIN pg_catalog.pg_database d ON d.oid = k.oid)"
+        )
     };
 }
 

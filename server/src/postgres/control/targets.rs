@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 
 use super::{
     given_up::{self, GivenUp},
+    kept_schemas::{self, KeptSchemas},
     keys,
     neighbours::{self, ControlDatabase},
     operations::{self, Filter},
@@ -138,6 +139,7 @@ pub(crate) struct TargetState {
     pub(crate) kept: Vec<Kept>,
     /// What an admin should know.
     pub(crate) warnings: Vec<String>,
+    pub(crate) kept_schemas: Vec<KeptSchemas>,
 }
 
 /// Looks up what is known of a target now.
@@ -168,6 +170,7 @@ pub(crate) async fn state(
         holder,
         queue: operations::waiting(&control.pool, database, RECENT).await?,
         kept: retained::of(&control.pool, database).await?,
+        kept_schemas: kept_schemas::named(&control.pool, database).await?,
         last: recent.into_iter().find(|o| o.end.is_some()),
     })
 }

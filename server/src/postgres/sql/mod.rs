@@ -4,4 +4,5 @@
 
 pub(crate) mod error;
 pub(crate) mod ident;
+pub(crate) mod signs;
 pub(crate) mod timestamp;

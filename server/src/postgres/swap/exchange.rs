@@ -36,6 +36,7 @@ use crate::postgres::{
     sql::{
         error::{control_fault, is_disconnect, message},
         ident::Ident,
+        signs::marker,
     },
 };
 
@@ -299,7 +300,7 @@ async fn take_away(
     databases::run(connection, "closing the old database", &close).await?;
     retained::end_early(connection, swap.database, swap.ends_early).await?;
     let operation = swap.owner.operation;
-    databases::comment(connection, swap.kept_name, Some(&retained::marker(operation))).await?;
+    databases::comment(connection, swap.kept_name, Some(&marker(operation))).await?;
     let aside = SetAside {
         oid: old.oid,
         name: swap.kept_name,

@@ -7,6 +7,7 @@ pub(crate) mod carried;
 pub(crate) mod cleanup;
 pub(crate) mod databases;
 pub(crate) mod exchange;
+pub(crate) mod kept_schemas;
 mod preserved_extensions;
 pub(crate) mod settings;
 pub(crate) mod terminate;

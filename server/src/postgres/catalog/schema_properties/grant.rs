@@ -1,10 +1,12 @@
 //! One right on a schema, or one that objects made in it will carry by default.
 
+use serde::{Deserialize, Serialize};
+
 use super::GrantRow;
 use crate::postgres::sql::ident::Ident;
 
 /// One right on a schema, or by default on what will be made in it.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(in crate::postgres) struct Grant {
     pub(in crate::postgres) grantor: String,
     /// `None`: PUBLIC.

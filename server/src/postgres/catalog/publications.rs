@@ -1,0 +1,87 @@
+//! Tables in publications, each by itself: membership that is taken from a table that is set aside and given to the one
+//! that takes its place.
+
+use model::{blast::OutsideObject, fault::Fault};
+use serde::{Deserialize, Serialize};
+use sqlx::{AssertSqlSafe, PgConnection};
+
+use super::{preflight::change, schema_properties::SCHEMA_PUBLICATIONS};
+use crate::postgres::sql::error::work_fault;
+
+/// A table in a publication.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct PublishedTable {
+    pub(in crate::postgres) publication: String,
+    pub(in crate::postgres) schema: String,
+    pub(in crate::postgres) table: String,
+    /// Only these columns; empty: all of them.
+    pub(in crate::postgres) columns: Vec<String>,
+    /// Only rows of which this holds.
+    pub(in crate::postgres) filter: Option<String>,
+    /// As `pg_identify_object` names the membership.
+    identity: String,
+    /// The daemon's role may take the table out and put another one in.
+    pub(in crate::postgres) movable: bool,
+}
+
+impl std::fmt::Display for PublishedTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "publication {} of {}.{}, which the daemon's role may not change",
+            self.publication, self.schema, self.table
+        )
+    }
+}
+
+type Row = (String, String, String, Vec<String>, Option<String>, String, bool);
+
+/// The tables of schemas that publications name one by one.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn tables(
+    connection: &mut PgConnection,
+    schemas: &[String],
+) -> Result<Vec<PublishedTable>, Fault> {
+    let finer = match change::version(connection).await? >= SCHEMA_PUBLICATIONS {
+        true => {
+            "coalesce((SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum)
+                         FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY(r.prattrs)), '{}'),
+             pg_catalog.pg_get_expr(r.prqual, r.prrelid)"
+        }
+        false => "'{}'::pg_catalog.text[], NULL::pg_catalog.text",
+    };
+    let sql = format!(
+        "SELECT p.pubname::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, {finer},
+                (SELECT i.identity FROM pg_catalog.pg_identify_object(
+                    'pg_catalog.pg_publication_rel'::pg_catalog.regclass, r.oid, 0) i),
+                pg_catalog.pg_has_role(p.pubowner, 'USAGE') AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+           FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
+           JOIN pg_catalog.pg_class c ON c.oid = r.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = ANY($1) ORDER BY 1, 2, 3"
+    );
+    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(schemas)
+        .fetch_all(connection)
+        .await
+        .map_err(|e| work_fault("reading publications of tables", &e))?;
+    let table = |(publication, schema, table, columns, filter, identity, movable)| PublishedTable {
+        publication,
+        schema,
+        table,
+        columns,
+        filter,
+        identity,
+        movable,
+    };
+    Ok(rows.into_iter().map(table).collect())
+}
+
+/// Takes out of the blast radius what the table that takes the place gets again.
+pub(crate) fn spare(published: &[PublishedTable], outside: &mut Vec<OutsideObject>) {
+    outside.retain(|object| {
+        object.kind != "publication relation"
+            || !published.iter().any(|it| it.movable && it.identity == object.identity)
+    });
+}
