@@ -236,7 +236,7 @@ async fn what_revisions_make_of_the_database_is_kept_and_told() {
     // The second time they are there already, and nothing is to be told.
     let out = daemon.ctl(RUN).await;
     out.expect(0);
-    let again: Vec<&serde_json::Value> =
+    let again: Vec<&Value> =
         out.list("/findings").iter().filter(|f| f["code"] == "DATABASE_CHANGED").collect();
     assert_eq!(again.len(), 0, "{out}");
 }

@@ -152,6 +152,9 @@ const CASES: &[Case] = &[
 async fn every_finding_is_provoked_once_and_nothing_changes() {
     for case in CASES {
         let target = TestTarget::make(Make { restricted: case.restricted, ..Make::migrated() }).await;
+        if case.code == "PUBLICATION_STUCK" && target.major().await < WHOLE_SCHEMAS_PUBLISHED {
+            continue;
+        }
         target.sql(&case.setup.replace("{db}", &target.database)).await;
         let chains = Migrations::shipped();
         if !case.revision.is_empty() {
@@ -178,6 +181,9 @@ async fn every_finding_is_provoked_once_and_nothing_changes() {
     }
 }
 
+/// The first version that has publications of whole schemas.
+const WHOLE_SCHEMAS_PUBLISHED: u32 = 15;
+
 /// A person mends everything in one go.
 #[tokio::test]
 async fn findings_come_all_at_once_with_who_is_connected_and_in_the_way() {
@@ -185,23 +191,22 @@ async fn findings_come_all_at_once_with_who_is_connected_and_in_the_way() {
     target
         .sql(&format!(
             "CREATE ROLE many_{0}; ALTER SCHEMA general OWNER TO many_{0}; ALTER DATABASE {0} OWNER TO postgres;
-             CREATE PUBLICATION whole FOR TABLES IN SCHEMA health;
              GRANT SELECT ON health.state TO many_{0}; SELECT lo_create(0)",
             target.database
         ))
         .await;
+    let mut codes =
+        vec!["MEMBERSHIP_MISSING", "CREATE_DENIED", "TRANSACTION_IN_THE_WAY", "TERMINATION_DENIED"];
+    if target.major().await >= WHOLE_SCHEMAS_PUBLISHED {
+        target.sql("CREATE PUBLICATION whole FOR TABLES IN SCHEMA health").await;
+        codes.push("PUBLICATION_STUCK");
+    }
     let mut session = target.session().await;
     session.sql("BEGIN; SELECT count(*) FROM health.state").await;
     let daemon = Setup::of(&target).start().await;
     let dry = daemon.ctl("reset --dry-run").await;
     dry.expect(0);
-    for code in [
-        "MEMBERSHIP_MISSING",
-        "CREATE_DENIED",
-        "PUBLICATION_STUCK",
-        "TRANSACTION_IN_THE_WAY",
-        "TERMINATION_DENIED",
-    ] {
+    for code in codes {
         finding(&dry, code);
     }
     let pid = session.pid.to_string();

@@ -95,8 +95,11 @@ async fn what_setup_prints_is_taken_by_psql_and_is_enough() {
     let (text, good) = scene.check().await;
     assert!(good && warnings(&text).is_empty(), "{:#?}\n{text}", warnings(&text));
     let role = scene.role.replace('\'', "''");
-    let looks = format!("SELECT has_parameter_privilege('{role}', 'deadlock_timeout', 'SET')");
-    assert!(scene.target.holds(&looks).await, "a run of the target's role is its own victim\n{script}");
+    // Before version 15 there is nothing to grant.
+    if scene.target.major().await >= 15 {
+        let looks = format!("SELECT has_parameter_privilege('{role}', 'deadlock_timeout', 'SET')");
+        assert!(scene.target.holds(&looks).await, "a run of the target's role is its own victim\n{script}");
+    }
     let daemon = scene.setup().start().await;
     works(&daemon).await;
     daemon.stop().await;
