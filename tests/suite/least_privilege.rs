@@ -273,3 +273,51 @@ async fn whoever_holds_the_key_in_the_target_is_ended_or_named() {
     daemon.ctl("validate").await.expect(0);
     daemon.stop().await;
 }
+
+/// A superuser in what is built: nobody may end them, so the operation does not go on, and says whom it waited for.
+#[tokio::test]
+async fn a_superuser_in_the_new_database_is_named() {
+    let target = least().await;
+    let daemon = Setup::of(&target).with("[profile.local]\nlock_wait_limit = \"1s\"\n").start().await;
+    let before = (target.state().await, oid(&target).await);
+    let gate = Gate::before(&target, "REVISION_APPLIED").await;
+    let running = daemon.ctl_spawn(database::RUN);
+    gate.reached().await;
+    let mut built = target.clone();
+    built.database = generated(&target, "new").await[0].clone();
+    let (stranger, ours) = (built.session().await, built.role_session().await);
+    gate.open().await;
+    let out = running.finish().await;
+    out.expect(1).refused("BLOCKED");
+    let named = format!("session {} of postgres", stranger.pid);
+    assert!(out.text("/error").contains(&named), "{named}\n{out}");
+    assert!(out.text("/error_detail/hint").contains("only a superuser"), "{out}");
+    assert!(out.list("/findings").iter().any(|f| f["code"] == "BLOCKED_BY"), "{out}");
+    assert_eq!(before, (target.state().await, oid(&target).await), "{out}");
+    let gone = format!("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {})", ours.pid);
+    assert!(target.holds(&gone).await, "whom the role may end is ended\n{out}");
+    stranger.close().await;
+    // The end of an operation wakes up whoever drops what was built.
+    daemon.ctl("validate").await.expect(0);
+    let none: [&str; 0] = [];
+    eventually("what was built is gone", || async { generated(&target, "new").await == none }).await;
+    daemon.ctl(database::RUN).await.expect(0);
+    daemon.stop().await;
+}
+
+/// A control database that an admin made and gave to nobody answers, and says what its role may not do.
+#[tokio::test]
+async fn a_control_database_of_another_owner_is_told() {
+    let (target, chains) = (least().await, Migrations::shipped());
+    let mine = format!("ALTER DATABASE {} OWNER TO {}", target.control, control_role(&target));
+    target.make_control().await;
+    target.sql(&format!("ALTER DATABASE {} OWNER TO postgres", target.control)).await;
+    let setup = Setup::of(&target).migrations(&chains);
+    let started = resetd::daemon::Daemon::start(setup.load().unwrap()).await;
+    let text = started.err().map(|error| format!("{error:?}")).unwrap_or_default();
+    for words in ["may not do this in the control database", "ALTER DATABASE … OWNER TO …"] {
+        assert!(text.contains(words), "{words}\n{text}");
+    }
+    target.sql(&mine).await;
+    setup.start().await.ctl("validate").await.expect(0);
+}

@@ -5,6 +5,9 @@ use super::problem::{At, Location, Problems};
 use super::target::Target;
 use super::url::DatabaseUrl;
 
+/// A socket and a host name may lead to one cluster, and nobody knows it from the words.
+const ONE_CLUSTER: &str = "one daemon serves one cluster; write host and port the same way";
+
 /// Reports what contradicts between the targets and the control database.
 pub(super) fn check(
     targets: &[At<Target>],
@@ -24,8 +27,15 @@ pub(super) fn check(
         }
     }
     let first = targets.first().and_then(|target| target.value.source.url());
-    if !same_place(first, control.url.as_ref()) {
-        problems.push(control_place, "the control database is in another cluster than the first target");
+    if let (Some(target), Some(control)) = (first, control.url.as_ref())
+        && target.cluster() != control.cluster()
+    {
+        let message = format!(
+            "the control database is in another cluster ({}) than the first target ({})",
+            address(control),
+            address(target)
+        );
+        problems.hint(control_place, message, ONE_CLUSTER);
     }
 }
 
@@ -39,11 +49,7 @@ fn same_cluster(first: &At<Target>, target: &At<Target>, problems: &mut Problems
             first.value.name,
             address(one)
         );
-        problems.hint(
-            target.place,
-            message,
-            "one daemon serves one cluster; write host and port the same way",
-        );
+        problems.hint(target.place, message, ONE_CLUSTER);
     }
 }
 

@@ -171,7 +171,8 @@ fn in_the_other_sections() {
         ),
         (
             "[control]\ndatabase_url_env = \"ELSEWHERE\"",
-            "5: the control database is in another cluster than the first target",
+            "5: the control database is in another cluster (db2.example:5433) than the first target (db.example:5433); \
+             one daemon serves one cluster; write host and port the same way",
         ),
         (
             "[profile.staging]\nwindow = \"off\"",

@@ -64,8 +64,9 @@ impl Run {
             let oid = watch.0.lock().await.0.oid;
             let valid = async {
                 // Nobody else is in it from here to the swap: what is swapped in is what is validated.
-                let pool = &self.engine.control.pool;
-                terminate::close(&mut *lock.connection().await, pool, (build.name, oid), work.pid()).await?;
+                let (context, own) = (self.work_context(), &lock.application_name);
+                terminate::close(&mut *lock.connection().await, &context, (build.name, oid), &work, own)
+                    .await?;
                 place_extensions::refuse_in(&mut work, &self.target.matrix.managed_schemas()).await?;
                 self.validate(&mut work, lock).await
             }

@@ -15,6 +15,7 @@ use super::{
 use crate::postgres::{
     session::{
         advisory::{holds_both, pg_locks_row},
+        backend::may_end,
         connect,
         liveness::lost_error,
     },
@@ -128,9 +129,9 @@ async fn terminate_holders(database: &str, key: LockKey, lock: &LockSession) -> 
     let rows: Vec<(i32, String, String, bool)> = sqlx::query_as(concat!(
         "WITH seen AS MATERIALIZED (
             SELECT l.pid, a.usename::pg_catalog.text AS name, a.application_name,
-                   l.pid IS NOT NULL AND (me.rolsuper OR NOT coalesce(r.rolsuper, true)
-                       AND (pg_catalog.pg_has_role(a.usesysid, 'USAGE')
-                            OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'))) AS may
+                   l.pid IS NOT NULL AND ",
+        may_end!(),
+        " AS may
               FROM pg_catalog.pg_roles me, pg_catalog.pg_locks l
               LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
               LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid

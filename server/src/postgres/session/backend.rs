@@ -10,6 +10,15 @@ use crate::postgres::sql::error::{control_fault, message};
 /// How long a look or a cancel through the control database may take.
 pub(in crate::postgres) const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
+/// Whether the daemon's role `me` may end a session `a` of role `r`. A background worker has no role, and is a superuser's.
+macro_rules! may_end {
+    () => {
+        "(me.rolsuper OR NOT coalesce(r.rolsuper, true)
+            AND (pg_catalog.pg_has_role(a.usesysid, 'USAGE') OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')))"
+    };
+}
+pub(in crate::postgres) use may_end;
+
 /// Whether a backend is still there.
 pub(crate) async fn lives(pool: &PgPool, pid: i32) -> Result<bool, Fault> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1)")

@@ -129,13 +129,16 @@ pub(crate) fn hint(error: &sqlx::Error) -> Option<String> {
 pub(crate) fn control_fault(error: sqlx::Error) -> Fault {
     let hint = match sqlstate(&error) {
         Some("53100") => "make room for the control database",
-        Some("42501") => "grant the daemon's role what is missing in the control database",
+        Some("42501") => {
+            "give the control database to the daemon's role (ALTER DATABASE … OWNER TO …), or grant the role what is missing"
+        }
         Some("53300") => "PostgreSQL has no connection left: end some, or raise max_connections",
         Some("28P01" | "28000") => "the role or its password is wrong",
         _ => "check that PostgreSQL runs and accepts connections; `resetd check` tells more",
     };
     let what = match sqlstate(&error) {
         Some("53100") => "the control database has no room left",
+        Some("42501") => "the daemon's role may not do this in the control database",
         _ => "the control database does not answer",
     };
     Fault::new(Reason::ControlUnavailable, format!("{what}: {}", message(&error)))

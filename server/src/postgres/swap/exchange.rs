@@ -45,6 +45,8 @@ use crate::postgres::{
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// The SQLSTATE of a database that is used.
 const IN_USE: &str = "55006";
+/// The SQLSTATE of what the role may not do.
+const DENIED: &str = "42501";
 
 /// What is swapped.
 pub(crate) struct Swap<'a> {
@@ -170,10 +172,15 @@ async fn within(
     };
     let away = Instant::now();
     let kept_until = match &old {
-        Some(old) => Some(take_away(connection, context, swap, old).await?),
+        Some(old) => match take_away(connection, context, swap, old).await {
+            Ok(until) => Some(until),
+            Err(fault) => return Err(of_another(context, swap, (swap.database, old.oid), fault).await),
+        },
         None => None,
     };
-    bring_in(connection, context, swap).await?;
+    if let Err(fault) = bring_in(connection, context, swap).await {
+        return Err(of_another(context, swap, swap.incoming, fault).await);
+    }
     targets::hand_on(connection, swap.database, swap.incoming.1).await?;
     compare(connection, swap).await?;
     let swapped = DatabaseSwapped {
@@ -247,6 +254,22 @@ async fn rename(
     databases::run(connection, doing, "SET LOCAL lock_timeout = 0").await?;
     // The rename went by name, and waited: it may have met another database.
     must_be(connection, to, oid, swap.database).await
+}
+
+/// What PostgreSQL does not let the daemon do to a database may be because its name is somebody else's database by now:
+/// looked for from outside, since the transaction has failed.
+async fn of_another(context: &WorkContext, swap: &Swap<'_>, (name, oid): (&str, u32), fault: Fault) -> Fault {
+    if fault.sql.sqlstate.as_deref() != Some(DENIED) {
+        return fault;
+    }
+    match database::oid(&context.control, name).await {
+        Ok(now) if now != Some(oid) => another_one(swap.database),
+        Ok(_) => fault,
+        Err(failed) => {
+            tracing::debug!(fault = %failed, "whose the database is cannot be looked up");
+            fault
+        }
+    }
 }
 
 /// Who uses a database that could not be renamed: looked for from outside, since the transaction has failed.
