@@ -95,6 +95,18 @@ impl Setup {
         self
     }
 
+    /// Reaches the first target and its control database over TCP.
+    #[must_use]
+    pub fn over_tcp(self, target: &TestTarget) -> Self {
+        let url = target.tcp_url();
+        let variable = format!("URL_OF_{}", target.name.to_uppercase());
+        let it = self.env("BUTLERS_DATABASE_URL", &url).env(&variable, &url);
+        match target.control_tcp_url() {
+            Some(control) => it.env("CONTROL_URL", &control),
+            None => it,
+        }
+    }
+
     /// Other chains than the shipped ones. They must live as long as the daemon.
     #[must_use]
     pub fn migrations(mut self, migrations: &Migrations) -> Self {

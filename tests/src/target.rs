@@ -167,12 +167,31 @@ impl TestTarget {
         } else if make.roles.are_least() {
             it.role = format!("app_{number}");
             it.password = PASSWORD.to_owned();
-            let control = format!("control_{number}");
-            it.sql(&restrict(&it.role, &it.database, "")).await;
-            it.sql(&control_role(&control, &it.role)).await;
-            it.control_role = Some(control);
+            it.control_role = Some(format!("control_{number}"));
+            it.make_roles().await;
         }
         it
+    }
+
+    /// Makes the two roles, where it has two: they belong to the whole server, and another one has none of them.
+    pub async fn make_roles(&self) {
+        if let Some(control) = &self.control_role {
+            self.sql(&restrict(&self.role, &self.database, "")).await;
+            self.sql(&control_role(control, &self.role)).await;
+        }
+    }
+
+    /// Makes its control database before any daemon does, as an admin would: it belongs to the role that works in it.
+    pub async fn make_control(&self) {
+        let owner = self.control_owner();
+        let make = format!("CREATE DATABASE {} TEMPLATE template0 OWNER {owner}", self.control);
+        sql::run(&self.postgres.url("postgres"), &make).await;
+    }
+
+    /// The role that daemons work as in the control database.
+    #[must_use]
+    pub fn control_owner(&self) -> &str {
+        self.control_role.as_deref().unwrap_or(&self.role)
     }
 
     /// What a daemon connects with.
@@ -201,6 +220,13 @@ impl TestTarget {
     #[must_use]
     pub fn tcp_url(&self) -> String {
         self.postgres.tcp_url_of(&self.role, &self.password, &self.database)
+    }
+
+    /// The same as its control role, where that is another one.
+    #[must_use]
+    pub fn control_tcp_url(&self) -> Option<String> {
+        let role = self.control_role.as_ref()?;
+        Some(self.postgres.tcp_url_of(role, CONTROL_PASSWORD, &self.control))
     }
 
     /// Lets the daemon's roles act as others that a test makes, as an admin would; a superuser may anyway.
@@ -234,6 +260,11 @@ impl TestTarget {
     /// Any number of statements, as the superuser.
     pub async fn sql(&self, sql: &str) {
         sql::run(&self.admin_url(), sql).await;
+    }
+
+    /// The same as the daemon's role: what they make is its own.
+    pub async fn role_sql(&self, sql: &str) {
+        sql::run(&self.url(), sql).await;
     }
 
     /// Any number of statements whose error is the caller's business.

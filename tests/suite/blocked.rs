@@ -144,7 +144,7 @@ async fn a_prepared_transaction_in_the_way_is_named() {
     let (_cluster, postgres) = Postgres::private().await;
     let target = TestTarget::make_on(&postgres, Make::migrated()).await;
     let chains = Migrations::shipped();
-    target.sql("CREATE TABLE public.counters (n int)").await;
+    target.role_sql("CREATE TABLE public.counters (n int)").await;
     chains.revision("core/core_002.sql", "core_002", "core_001", "ALTER TABLE public.counters ADD m int;");
     let daemon = Setup::of(&target).with(SOON).migrations(&chains).start().await;
     target.sql("BEGIN; INSERT INTO public.counters VALUES (1); PREPARE TRANSACTION 'it''s left'").await;

@@ -10,7 +10,7 @@ const REVISION: &str = "INSERT INTO public.applied VALUES (current_schema());";
 /// A target with `core_002` pending.
 async fn pending() -> (TestTarget, Migrations) {
     let (target, chains) = (TestTarget::migrated().await, Migrations::shipped());
-    target.sql("CREATE TABLE public.applied (schema text)").await;
+    target.role_sql("CREATE TABLE public.applied (schema text)").await;
     chains.revision("core/core_002.sql", "core_002", "core_001", REVISION);
     (target, chains)
 }
@@ -53,7 +53,7 @@ async fn a_revision_that_somebody_else_applies_meanwhile_is_not_applied_twice() 
 async fn nobody_moves_the_versions_while_a_migration_runs() {
     let (target, chains) = pending().await;
     chains.revision("core/core_003.sql", "core_003", "core_002", "LOCK TABLE public.wall;");
-    target.sql("CREATE TABLE public.wall ()").await;
+    target.role_sql("CREATE TABLE public.wall ()").await;
     let daemon = Setup::of(&target).migrations(&chains).start().await;
     let mut wall = target.session().await;
     wall.sql("BEGIN; LOCK TABLE public.wall").await;

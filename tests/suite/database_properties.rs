@@ -76,6 +76,7 @@ async fn application_works(target: &TestTarget) {
 async fn properties_of_the_schemas_come_along() {
     let target = TestTarget::migrated().await;
     furnish(&target).await;
+    target.let_act_as(&roles(&target).each_ref().map(String::as_str)).await;
     let daemon = Setup::of(&target).start().await;
     let before = target.rows(PROPERTIES).await;
     let of_public = before.iter().filter(|row| row[1] == "public");
@@ -172,6 +173,7 @@ async fn what_revisions_make_of_the_database_is_kept_and_told() {
              ALTER DATABASE {d} SET statement_timeout = '61s'; ALTER DATABASE {d} SET work_mem = '7MB'"
         ))
         .await;
+    target.let_act_as(&[&format!("app_{d}")]).await;
     let each = "SELECT CASE WHEN current_schema() = 'general' THEN";
     chains.revision(
         "core/core_002.sql",
@@ -192,7 +194,10 @@ async fn what_revisions_make_of_the_database_is_kept_and_told() {
         &format!(
             "DO $$ BEGIN IF current_schema() = 'health' THEN
                EXECUTE format('COMMENT ON DATABASE %I IS ''made by health''', current_database());
+               -- Each role sets its own.
+               SET LOCAL ROLE app_{d};
                EXECUTE format('ALTER ROLE app_{d} IN DATABASE %I SET work_mem = ''9MB''', current_database());
+               RESET ROLE;
                EXECUTE format('ALTER DATABASE %I RESET work_mem', current_database());
              END IF; END $$;
              {each} 1 END;"
@@ -283,7 +288,7 @@ async fn what_changes_in_the_old_database_during_the_build_is_not_lost() {
         (format!("ALTER DATABASE {d} SET work_mem = '7MB'"), "setting work_mem=7MB".to_owned()),
         (format!("GRANT USAGE ON SCHEMA general TO app_{d}"), format!("grant USAGE to app_{d}")),
         (
-            format!("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO app_{d}"),
+            format!("ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT SELECT ON TABLES TO app_{d}", target.role),
             format!("SELECT on tables to app_{d}"),
         ),
         ("CREATE SCHEMA newer".to_owned(), "schema newer".to_owned()),
@@ -332,7 +337,7 @@ async fn a_stranger_in_the_new_database_is_ended() {
     reached(&target).await;
     let mut built = target.clone();
     built.database = generated(&target, "new").await[0].clone();
-    let stranger = built.session().await;
+    let stranger = built.role_session().await;
     gate.open().await;
     running.finish().await.expect(0);
     let lives = format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {})", stranger.pid);

@@ -99,7 +99,9 @@ async fn nobody_changes_what_was_built_between_its_validation_and_the_swap() {
     eventually("its name", || async { !target.control_rows(built).await.is_empty() }).await;
     let built = target.control_rows(built).await[0][0].clone();
     target.until(&format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = '{built}')")).await;
-    let url = target.postgres.url(&built);
+    let mut there = target.clone();
+    there.database = built;
+    let url = there.url();
     let mut early = Session::open(&url).await;
     target.sql(&format!("CREATE ROLE {go}")).await;
     gate.reached().await;

@@ -88,15 +88,16 @@ async fn a_folder_that_keeps_the_socket_group_out_is_wrong() {
     let config = folder.path().join("resetd.toml");
     let text = format!(
         "listen = [\"unix:{}\"]\nsocket_group = \"{group}\"\nmigrations = \"{}/../migrations\"\n\
-         [control]\ndatabase = \"{}\"\n[target.x]\ndatabase_url_env = \"URL\"\n",
+         {}[target.x]\ndatabase_url_env = \"URL\"\n",
         run.join("resetd.sock").display(),
         env!("CARGO_MANIFEST_DIR"),
-        target.control
+        target.control_section()
     );
     fs::write(&config, text).unwrap();
     let resetd = async |verb: &str| {
         let mut command = Command::new(binary("resetd"));
         command.args([verb, "--config"]).arg(&config).env("URL", target.url()).kill_on_drop(true);
+        command.envs(target.control_url().map(|url| ("CONTROL_URL", url)));
         let out = soon(verb, command.output()).await.unwrap();
         (
             out.status.success(),

@@ -341,7 +341,7 @@ async fn no_twin_of_a_function_or_an_operator_is_ever_called() {
 
     // Where others can make one: in the control database before the daemon's start, in `public`, in a managed schema.
     let mut admin = Session::open(&postgres.url("postgres")).await;
-    admin.sql(&format!("CREATE DATABASE {} TEMPLATE template0", target.control)).await;
+    target.make_control().await;
     let mut planted = [0, 0];
     let mut add = |[functions, operators]: [usize; 2]| {
         planted[0] += functions;
@@ -363,6 +363,7 @@ async fn no_twin_of_a_function_or_an_operator_is_ever_called() {
     log.called();
     inside.sql("SELECT array_agg('a'::text), 1.5 * 1, public.format('%s', 'x'::name)").await;
     assert_eq!(log.called().len(), 3);
+    inside.close().await;
 
     let chains = Migrations::shipped();
     chains.revision("core/core_002.sql", "core_002", "core_001", LEAVES_ITS_PATH);
@@ -383,6 +384,7 @@ async fn no_twin_of_a_function_or_an_operator_is_ever_called() {
             if !inside.rows(&bare).await.is_empty() {
                 add(plant(&mut inside, &twins, schema).await);
             }
+            inside.close().await;
         }
         if line.starts_with("migrate") {
             target.sql("UPDATE health.alembic_version SET version_num = 'core_001'").await;
@@ -455,18 +457,20 @@ async fn a_control_schema_of_somebody_else_is_refused() {
     let (target, chains) = (TestTarget::migrated().await, Migrations::shipped());
     let mallory = format!("mallory_{}", target.database);
     target.sql(&format!("CREATE ROLE {mallory} LOGIN")).await;
-    target.sql(&format!("CREATE DATABASE {} TEMPLATE template0", target.control)).await;
+    target.make_control().await;
+    let own = format!("CREATE SCHEMA resetd AUTHORIZATION {}", target.control_owner());
     let planted = [
         format!("CREATE SCHEMA resetd AUTHORIZATION {mallory}"),
         format!(
-            "DROP SCHEMA resetd CASCADE; CREATE SCHEMA resetd; GRANT ALL ON SCHEMA resetd TO {mallory};
+            "DROP SCHEMA resetd CASCADE; {own}; GRANT ALL ON SCHEMA resetd TO {mallory};
              SET ROLE {mallory}; CREATE TABLE resetd.alembic_version (version_num varchar(32)); RESET ROLE"
         ),
         format!(
-            "DROP SCHEMA resetd CASCADE; CREATE SCHEMA resetd; CREATE SCHEMA {mallory} AUTHORIZATION {mallory};
-             CREATE TABLE resetd.operation (id uuid); SET ROLE {mallory};
+            "DROP SCHEMA resetd CASCADE; {own}; CREATE SCHEMA {mallory} AUTHORIZATION {mallory};
+             CREATE TABLE resetd.operation (id uuid); ALTER TABLE resetd.operation OWNER TO {owner}; SET ROLE {mallory};
              CREATE FUNCTION {mallory}.trap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; RESET ROLE;
-             CREATE TRIGGER hostile AFTER INSERT ON resetd.operation EXECUTE FUNCTION {mallory}.trap()"
+             CREATE TRIGGER hostile AFTER INSERT ON resetd.operation EXECUTE FUNCTION {mallory}.trap()",
+            owner = target.control_owner()
         ),
     ];
     for plant in planted {

@@ -36,7 +36,7 @@ impl Marker {
         self.0.path().join("called")
     }
 
-    /// The statement of a hostile body: it writes down whose rights it had.
+    /// The statement of a hostile body: it writes down who called it.
     fn write(&self) -> String {
         format!("COPY (SELECT session_user, current_user) TO PROGRAM 'cat >> {}';", self.path().display())
     }
@@ -72,8 +72,9 @@ impl Scene {
         let write = marker.write();
         target
             .sql(&format!(
-                // What is declared immutable may only read, and may call what writes.
-                "CREATE FUNCTION public.trap_write() RETURNS void LANGUAGE plpgsql AS $$ BEGIN {write} END $$;
+                // What is declared immutable may only read, and may call what writes: whoever calls it, it is seen.
+                "CREATE FUNCTION public.trap_write() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS
+                   $$ BEGIN {write} END $$;
                  CREATE TYPE public.hostile AS (v text);
                  CREATE FUNCTION public.trap_cast(x public.hostile) RETURNS text LANGUAGE plpgsql AS
                    $$ BEGIN PERFORM public.trap_write(); RETURN x.v; END $$;
@@ -89,10 +90,11 @@ impl Scene {
         Self { target, daemon, marker, _chains: chains }
     }
 
-    /// Plants something, then runs these verbs: each is refused and names the table, nothing was called, nothing changed.
+    /// Plants something as the daemon's role, whose table it is, then runs these verbs: each is refused and names the table,
+    /// nothing was called, nothing changed.
     async fn refused(&self, what: &str, plant: &str, verbs: &[&str]) {
         let Self { target, daemon, marker, .. } = self;
-        target.sql(plant).await;
+        target.role_sql(plant).await;
         let before = target.dump().await;
         marker.clear();
         for line in verbs {
@@ -126,17 +128,18 @@ async fn a_version_of_a_type_with_a_cast_is_never_read() {
 async fn a_trigger_of_somebody_with_rights_on_the_table_never_fires() {
     let scene = Scene::new().await;
     let mallory = format!("mallory_{}", scene.target.database);
-    let write = scene.marker.write();
     let plant = format!(
         "CREATE ROLE {mallory}; CREATE SCHEMA {mallory} AUTHORIZATION {mallory};
          GRANT USAGE ON SCHEMA general TO {mallory}; GRANT ALL ON ALL TABLES IN SCHEMA general TO {mallory};
          SET ROLE {mallory};
-         CREATE FUNCTION {mallory}.trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {write} RETURN NEW; END $$;
+         CREATE FUNCTION {mallory}.trap() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM public.trap_write(); RETURN NEW; END $$;
          CREATE TRIGGER hostile BEFORE INSERT OR UPDATE ON general.alembic_version
             FOR EACH STATEMENT EXECUTE FUNCTION {mallory}.trap();
          RESET ROLE;"
     );
-    scene.refused("a trigger", &plant, &WRITING).await;
+    scene.target.sql(&plant).await;
+    scene.refused("a trigger", "", &WRITING).await;
     let out = scene.daemon.ctl("migrate").await;
     assert!(out.report().to_string().contains("trigger hostile"), "{out}");
     // Once it is gone, the migration goes on.
@@ -215,7 +218,7 @@ async fn what_is_no_plain_table_is_refused_before_it_is_read() {
     for (what, plant) in planted {
         scene.refused(what, &plant, &VERBS).await;
     }
-    scene.target.sql(PLAIN).await;
+    scene.target.role_sql(PLAIN).await;
     scene.daemon.ctl("migrate").await.expect(0);
     assert_eq!(scene.marker.called(), "");
 }
@@ -269,16 +272,17 @@ async fn what_calls_a_function_is_refused_before_it_is_written_to() {
         "{PLAIN} CREATE ROLE owner_{0}; ALTER TABLE {TABLE} OWNER TO owner_{0}",
         scene.target.database
     );
-    scene.refused("another owner", &other, &WRITING).await;
+    scene.target.sql(&other).await;
+    scene.refused("another owner", "", &WRITING).await;
     for (what, plant) in &planted {
         scene.refused(what, &format!("{PLAIN} {plant}"), &WRITING).await;
     }
     // A reset does not write to it: with everything at once, it goes with its schema.
-    scene.target.sql(PLAIN).await;
+    scene.target.role_sql(PLAIN).await;
     for (_, plant) in planted.iter().filter(|(what, _)| *what != "a generated column") {
         scene
             .target
-            .sql(&plant.replace("CREATE DOMAIN", "-- ").replace("ADD note public", "ADD more public"))
+            .role_sql(&plant.replace("CREATE DOMAIN", "-- ").replace("ADD note public", "ADD more public"))
             .await;
     }
     scene.marker.clear();

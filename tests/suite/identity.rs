@@ -166,7 +166,8 @@ async fn a_control_database_of_another_cluster_is_refused() {
     let payroll = named(&there, "postgres");
     payroll.sql(&format!("CREATE DATABASE {}", here.database)).await;
     payroll.sql("CREATE DATABASE payroll").await;
-    payroll.sql(&format!("CREATE DATABASE {} TEMPLATE template0", here.control)).await;
+    there.make_roles().await;
+    there.make_control().await;
     restore(&there, &moved).await;
     let same =
         "UPDATE resetd.kept_database SET oid = (SELECT oid FROM pg_database WHERE datname = 'payroll')";

@@ -24,10 +24,10 @@ fn say(text: &str) {
 async fn a_huge_answer_ends_the_revision_and_not_the_daemon() {
     let (target, chains) = (TestTarget::migrated().await, Migrations::shipped());
     let before = target.state().await;
-    let variable = format!("URL_OF_{}", target.name.to_uppercase());
-    for url in [target.url(), target.tcp_url()] {
+    for tcp in [false, true] {
         chains.restore();
-        let daemon = Setup::of(&target).env(&variable, &url).migrations(&chains).spawn().await;
+        let setup = Setup::of(&target).migrations(&chains);
+        let daemon = if tcp { setup.over_tcp(&target) } else { setup }.spawn().await;
         daemon.ctl("validate").await.expect(0);
         let first = peak(&daemon).await;
         for (sql, line, statement) in [

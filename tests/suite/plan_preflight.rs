@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use harness::{Make, Migrations, Setup, TestTarget};
+use harness::{Because, Make, Migrations, Roles, Setup, TestTarget};
 
 use crate::plan::finding;
 
@@ -14,6 +14,8 @@ struct Case {
     severity: &'static str,
     /// The daemon's role is no superuser.
     restricted: bool,
+    /// The daemon's roles where that is not so.
+    roles: Roles,
     verb: &'static str,
     /// `{db}` is the target's database.
     setup: &'static str,
@@ -21,8 +23,15 @@ struct Case {
     revision: &'static str,
 }
 
-const CASE: Case =
-    Case { code: "", severity: "warning", restricted: false, verb: "reset", setup: "", revision: "" };
+const CASE: Case = Case {
+    code: "",
+    severity: "warning",
+    restricted: false,
+    roles: Roles::OfTheSuite,
+    verb: "reset",
+    setup: "",
+    revision: "",
+};
 const RESTRICTED: Case = Case { restricted: true, ..CASE };
 const RUN: Case = Case { severity: "error", verb: "run", ..CASE };
 
@@ -121,6 +130,7 @@ const CASES: &[Case] = &[
         setup: "CREATE ROLE watcher_{db}; CREATE FUNCTION public.watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
                 CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION public.watch();
                 ALTER FUNCTION public.watch() OWNER TO watcher_{db}",
+        roles: Roles::Superuser(Because::ItIsAboutSuperusers),
         ..CASE
     },
     Case {
@@ -151,7 +161,9 @@ const CASES: &[Case] = &[
 #[tokio::test]
 async fn every_finding_is_provoked_once_and_nothing_changes() {
     for case in CASES {
-        let target = TestTarget::make(Make { restricted: case.restricted, ..Make::migrated() }).await;
+        let target =
+            TestTarget::make(Make { restricted: case.restricted, roles: case.roles, ..Make::migrated() })
+                .await;
         if case.code == "PUBLICATION_STUCK" && target.major().await < WHOLE_SCHEMAS_PUBLISHED {
             continue;
         }

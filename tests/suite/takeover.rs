@@ -210,10 +210,9 @@ fn witness(table: &str) -> String {
 async fn every_session_has_the_daemons_settings_over_the_socket_and_over_tcp() {
     for tcp in [false, true] {
         let (target, chains) = (TestTarget::migrated().await, harness::Migrations::shipped());
-        let url = if tcp { target.tcp_url() } else { target.url() };
         let setup = || {
-            let setup = Setup::of(&target).env("BUTLERS_DATABASE_URL", &url).migrations(&chains);
-            setup.env(&format!("URL_OF_{}", target.name.to_uppercase()), &url)
+            let setup = Setup::of(&target).migrations(&chains);
+            if tcp { setup.over_tcp(&target) } else { setup }
         };
         let first = setup().start().await;
         // What a database says is overruled.
@@ -234,7 +233,7 @@ async fn every_session_has_the_daemons_settings_over_the_socket_and_over_tcp() {
             .control_sql("CREATE TRIGGER see AFTER INSERT ON resetd.event EXECUTE FUNCTION public.see()")
             .await;
         target
-            .sql(&witness("public.seen_by_a_revision").replace(
+            .role_sql(&witness("public.seen_by_a_revision").replace(
                 "CREATE TABLE public.seen ",
                 "CREATE TABLE public.seen_by_a_revision (); CREATE TABLE public.seen ",
             ))
