@@ -278,7 +278,7 @@ async fn whoever_holds_the_key_in_the_target_is_ended_or_named() {
 #[tokio::test]
 async fn a_superuser_in_the_new_database_is_named() {
     let target = least().await;
-    let daemon = Setup::of(&target).with("[profile.local]\nlock_wait_limit = \"1s\"\n").start().await;
+    let daemon = Setup::of(&target).start().await;
     let before = (target.state().await, oid(&target).await);
     let gate = Gate::before(&target, "REVISION_APPLIED").await;
     let running = daemon.ctl_spawn(database::RUN);

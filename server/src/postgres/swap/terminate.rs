@@ -41,7 +41,7 @@ pub(crate) async fn close(
 ) -> Result<(), Fault> {
     let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", Ident(name));
     databases::run(connection, "closing the new database", &close).await?;
-    let limit = tokio::time::Instant::now() + context.patience.min(BUILT_LIMIT);
+    let limit = tokio::time::Instant::now() + BUILT_LIMIT;
     loop {
         let left = end_others(&context.control, oid, work.pid()).await.map_err(control_fault)?;
         if left.is_empty() {
