@@ -136,7 +136,8 @@ fn assemble(
         }
     }
     if faults.is_empty() {
-        faults.extend(set.check_shared_ids().err().unwrap_or_default());
+        let meet = |one: &str, other: &str| matrix.chains_meet(one, other);
+        faults.extend(set.check_shared_ids(meet).err().unwrap_or_default());
     }
     if faults.is_empty() { Ok(set) } else { Err(invalid(matrix, &faults)) }
 }

@@ -23,6 +23,7 @@
 //! target.holds("SELECT EXISTS (…)").await                 // bool, now
 //! target.until("SELECT EXISTS (…)").await                 // waits, bounded, until it is true (pg_locks, pg_stat_activity)
 //! let mut session = target.session().await;               // a connection held open: session.sql("BEGIN; LOCK …").await
+//! target.psql(script).await; target.globals().await        // by psql as the daemon's role; pg_dumpall --globals-only
 //! target.dump().await                                     // pg_dump with data, schema properties and database-level settings
 //! target.snapshot().await                                 // relations with oids, file nodes and row counts
 //! target.state().await                                    // both: compare with assert_eq before and after

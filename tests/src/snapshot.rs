@@ -62,8 +62,7 @@ impl TestTarget {
     }
 
     async fn dump_with(&self, more: &[&str]) -> String {
-        let program = self.postgres.programs.as_ref().map_or_else(|| "pg_dump".into(), |p| p.join("pg_dump"));
-        let mut command = process::command(program);
+        let mut command = self.program("pg_dump");
         command.args(["--create", "--no-password", "--dbname", &self.admin_url()]).args(more);
         let output = soon("pg_dump", command.output()).await;
         let output = output.unwrap_or_else(|error| panic!("pg_dump cannot be run: {error}"));
@@ -72,6 +71,41 @@ impl TestTarget {
         // The key of \restrict (15.14 and later) is random.
         let stays = |line: &&str| !line.starts_with("\\restrict ") && !line.starts_with("\\unrestrict ");
         text.lines().filter(stays).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// `pg_dumpall --globals-only`, without passwords.
+    ///
+    /// # Panics
+    /// `pg_dumpall` is not there or fails.
+    pub async fn globals(&self) -> String {
+        let url = self.postgres.url("postgres");
+        let mut command = self.program("pg_dumpall");
+        command.args(["--globals-only", "--no-role-passwords", "--no-password", "--dbname", &url]);
+        let output = soon("pg_dumpall", command.output()).await;
+        let output = output.unwrap_or_else(|error| panic!("pg_dumpall cannot be run: {error}"));
+        assert!(output.status.success(), "pg_dumpall: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("a dump in UTF-8")
+    }
+
+    /// Runs a script by psql, as the daemon's role in the target, up to the first error.
+    ///
+    /// # Panics
+    /// `psql` is not there, or the script fails.
+    pub async fn psql(&self, script: &str) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("script.sql");
+        std::fs::write(&file, script).expect("a script can be written");
+        let mut command = self.program("psql");
+        command
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "--no-password", "-d", &self.url(), "-f"])
+            .arg(&file);
+        let output = soon("psql", command.output()).await;
+        let output = output.unwrap_or_else(|error| panic!("psql cannot be run: {error}"));
+        assert!(output.status.success(), "psql: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn program(&self, name: &str) -> tokio::process::Command {
+        process::command(self.postgres.programs.as_ref().map_or_else(|| name.into(), |p| p.join(name)))
     }
 
     /// Every relation outside the system's schemas.

@@ -58,6 +58,7 @@ mod plan_world;
 mod pooler;
 mod python;
 mod quoted_names;
+mod real_chains;
 mod reset;
 mod runbook;
 mod safe_text;

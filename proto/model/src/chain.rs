@@ -148,20 +148,22 @@ impl ChainSet {
         set_fingerprint(self.chains.iter().map(|chain| (chain.name.clone(), chain.fingerprint())))
     }
 
-    /// Two chains replayed in one schema share its `alembic_version`, so an id may be in one chain only.
+    /// Chains replayed in one schema share its `alembic_version`, so an id may be in one of them only. `meet` says whether
+    /// two chains have a schema in common.
     ///
     /// # Errors
-    /// Each id that is in two chains, with both files.
-    pub fn check_shared_ids(&self) -> Result<(), Vec<ChainFault>> {
-        let mut owners: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    /// Each id that is in two such chains, with both files.
+    pub fn check_shared_ids(&self, meet: impl Fn(&str, &str) -> bool) -> Result<(), Vec<ChainFault>> {
+        let mut owners: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
         let mut faults = Vec::new();
         for chain in &self.chains {
             for revision in &chain.revisions {
-                let (owner, file) = *owners.entry(&revision.id).or_insert((&chain.name, &revision.file));
-                if owner != chain.name {
+                let of_id = owners.entry(&revision.id).or_default();
+                if let Some((_, file)) = of_id.iter().find(|(owner, _)| meet(owner, &chain.name)) {
                     let kind = ChainFaultKind::SharedId { id: revision.id.clone() };
                     faults.push(ChainFault::between(file, &revision.file, kind));
                 }
+                of_id.push((&chain.name, &revision.file));
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }

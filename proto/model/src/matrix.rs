@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use order::{Cell, Order};
+
+mod order;
+
 /// The longest name PostgreSQL keeps, in bytes.
 const NAME_BYTES: usize = 63;
 
@@ -22,7 +26,10 @@ pub struct Matrix {
     pub search_path_suffix: Vec<String>,
     /// Where extensions live: never a managed schema, so that a reset cannot drop them.
     pub extensions_schema: String,
-    /// The chains in the order in which they are replayed.
+    /// In which order the chains are replayed into their schemas.
+    #[serde(default)]
+    pub order: Order,
+    /// The chains, in order.
     pub chains: Vec<MatrixChain>,
 }
 
@@ -56,6 +63,7 @@ impl Matrix {
             shared_schemas: words("shared"),
             search_path_suffix: words("shared public"),
             extensions_schema: "extensions".into(),
+            order: Order::Chain,
             chains: vec![
                 MatrixChain {
                     name: "core".into(),
@@ -93,6 +101,12 @@ impl Matrix {
         self.chains.iter().find(|chain| chain.name == name)
     }
 
+    /// Whether two chains are replayed into one schema.
+    pub fn chains_meet(&self, one: &str, other: &str) -> bool {
+        let (Some(one), Some(other)) = (self.chain(one), self.chain(other)) else { return false };
+        one.schemas.iter().any(|schema| other.schemas.contains(schema))
+    }
+
     /// The chains replayed into a schema, in order.
     pub fn chains_of<'a>(&'a self, schema: &'a str) -> impl Iterator<Item = &'a MatrixChain> {
         self.chains.iter().filter(move |chain| chain.schemas.iter().any(|s| s == schema))
@@ -122,6 +136,7 @@ impl Matrix {
         self.check_managed(&mut problems);
         self.check_search_path(&mut problems);
         self.check_chains(&mut problems);
+        self.check_order(&mut problems);
         problems
     }
 

@@ -13,10 +13,12 @@ pub use classify::classify;
 pub(crate) use classify::table_of;
 pub use cutter::{Cutter, Open, Piece};
 pub use lexer::{Lexer, Strings, Token, TokenKind};
+pub use shared::{named_databases, touches_shared};
 
 mod classify;
 mod cutter;
 mod lexer;
+mod shared;
 
 /// One statement of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 //! `[matrix.default]` keeps the built-in value of every key that is left out; any other matrix must bring its chains, and
 //! starts from no shared schemas, `extensions`, and a search path of the shared schemas and `public`.
 
-use model::matrix::{Matrix, MatrixChain};
+use model::matrix::{Matrix, MatrixChain, Order};
 
 use super::problem::{At, Problems};
 use super::section::Section;
 
-const KEYS: &[&str] = &["shared_schemas", "search_path_suffix", "extensions_schema", "chain"];
+const KEYS: &[&str] = &["shared_schemas", "search_path_suffix", "extensions_schema", "order", "chain"];
 const CHAIN_KEYS: &[&str] = &["name", "schemas", "tables"];
 
 /// Reads every matrix; the built-in one is there in any case.
@@ -41,6 +41,7 @@ fn parse(section: &Section<'_>, problems: &mut Problems) -> Matrix {
         name: section.name.clone(),
         search_path_suffix: suffix.unwrap_or_else(default_suffix),
         extensions_schema: extensions.unwrap_or_else(|| "extensions".to_owned()),
+        order: order(section, problems),
         chains: chains.as_ref().cloned().flatten().or_else(|| Some(builtin?.chains)).unwrap_or_default(),
         shared_schemas,
     };
@@ -50,6 +51,34 @@ fn parse(section: &Section<'_>, problems: &mut Problems) -> Matrix {
         sentences.for_each(|sentence| problems.push(section.place, sentence));
     }
     matrix
+}
+
+/// `"chain"`, `"schema"`, or a list of cells.
+fn order(section: &Section<'_>, problems: &mut Problems) -> Order {
+    if section.is_list("order") {
+        let listed = section.strings("order", false, problems).unwrap_or_default();
+        let mut cells = Vec::new();
+        for At { value, place } in listed {
+            match Order::cell(&value) {
+                Some(cell) => cells.push(cell),
+                None => {
+                    problems.push(place, format!("{value:?} is no cell of the order: \"CHAIN in SCHEMA\""))
+                }
+            }
+        }
+        return Order::Cells(cells);
+    }
+    let word = section.string("order", problems);
+    match word.as_ref().map(|word| word.value.as_str()) {
+        None | Some("chain") => Order::Chain,
+        Some("schema") => Order::Schema,
+        Some(other) => {
+            let message =
+                format!("order {other:?} is none: \"chain\", \"schema\", or a list of \"CHAIN in SCHEMA\"");
+            problems.push(section.place_of("order"), message);
+            Order::Chain
+        }
+    }
 }
 
 /// The chains; `None` when one of them could not be read.

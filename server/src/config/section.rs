@@ -52,6 +52,11 @@ impl<'a> Section<'a> {
         self.entry(key).is_some()
     }
 
+    /// Whether a key has a list.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.entry(key).is_some_and(|entry| entry.value.get_ref().is_array())
+    }
+
     /// Reports every key that is not among the known ones.
     pub(super) fn only(&self, known: &[&str], problems: &mut Problems) {
         for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key)) {

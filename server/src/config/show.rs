@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use model::authorization::Grant;
 use model::duration::format_duration;
-use model::matrix::Matrix;
+use model::matrix::{Matrix, Order};
 use model::profile::{KEYS, Kind, Profile};
 
 use super::{Config, Target, TargetSource, Tls};
@@ -112,6 +112,14 @@ fn matrix(matrix: &Matrix) -> String {
     text.push_str(&line("shared_schemas", list(&matrix.shared_schemas)));
     text.push_str(&line("search_path_suffix", list(&matrix.search_path_suffix)));
     text.push_str(&line("extensions_schema", quoted(&matrix.extensions_schema)));
+    text.push_str(&line(
+        "order",
+        match &matrix.order {
+            Order::Chain => quoted("chain"),
+            Order::Schema => quoted("schema"),
+            Order::Cells(cells) => list(cells.iter().map(|(chain, schema)| format!("{chain} in {schema}"))),
+        },
+    ));
     for chain in &matrix.chains {
         text.push_str(&format!("\n[[matrix.{}.chain]]\n", key(&matrix.name)));
         text.push_str(&line("name", quoted(&chain.name)));

@@ -144,7 +144,7 @@ pub enum ChainFaultKind {
     },
     /// Two chains carry one revision id.
     #[error(
-        "both are revision \"{id}\", in two chains; rows of alembic_version could not tell them apart: give one of them another id"
+        "both are revision \"{id}\", in two chains of one schema; rows of alembic_version could not tell them apart: give one of them another id"
     )]
     SharedId {
         /// The id.

@@ -13,12 +13,10 @@ use crate::{
 
 use super::{Observation, ObservedSchema, PlannedChain};
 
-/// Every (chain, schema) of the matrix, chain by chain, with the chain itself.
+/// Every (chain, schema) of the matrix, in the order of their replay, with the chain itself.
 pub fn pairs<'a>(matrix: &'a Matrix, chains: &'a ChainSet) -> impl Iterator<Item = (&'a Chain, &'a str)> {
-    matrix.chains.iter().flat_map(move |m| {
-        let chain = chains.chains.iter().find(|c| c.name == m.name);
-        chain.into_iter().flat_map(move |c| m.schemas.iter().map(move |s| (c, s.as_str())))
-    })
+    let cells = matrix.cells().into_iter();
+    cells.filter_map(|(m, schema)| Some((chains.get(&m.name)?, schema)))
 }
 
 fn history_after_reset(schema: &str, observed: &Observation, reset: &[String]) -> History {

@@ -8,14 +8,16 @@ use model::{
     event::EventKind,
     fault::Fault,
     finding::Finding,
+    matrix::Cell,
     operation::Verb,
-    plan::{Observation, Plan, count},
+    plan::{Observation, Plan, PlannedChain, count},
 };
 use tokio::sync::Mutex;
 
 use super::{
     lifecycle::{Done, Run},
     replace::Exchange,
+    turns::Turns,
 };
 use crate::{
     config::DatabaseUrl,
@@ -30,8 +32,8 @@ use crate::{
 /// The migration of one schema, under way.
 type Fill<'a> = Pin<Box<dyn Future<Output = Result<usize, Fault>> + Send + 'a>>;
 
-/// Schemas migrated at the same time when the caller leaves it to the daemon: chains write shared catalogs (grants on the
-/// database, settings of roles in it), which take no two writers at once.
+/// Schemas migrated at the same time when the caller leaves it to the daemon: side by side is faster, and only as good as the
+/// recognition of what all schemas share.
 const JOBS: usize = 1;
 /// The most schemas migrated at the same time.
 const MOST_JOBS: usize = 16;
@@ -95,7 +97,9 @@ impl Run {
         let mut connection = lock.connection().await;
         built::create(&mut connection, self.owner, build.name, build.old, self.target.url.user()).await?;
         let row = match build.old {
-            Some(old) => databases::carry_over(&mut connection, old, build.name).await?,
+            Some(old) => {
+                databases::carry_over(&mut connection, old, build.name, self.target.url.user()).await?
+            }
             None => databases::row_of(&mut connection, build.name).await?,
         };
         let fingerprint = database_properties::fingerprint(&mut connection, row.oid).await?;
@@ -151,21 +155,36 @@ impl Run {
             0 => JOBS,
             jobs => jobs.min(MOST_JOBS),
         };
-        // Side by side nobody can tell whose work a change is.
-        let watch = (jobs == 1).then_some(watch);
         let mut applied = 0;
-        let alone = Mutex::new(());
-        // A chain may build on one that comes before it in the matrix, never on its like in another schema.
-        for chain in &self.target.matrix.chains {
-            let planned = build.plan.chains.iter().filter(|p| p.chain == chain.name);
-            let fills: Vec<Fill<'_>> = planned
-                .map(|p| {
-                    let owner = build.observed.schema(&p.schema).and_then(|s| s.owner.as_deref());
-                    Box::pin(self.step_through(lock, url, p, owner, (&alone, watch))) as Fill<'_>
-                })
+        let turns = Turns::of(jobs);
+        // What needs another cell comes after it: in a later stage, or later in its lane.
+        for stage in self.target.matrix.stages() {
+            let fills: Vec<Fill<'_>> = stage
+                .into_iter()
+                .map(|lane| Box::pin(self.fill_lane(lock, url, build, lane, (&turns, watch))) as Fill<'_>)
                 .collect();
             let counts: Vec<usize> = stream::iter(fills).buffer_unordered(jobs).try_collect().await?;
             applied += counts.iter().sum::<usize>();
+        }
+        Ok(applied)
+    }
+
+    /// Replays cells one after the other.
+    async fn fill_lane(
+        &self,
+        lock: &LockSession,
+        url: &DatabaseUrl,
+        build: &Build<'_>,
+        lane: Vec<Cell<'_>>,
+        (turns, watch): (&Turns, &RowWatch),
+    ) -> Result<usize, Fault> {
+        let mut applied = 0;
+        for (chain, schema) in lane {
+            let is_cell = |p: &&PlannedChain| p.chain == chain.name && p.schema == schema;
+            for planned in build.plan.chains.iter().filter(is_cell) {
+                let owner = build.observed.schema(schema).and_then(|s| s.owner.as_deref());
+                applied += self.step_through(lock, url, planned, owner, (turns, Some(watch))).await?;
+            }
         }
         Ok(applied)
     }

@@ -16,6 +16,7 @@ pub(crate) mod queue;
 pub(crate) mod registry;
 pub(crate) mod replace;
 pub(crate) mod submit;
+pub(crate) mod turns;
 pub(crate) mod undo;
 pub(crate) mod undo_schemas;
 pub(crate) mod window_deadline;

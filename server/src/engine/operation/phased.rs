@@ -3,19 +3,10 @@
 
 use std::time::Duration;
 
-use model::{
-    chain::Chain,
-    event::{ChainCompleted, EventKind, RevisionApplied},
-    fault::{Fault, Reason},
-    history::History,
-    plan::{PlannedChain, count},
-    revision::Revision,
-};
-use tokio::sync::{Mutex, MutexGuard};
-
 use super::{
     build::RowWatch,
     lifecycle::{Done, Run},
+    turns::Turns,
 };
 use crate::{
     config::DatabaseUrl,
@@ -31,18 +22,27 @@ use crate::{
         session::failpoint,
     },
 };
+use model::{
+    chain::Chain,
+    event::{ChainCompleted, EventKind, RevisionApplied},
+    fault::{Fault, Reason},
+    history::History,
+    plan::{PlannedChain, count},
+    revision::Revision,
+    sql,
+};
 
 impl Run {
-    /// Replays what is pending of one chain in one schema and says how many revisions that were. `alone` is taken by
-    /// revisions that refuse a transaction: two that wait for each other's snapshots would never end. What each makes of
-    /// the database itself is told where it is watched.
+    /// Replays what is pending of one chain in one schema and says how many revisions that were. Alone run those that refuse
+    /// a transaction, since two that wait for each other's snapshots would never end, and those that write what all share. What
+    /// each makes of the database itself is told where it is watched.
     pub(in crate::engine) async fn step_through(
         &self,
         lock: &LockSession,
         url: &DatabaseUrl,
         planned: &PlannedChain,
         owner: Option<&str>,
-        (alone, watch): (&Mutex<()>, Option<&RowWatch>),
+        (turns, watch): (&Turns, Option<&RowWatch>),
     ) -> Result<usize, Fault> {
         let path = self.search_path(&planned.schema);
         let place = ReplayTarget { schema: &planned.schema, search_path: &path, owner };
@@ -52,45 +52,47 @@ impl Run {
         let managed = self.target.matrix.managed_schemas();
         let serving = self.right_in(url).map(|window_guard| Serving { window_guard, managed: &managed });
         let mut before = planned.from.as_deref();
+        let shared = self.used_by_others(&planned.schema);
         let pending = chain.pending(before);
         for revision in pending {
-            let turn = match refuses_transaction(chain, revision) {
-                true => {
-                    // Outside any transaction: whoever has the turn may wait for each one that is open.
-                    work.until = self.until(url).await?;
-                    work.leave_transaction().await?;
-                    let turn = self.turn(alone).await;
-                    work.restart(lock).await?;
-                    Some(turn)
-                }
-                false => None,
-            };
+            let bare = refuses_transaction(chain, revision);
+            let alone = bare || sql::touches_shared(&revision.sql, &shared);
+            let mut turn = self.turn(turns, &mut work, lock, alone).await?;
             // What was planned was committed since, by this daemon or by nobody.
             let history = History { versions: record_version::held(&mut work, &planned.schema).await? };
             if history.head_of(chain).map(|head| head.id.as_str()) != before {
                 return Err(moved_on(planned, before, &history));
             }
             self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
-            let took = match turn.is_some() {
-                true => {
-                    work.until = self.until(url).await?;
-                    replay::apply_bare(&mut work, lock, serving.as_ref(), &place, before, revision).await?
-                }
-                false => {
-                    let took = replay::apply(&mut work, &place, before, revision).await?;
-                    if serving.is_some() {
-                        place_extensions::refuse_in(&mut work, &managed).await?;
+            let took = loop {
+                work.until = self.until(url).await?;
+                let applied = match bare {
+                    true => {
+                        replay::apply_bare(&mut work, lock, serving.as_ref(), &place, before, revision).await
                     }
-                    work.until = self.until(url).await?;
-                    work.renew(lock).await?;
-                    took
+                    false => replay::apply(&mut work, &place, before, revision).await,
+                };
+                match applied {
+                    // It met another one in a catalog: not to be blamed for that, it is done again alone.
+                    Err(_) if work.collided && !turn.is_alone() => {
+                        drop(turn);
+                        turn = self.turn(turns, &mut work, lock, true).await?;
+                    }
+                    applied => break applied?,
                 }
             };
-            drop(turn);
+            if !bare {
+                if serving.is_some() {
+                    place_extensions::refuse_in(&mut work, &managed).await?;
+                }
+                work.until = self.until(url).await?;
+                work.renew(lock).await?;
+            }
             self.record_done(lock, revision_applied(planned, revision, took)).await?;
-            if let Some(watch) = watch {
+            if let Some(watch) = watch.filter(|_| turn.is_alone()) {
                 self.tell_row(lock, watch, &format!("{} in {}", revision.id, planned.schema)).await?;
             }
+            drop(turn);
             before = Some(&revision.id);
         }
         work.until = self.until(url).await?;
@@ -112,10 +114,9 @@ impl Run {
         (url.database() == self.target.database()).then_some(&self.window_guard)
     }
 
-    /// Waits for its turn, which may take as long as another schema's index.
-    async fn turn<'a>(&self, alone: &'a Mutex<()>) -> MutexGuard<'a, ()> {
-        let _rest = self.backends.rest();
-        alone.lock().await
+    /// Schemas that others write as well while this one is migrated.
+    fn used_by_others(&self, schema: &str) -> Vec<&str> {
+        self.target.matrix.managed_schemas().into_iter().filter(|other| *other != schema).collect()
     }
 
     /// The chain that a plan names.
@@ -142,11 +143,11 @@ impl Run {
                 return Err(fault);
             }
         };
-        let alone = Mutex::new(());
+        let turns = Turns::of(1);
         let mut applied = 0;
         for planned in &plan.chains {
             let owner = observed.schema(&planned.schema).and_then(|s| s.owner.as_deref());
-            let steps = self.step_through(lock, &self.target.url, planned, owner, (&alone, None));
+            let steps = self.step_through(lock, &self.target.url, planned, owner, (&turns, None));
             applied += self.guarded(steps).await?;
         }
         Ok(Done::Read(format!("{} applied, each by itself", count(applied, "revision"))))

@@ -41,7 +41,7 @@ pub(crate) async fn of_swap(
     }
     if !superuser {
         findings.extend(memberships(connection, &role, version, row).await?);
-        findings.extend(settings_of_others(connection, &role, version, row).await?);
+        findings.extend(settings_of_others(connection, (&role, worker), version, row).await?);
         findings.extend(guarded_settings(connection, &role, row).await?);
         findings.extend(tablespace(connection, &role, row).await?);
         findings.extend(sessions_out_of_reach(connection, &role, row.oid).await?);
@@ -113,10 +113,10 @@ async fn worker_is_let_in(
 }
 
 /// `ALTER ROLE … IN DATABASE` of somebody else as whom the daemon may not act: from version 16 on it takes the role's ADMIN
-/// option as well.
+/// option as well. The role that fills the new database, whose revisions made it, may have the right for it.
 async fn settings_of_others(
     connection: &mut PgConnection,
-    role: &str,
+    (role, worker): (&str, &str),
     version: i32,
     row: &DatabaseRow,
 ) -> Result<Vec<Finding>, Fault> {
@@ -124,12 +124,14 @@ async fn settings_of_others(
         "SELECT r.rolname::text, r.rolsuper FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
           WHERE s.setdatabase = $1::oid AND r.rolname <> current_user
             AND (r.rolsuper OR NOT pg_has_role(current_user, r.oid, $3)
-                 AND (NOT (SELECT rolcreaterole FROM pg_roles WHERE rolname = current_user)
-                      OR $2 AND NOT pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION'))) ORDER BY 1",
+                 AND NOT EXISTS (SELECT FROM pg_roles m WHERE m.rolname IN (current_user, $4) AND m.rolcreaterole
+                                    AND pg_has_role(current_user, m.oid, $3)
+                                    AND (NOT $2 OR pg_has_role(m.oid, r.oid, 'MEMBER WITH ADMIN OPTION')))) ORDER BY 1",
     )
     .bind(i64::from(row.oid))
     .bind(version >= change::SET_OPTION)
     .bind(change::assume(version))
+    .bind(worker)
     .fetch_all(connection)
     .await
     .map_err(control_fault)?;

@@ -11,13 +11,16 @@ use super::transaction::Work;
 use crate::postgres::{
     session::{backend, liveness::lost_error},
     sql::{
-        error::{sqlstate, work_fault},
+        error::{is_collision, sqlstate, work_fault},
         ident::Ident,
     },
 };
 
 /// How often a cancel is repeated.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// How often a step is tried that collides with other sessions in catalogs, while nothing of its own operation runs beside it.
+const COLLISIONS: u32 = 10;
 
 /// A message that failed: after how many statements, and how.
 #[derive(Debug)]
@@ -122,6 +125,8 @@ impl Work {
         messages: &[&str],
         explain: &(dyn Fn(usize, &MessageError) -> Fault + Sync),
     ) -> Result<(), Fault> {
+        let mut collisions = 0;
+        self.collided = false;
         loop {
             self.context.interrupt.check()?;
             let started = Instant::now();
@@ -131,7 +136,15 @@ impl Work {
             };
             self.context.interrupt.check()?;
             let (index, error) = failed;
-            if !matches!(sqlstate(&error.error), Some("55P03" | "40P01")) {
+            let collided = is_collision(&error.error);
+            if collided && !self.is_alone {
+                self.collided = true;
+                self.take_back().await?;
+                return Err(explain(index, &error));
+            }
+            collisions += u32::from(collided);
+            let again = collided && collisions < COLLISIONS;
+            if !again && !matches!(sqlstate(&error.error), Some("55P03" | "40P01")) {
                 return Err(explain(index, &error));
             }
             self.waited += started.elapsed();

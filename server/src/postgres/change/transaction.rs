@@ -74,6 +74,10 @@ pub(crate) struct Work {
     _blockers: AbortOnDropHandle<()>,
     pub(super) lock_waits: LockWaits,
     pub(super) waited: Duration,
+    /// Nothing else of the operation runs meanwhile.
+    pub(crate) is_alone: bool,
+    /// The last step collided with another session's in a catalog, and was taken back: it is to be done alone.
+    pub(crate) collided: bool,
     /// What is committed next is so before this, or not at all.
     pub(crate) until: Option<CommitDeadline>,
 }
@@ -125,6 +129,8 @@ impl Work {
             _blockers: blockers,
             lock_waits,
             waited: Duration::ZERO,
+            is_alone: true,
+            collided: false,
             until: None,
         })
     }

@@ -33,6 +33,20 @@ pub(crate) fn is_disconnect(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Two sessions wrote the same row of a catalog at once, or their order could not be kept: nothing that the statement is to be
+/// blamed for.
+pub(crate) fn is_collision(error: &sqlx::Error) -> bool {
+    let Some(error) = database_error(error) else { return false };
+    match error.code() {
+        "40001" => true,
+        // `simple_heap_update` and `simple_heap_delete`, which catalogs are written with.
+        "XX000" => error.message().starts_with("tuple concurrently "),
+        // A catalog's own index: a statement looks first, and says something better.
+        "23505" => error.schema() == Some("pg_catalog"),
+        _ => false,
+    }
+}
+
 /// One line for a person: the server's message with its detail, or the driver's. Each is cut where it is long: whoever
 /// wrote a function decides what it says.
 pub(crate) fn message(error: &sqlx::Error) -> String {

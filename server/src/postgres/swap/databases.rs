@@ -15,7 +15,8 @@ use crate::postgres::{
     },
 };
 
-/// Puts what belongs to the row of `from` onto the new database `onto`, and gives the row that it has then.
+/// Puts what belongs to the row of `from` onto the new database `onto`, and gives the row that it has then. `worker` is the
+/// role that fills it: what its revisions set for other roles the daemon may be able to set only as it.
 ///
 /// # Errors
 /// `SCHEMA_PROPERTIES_LOST`, or what PostgreSQL said.
@@ -23,8 +24,9 @@ pub(crate) async fn carry_over(
     connection: &mut PgConnection,
     from: &DatabaseRow,
     onto: &str,
+    worker: &str,
 ) -> Result<DatabaseRow, Fault> {
-    let sql = statements(from, onto, &acted_as(connection, from).await?);
+    let sql = statements(from, onto, &acted_as(connection, from, worker).await?);
     run(connection, "carrying over what belongs to the database's row", &sql).await?;
     let row = row_of(connection, onto).await?;
     let lost = row.changes_since(from);
@@ -51,7 +53,7 @@ pub(crate) async fn row_of(connection: &mut PgConnection, name: &str) -> Result<
     })
 }
 
-fn statements(from: &DatabaseRow, onto: &str, acted_as: &[String]) -> String {
+fn statements(from: &DatabaseRow, onto: &str, acted_as: &[(String, String)]) -> String {
     let database = Ident(onto);
     let mut sql = format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC, {};", Ident(&from.owner));
     for (grantor, grantee, privilege, grantable) in in_dependency_order(from) {
@@ -63,7 +65,8 @@ fn statements(from: &DatabaseRow, onto: &str, acted_as: &[String]) -> String {
         ));
     }
     for (role, setting) in &from.settings {
-        let acting = role.as_ref().is_some_and(|role| acted_as.contains(role));
+        let acting =
+            acted_as.iter().find(|(of, _)| role.as_ref() == Some(of)).map(|(_, acting)| acting.as_str());
         sql.push_str(&settings::statement(role.as_deref(), onto, setting, acting));
     }
     sql.push_str(&format!(
@@ -83,22 +86,31 @@ fn statements(from: &DatabaseRow, onto: &str, acted_as: &[String]) -> String {
     sql
 }
 
-/// The roles with settings of their own in a database whose settings the daemon may make only as them.
-async fn acted_as(connection: &mut PgConnection, row: &DatabaseRow) -> Result<Vec<String>, Fault> {
+/// The roles with settings of their own in a database whose settings the daemon may make only as another role, and that one:
+/// the role itself, or the one that fills the database.
+async fn acted_as(
+    connection: &mut PgConnection,
+    row: &DatabaseRow,
+    worker: &str,
+) -> Result<Vec<(String, String)>, Fault> {
     let roles: Vec<&str> = row.settings.iter().filter_map(|(role, _)| role.as_deref()).collect();
     if roles.is_empty() {
         return Ok(Vec::new());
     }
     let version = change::version(connection).await?;
-    sqlx::query_scalar(
-        "SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r, pg_catalog.pg_roles me
+    sqlx::query_as(
+        "SELECT r.rolname::pg_catalog.text, CASE WHEN pg_catalog.pg_has_role(r.oid, $2) THEN r.rolname
+                    ELSE w.rolname END::pg_catalog.text
+           FROM pg_catalog.pg_roles r, pg_catalog.pg_roles me
+           LEFT JOIN pg_catalog.pg_roles w ON w.rolname = $4 AND w.rolcreaterole AND pg_catalog.pg_has_role(w.oid, $2)
           WHERE me.rolname = current_user AND r.rolname = ANY ($1) AND r.oid <> me.oid
-            AND NOT me.rolsuper AND NOT r.rolsuper AND pg_catalog.pg_has_role(r.oid, $2)
+            AND NOT me.rolsuper AND NOT r.rolsuper AND (pg_catalog.pg_has_role(r.oid, $2) OR w.oid IS NOT NULL)
             AND NOT (me.rolcreaterole AND (NOT $3 OR pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')))",
     )
     .bind(roles)
     .bind(change::assume(version))
     .bind(version >= change::SET_OPTION)
+    .bind(worker)
     .fetch_all(connection)
     .await
     .map_err(control_fault)

@@ -13,13 +13,13 @@ const LISTS: [&str; 6] = [
     "unix_socket_directories",
 ];
 
-/// The statement that puts `name=value`, as the catalog stores it, onto a database. `acting`: as the role that the setting
-/// is for, which may set what is its own.
+/// The statement that puts `name=value`, as the catalog stores it, onto a database. `acting`: as this role, which
+/// may set it: a role may set what is its own.
 pub(in crate::postgres) fn statement(
     role: Option<&str>,
     database: &str,
     stored: &str,
-    acting: bool,
+    acting: Option<&str>,
 ) -> String {
     let (name, value) = stored.split_once('=').unwrap_or((stored, ""));
     let subject = match role {
@@ -27,7 +27,7 @@ pub(in crate::postgres) fn statement(
         None => format!("ALTER DATABASE {}", Ident(database)),
     };
     let set = format!("{subject} SET {} TO {};", setting_name(name), setting_value(name, value));
-    match role.filter(|_| acting) {
+    match acting {
         Some(role) => format!("SET LOCAL ROLE {}; {set} SET LOCAL ROLE NONE;", Ident(role)),
         None => set,
     }
@@ -93,14 +93,14 @@ mod tests {
     #[test]
     fn everything_else_is_one_text() {
         assert_eq!(
-            statement(None, "d", "application_name=it's, here", false),
+            statement(None, "d", "application_name=it's, here", None),
             "ALTER DATABASE \"d\" SET \"application_name\" TO 'it''s, here';"
         );
         assert_eq!(
-            statement(Some("R"), "d", "my.thing=a=b", false),
+            statement(Some("R"), "d", "my.thing=a=b", None),
             "ALTER ROLE \"R\" IN DATABASE \"d\" SET \"my\".\"thing\" TO 'a=b';"
         );
-        let acting = statement(Some("R"), "d", "work_mem=9MB", true);
+        let acting = statement(Some("R"), "d", "work_mem=9MB", Some("R"));
         assert!(acting.starts_with("SET LOCAL ROLE \"R\"; ALTER ROLE \"R\" IN"), "{acting}");
         assert!(acting.ends_with("SET LOCAL ROLE NONE;"), "{acting}");
     }
