@@ -316,7 +316,9 @@ async fn a_revision_that_reaches_for_the_live_database_ends_the_run() {
     let target = TestTarget::migrated().await;
     let chains = Migrations::shipped();
     let d = target.database.clone();
-    let reach = format!("COMMENT ON DATABASE {d} IS 'reached'");
+    // In words that nobody recognises beforehand.
+    let comment = format!("'COMMENT ON ' || 'DATABASE {d} IS ''reached'''");
+    let reach = format!("DO $$ BEGIN EXECUTE {comment}; END $$");
     chains.revision("core/core_002.sql", "core_002", "core_001", &reach);
     let daemon = Setup::of(&target).migrations(&chains).start().await;
     let before = oid(&target).await;

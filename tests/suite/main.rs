@@ -16,6 +16,7 @@ mod chains;
 mod cli;
 mod client_destination;
 mod client_outcome;
+mod cluster_wide;
 mod concurrent_migrate;
 mod contact;
 mod control_conflict;

@@ -318,7 +318,7 @@ impl Plan {
             plan.created_schemas = missing(matrix, observed, &reset);
             plan.created_extensions = observed.created_extensions.clone();
             plan.chains = replay::planned(matrix, chains, observed, &reset);
-            plan.findings.extend(replay::findings(request, matrix, chains, observed, &reset, &plan.chains));
+            plan.findings.extend(replay::findings(request, matrix, chains, observed, &reset, &plan));
         }
         if !request.allow_phased {
             plan.findings.extend(locks::finding(&plan, &chains.chains, observed));

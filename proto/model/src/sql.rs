@@ -199,6 +199,11 @@ pub fn locate(text: &str, script: &[Statement], position_chars: usize) -> Locati
     Location { line, column, statement }
 }
 
+/// The 1-based line of a place in bytes.
+pub fn line_of(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+}
+
 /// The beginning of a statement on one line: white space folded, at most `max` characters, `…` where it was cut.
 pub fn excerpt(text: &str, statement: &Statement, max: usize) -> String {
     let source = text.get(statement.range.clone()).unwrap_or_default();

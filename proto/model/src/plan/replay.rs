@@ -8,10 +8,10 @@ use crate::{
     matrix::Matrix,
     operation::Request,
     profile::Scope,
-    sql::StatementKind,
+    sql::{self, StatementKind},
 };
 
-use super::{Observation, ObservedSchema, PlannedChain};
+use super::{Observation, ObservedSchema, Plan, PlannedChain};
 
 /// Every (chain, schema) of the matrix, in the order of their replay, with the chain itself.
 pub fn pairs<'a>(matrix: &'a Matrix, chains: &'a ChainSet) -> impl Iterator<Item = (&'a Chain, &'a str)> {
@@ -52,8 +52,9 @@ pub(super) fn findings(
     chains: &ChainSet,
     observed: &Observation,
     reset: &[String],
-    planned: &[PlannedChain],
+    plan: &Plan,
 ) -> Vec<Finding> {
+    let planned = plan.chains.as_slice();
     let mut findings = Vec::new();
     for schema in matrix.managed_schemas() {
         let here: Vec<&Chain> = pairs(matrix, chains).filter(|(_, s)| *s == schema).map(|(c, _)| c).collect();
@@ -69,6 +70,9 @@ pub(super) fn findings(
     for chain in &chains.chains {
         findings.extend(unguarded_roles(chain, planned, observed));
     }
+    if request.scope == Some(Scope::Database) {
+        findings.extend(named_databases(&plan.database, chains, planned));
+    }
     if request.allow_phased || request.scope == Some(Scope::Database) {
         return findings;
     }
@@ -83,6 +87,33 @@ pub(super) fn findings(
                     obstacle.kind.to_string(),
                     "scope database has no such limit; `migrate` alone may go revision by revision with --allow-phased",
                 ));
+            }
+        }
+    }
+    findings
+}
+
+/// Revisions that name the database that serves, where they run in one that is built aside.
+fn named_databases(database: &str, chains: &ChainSet, planned: &[PlannedChain]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for chain in &chains.chains {
+        let runs = |id: &String| planned.iter().any(|p| p.chain == chain.name && p.revisions.contains(id));
+        for revision in chain.revisions.iter().filter(|r| runs(&r.id)) {
+            for statement in &revision.statements {
+                let source = revision.sql.get(statement.range.clone()).unwrap_or_default();
+                let named = sql::named_databases(source);
+                for (at, _) in named.into_iter().filter(|(_, name)| name == database) {
+                    let place = sql::line_of(&revision.sql, statement.range.start + at);
+                    findings.push(Finding::error(
+                        "DATABASE_NAMED",
+                        format!("{}:{place}", revision.file),
+                        format!(
+                            "names database {database}, which serves while the new one is built under another name: it would be \
+                             changed, and the new one not"
+                        ),
+                        "say current_database(): DO $$ BEGIN EXECUTE format('… DATABASE %I …', current_database()); END $$",
+                    ));
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use model::{
     fault::{Fault, Reason},
     finding::Finding,
     matrix::Matrix,
-    plan::{Observation, ObservedSchema, Plan, PlannedSession},
+    plan::{Observation, ObservedSchema, Plan, PlannedSession, count},
     profile::SessionRule,
 };
 
@@ -22,6 +22,7 @@ use crate::postgres::{
         extensions,
         observe::{self, Look},
         preflight, sessions,
+        shared_objects::{self, SharedObjects},
     },
     change::transaction::Work,
     control::{operations, targets},
@@ -72,13 +73,45 @@ impl Run {
         let name = self.generated("new");
         let build =
             Build { name: &name, old: row.as_ref(), plan: &plan, observed: &observed, carried: &carried };
-        let done = self.build_and_swap(lock, &build).await;
-        if let Err(fault) = &done
-            && fault.reason != Reason::OutcomeUnknown
-        {
-            self.sweep(lock).await;
+        let shared = shared_objects::look(&self.engine.control.pool).await?;
+        match self.build_and_swap(lock, &build).await {
+            Err(fault) if fault.reason != Reason::OutcomeUnknown => {
+                self.sweep(lock).await;
+                Err(self.tell_what_stays(lock, fault, &shared).await)
+            }
+            done => done,
         }
-        done
+    }
+
+    /// A database that is dropped takes no role along: what the build changed in the cluster is told, and how to remove it.
+    async fn tell_what_stays(&self, lock: &LockSession, mut fault: Fault, before: &SharedObjects) -> Fault {
+        let stays = match shared_objects::look(&self.engine.control.pool).await {
+            Ok(now) => before.changes_until(&now),
+            Err(failed) => {
+                tracing::warn!(fault = %failed, "what the build changed in the cluster is not known");
+                return fault;
+            }
+        };
+        if stays.is_empty() {
+            return fault;
+        }
+        let said = format!(
+            "what was built is dropped, and {} to roles and tablespaces stay: the report's findings say how to remove them",
+            count(stays.len(), "change")
+        );
+        const ROLLED_BACK: &str = "everything was rolled back";
+        fault.message = fault.message.replace(ROLLED_BACK, "what was built is dropped");
+        fault.hint = Some(match fault.hint {
+            Some(hint) if hint.contains(ROLLED_BACK) => hint.replace(ROLLED_BACK, &said),
+            Some(hint) => format!("{hint}; {said}"),
+            None => said,
+        });
+        for finding in stays {
+            if let Err(failed) = self.record_done(lock, EventKind::FindingReported { finding }).await {
+                tracing::warn!(fault = %failed, "what the build changed in the cluster is not on record");
+            }
+        }
+        fault
     }
 
     /// A short name that is this operation's own, whatever the database is called.

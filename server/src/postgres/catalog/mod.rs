@@ -19,4 +19,5 @@ pub(crate) mod references;
 pub(crate) mod schema_properties;
 pub(crate) mod sessions;
 pub(crate) mod structure;
+pub(crate) mod shared_objects;
 pub(crate) mod versions;
