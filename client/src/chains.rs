@@ -20,7 +20,7 @@ const CONTROL: &str = "control";
 /// What a request needs beside the files.
 const HEADROOM: usize = 64 * 1024;
 
-/// Every `DIR/<chain>/*.sql`, in order of path.
+/// Every `DIR/<chain>/*.sql` and `DIR/<chain>/seeds/*.sql`, chain by chain in order of path.
 ///
 /// # Errors
 /// The folder cannot be read, holds no revision, or more than a request may hold.
@@ -31,7 +31,12 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<ChainFile>, Fault> {
         if name == CONTROL || name.starts_with('.') || !path.is_dir() {
             continue;
         }
-        for (file, path) in entries(&path)? {
+        let seeds = path.join("seeds");
+        let mut found = entries(&path)?;
+        if seeds.is_dir() {
+            found.extend(entries(&seeds)?.into_iter().map(|(file, path)| (format!("seeds/{file}"), path)));
+        }
+        for (file, path) in found {
             if !file.ends_with(".sql") || !path.is_file() {
                 continue;
             }
@@ -61,6 +66,9 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<ChainFile>, Fault> {
 pub(crate) fn assemble(folder: &Path) -> Result<ChainSet, Fault> {
     let mut by_chain: BTreeMap<String, Vec<(String, Vec<u8>)>> = BTreeMap::new();
     for file in read(folder)? {
+        if file.path.split('/').count() > 2 {
+            continue;
+        }
         let chain = file.path.split('/').next().unwrap_or_default().to_owned();
         by_chain.entry(chain).or_default().push((file.path, file.content));
     }
@@ -74,7 +82,7 @@ pub(crate) fn assemble(folder: &Path) -> Result<ChainSet, Fault> {
             )
         })?);
     }
-    Ok(ChainSet { chains })
+    Ok(ChainSet { chains, ..ChainSet::default() })
 }
 
 /// One line when chains in `folder` differ from the daemon's (name → fingerprint); `None` when they do not, when there is

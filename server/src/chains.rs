@@ -12,8 +12,12 @@ use model::{
     fault::{Fault, Reason},
     matrix::{CONTROL_CHAIN, Matrix},
     operation::{ChainFile, limits},
+    revision::{self, Revision},
 };
 use tokio_util::sync::CancellationToken;
+
+/// The folder of a chain's seeds.
+const SEEDS: &str = "seeds";
 
 /// Files by their path below the migrations folder.
 type Files = Vec<(String, Vec<u8>)>;
@@ -57,14 +61,17 @@ pub(crate) async fn from_request(
         let mut folders: BTreeMap<String, Files> = BTreeMap::new();
         for file in files {
             let mut parts = file.path.split('/');
-            let (Some(chain), Some(name), None) = (parts.next(), parts.next(), parts.next()) else {
+            let (Some(chain), Some(name), seed, None) =
+                (parts.next(), parts.next(), parts.next(), parts.next())
+            else {
                 return Err(Fault::new(
                     Reason::InvalidRequest,
                     format!("chain file `{}` is not <chain>/<name>.sql", file.path),
                 )
                 .hint("send the files of one migrations folder"));
             };
-            if name.ends_with(".sql") {
+            let fits = seed.map_or(name.ends_with(".sql"), |seed| name == SEEDS && seed.ends_with(".sql"));
+            if fits {
                 folders.entry(chain.to_owned()).or_default().push((file.path, file.content));
             }
         }
@@ -93,7 +100,8 @@ pub(crate) async fn shelf(migrations: PathBuf) -> Shelf {
             .filter_map(|entry| entry.file_name().into_string().ok())
             .filter(|name| name != CONTROL_CHAIN && !name.starts_with('.'))
             .map(|name| {
-                let files = read_folder(&migrations, &name).unwrap_or_default();
+                let mut files = read_folder(&migrations, &name).unwrap_or_default();
+                files.retain(|(file, _)| !is_seed(file));
                 let chain = Chain::assemble(&name, files);
                 (name, chain)
             })
@@ -109,7 +117,7 @@ pub(crate) async fn shelf(migrations: PathBuf) -> Shelf {
 pub(crate) fn expect(chains: &ChainSet, expected: Option<&str>, shelf: &Shelf) -> Result<(), Fault> {
     let Some(expected) = expected else { return Ok(()) };
     let used = chains.fingerprint();
-    let all = ChainSet { chains: shelf.values().flatten().cloned().collect() };
+    let all = ChainSet { chains: shelf.values().flatten().cloned().collect(), ..ChainSet::default() };
     if expected == used || expected == all.fingerprint() {
         return Ok(());
     }
@@ -130,9 +138,10 @@ fn assemble(
     let mut set = ChainSet::default();
     let mut faults: Vec<ChainFault> = Vec::new();
     for (name, files) in folders {
-        match Chain::assemble_unless(&name, files, &|| gone.is_cancelled()) {
-            Ok(chain) => set.chains.push(chain),
-            Err(found) => faults.extend(found),
+        let (seeds, files): (Files, Files) = files.into_iter().partition(|(file, _)| is_seed(file));
+        match (Chain::assemble_unless(&name, files, &|| gone.is_cancelled()), revision::scripts(seeds)) {
+            (Ok(chain), Ok(seeds)) => set.chains.push(Chain { seeds, ..chain }),
+            (chain, seeds) => faults.extend(chain.err().into_iter().chain(seeds.err()).flatten()),
         }
     }
     if faults.is_empty() {
@@ -140,6 +149,49 @@ fn assemble(
         faults.extend(set.check_shared_ids(meet).err().unwrap_or_default());
     }
     if faults.is_empty() { Ok(set) } else { Err(invalid(matrix, &faults)) }
+}
+
+/// `CHAIN/seeds/NAME.sql`.
+fn is_seed(file: &str) -> bool {
+    file.split('/').nth(1) == Some(SEEDS) && file.split('/').count() == 3
+}
+
+/// Reads the scripts that are run first in a new database.
+///
+/// # Errors
+/// `CHAINS_INVALID`: there is none, or what is wrong with them.
+pub(crate) async fn bootstrap(matrix: &Matrix) -> Result<Vec<Revision>, Fault> {
+    let Some(bootstrap) = matrix.bootstrap.clone() else { return Ok(Vec::new()) };
+    let matrix = matrix.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let (folder, pattern) = bootstrap.files.rsplit_once('/').unwrap_or((".", &bootstrap.files));
+        let folder = PathBuf::from(folder);
+        let mut files = read_sql(&folder, "").map_err(|e| unreadable_scripts(&folder, &e))?;
+        files.retain(|(name, _)| fits(name, pattern));
+        if files.is_empty() {
+            let error = std::io::Error::other(format!("no file is called {pattern}"));
+            return Err(unreadable_scripts(&folder, &error));
+        }
+        let named = |(name, bytes)| (folder.join(name).display().to_string(), bytes);
+        revision::scripts(files.into_iter().map(named).collect()).map_err(|faults| invalid(&matrix, &faults))
+    });
+    read.await.map_err(|e| Fault::new(Reason::Internal, format!("reading the bootstrap scripts: {e}")))?
+}
+
+/// Whether a file is meant by a name with `*` in it.
+fn fits(name: &str, pattern: &str) -> bool {
+    let Some((before, after)) = pattern.split_once('*') else { return name == pattern };
+    let Some(rest) = name.strip_prefix(before) else { return false };
+    (0..=rest.len()).any(|at| rest.is_char_boundary(at) && fits(&rest[at..], after))
+}
+
+fn unreadable_scripts(folder: &Path, error: &std::io::Error) -> Fault {
+    Fault::new(
+        Reason::ChainsInvalid,
+        format!("the bootstrap scripts in {} cannot be read: {error}", folder.display()),
+    )
+    .hint("`bootstrap` in the target's matrix names them, from the daemon's working directory")
+    .with("folder", folder.display())
 }
 
 /// What is said of chains with faults: the first ones.
@@ -159,13 +211,22 @@ pub(crate) fn invalid(matrix: &Matrix, faults: &[ChainFault]) -> Fault {
     fault
 }
 
-/// The `.sql` files of one chain; none when its folder is missing.
+/// The `.sql` files of one chain with its seeds; none when its folder is missing.
 fn read_folder(migrations: &Path, chain: &str) -> std::io::Result<Files> {
-    let entries = match std::fs::read_dir(migrations.join(chain)) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound && migrations.is_dir() => return Ok(Files::new()),
-        Err(error) => return Err(error),
-    };
+    let mut files = Files::new();
+    for folder in [chain.to_owned(), format!("{chain}/{SEEDS}")] {
+        match read_sql(&migrations.join(&folder), &format!("{folder}/")) {
+            Ok(found) => files.extend(found),
+            Err(error) if error.kind() == ErrorKind::NotFound && migrations.is_dir() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
+}
+
+/// The `.sql` files of a folder, with what is put before their names.
+fn read_sql(folder: &Path, before: &str) -> std::io::Result<Files> {
+    let entries = std::fs::read_dir(folder)?;
     let mut files = Files::new();
     let mut room = limits::REQUEST_BYTES;
     for entry in entries {
@@ -178,7 +239,7 @@ fn read_folder(migrations: &Path, chain: &str) -> std::io::Result<Files> {
         room = room.checked_sub(bytes.len()).ok_or_else(|| {
             std::io::Error::other(format!("the chain is larger than {} bytes", limits::REQUEST_BYTES))
         })?;
-        files.push((format!("{chain}/{name}"), bytes));
+        files.push((format!("{before}{name}"), bytes));
     }
     Ok(files)
 }

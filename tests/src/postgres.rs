@@ -147,7 +147,10 @@ impl Postgres {
     }
 
     /// The same with more settings.
-    pub(crate) async fn private_with(more: &[(&str, &str)]) -> (Cluster, Self) {
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub async fn private_with(more: &[(&str, &str)]) -> (Cluster, Self) {
         let cluster = start(more, EmbeddedOptions::default()).await;
         let postgres = Self::of(&cluster);
         make_template(&postgres).await;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     hex_sha256,
+    matrix::Matrix,
     operation::limits,
     revision::{self, Reading, Revision},
     sql::Budget,
@@ -24,6 +25,8 @@ pub struct Chain {
     pub name: String,
     /// In order, base first; [`Chain::assemble`] never leaves it empty.
     pub revisions: Vec<Revision>,
+    /// Scripts that fill a valid schema with data, in order of name; no part of the fingerprint.
+    pub seeds: Vec<Revision>,
 }
 
 impl Chain {
@@ -69,7 +72,7 @@ impl Chain {
             faults.truncate(limits::FAULTS);
             return Err(faults);
         }
-        Ok(Self { name: name.to_owned(), revisions: in_order(revisions) })
+        Ok(Self { name: name.to_owned(), revisions: in_order(revisions), seeds: Vec::new() })
     }
 
     /// The last revision.
@@ -105,15 +108,9 @@ impl Chain {
         &self.revisions[from..]
     }
 
-    /// Every extension the chain needs, in order, each once.
-    pub fn extensions(&self) -> Vec<&str> {
-        let mut all: Vec<&str> = Vec::new();
-        for name in self.revisions.iter().flat_map(Revision::extensions) {
-            if !all.contains(&name) {
-                all.push(name);
-            }
-        }
-        all
+    /// Every extension the chain needs, in order, each once, with the schema it wants it in.
+    pub fn extensions(&self) -> Vec<(&str, Option<&str>)> {
+        revision::each_once(self.revisions.iter().flat_map(Revision::extensions))
     }
 
     /// What forbids one transaction for the whole chain.
@@ -135,12 +132,25 @@ pub fn set_fingerprint(chains: impl IntoIterator<Item = (String, String)>) -> St
 pub struct ChainSet {
     /// In the order of the matrix.
     pub chains: Vec<Chain>,
+    /// Scripts that are run first in a new database, in order of name.
+    pub bootstrap: Vec<Revision>,
 }
 
 impl ChainSet {
     /// The chain of a name.
     pub fn get(&self, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.name == name)
+    }
+
+    /// Every extension that the chains need, each once, with the schema where it is to be created: where a chain says so and
+    /// no reset would drop it, else the matrix's own for extensions.
+    pub fn extensions<'a>(&'a self, matrix: &'a Matrix) -> Vec<(&'a str, &'a str)> {
+        let said = |schema: Option<&'a str>| schema.filter(|schema| !matrix.manages(schema));
+        let all = self.chains.iter().flat_map(Chain::extensions).map(|(name, schema)| (name, said(schema)));
+        let home = |(name, schema): (&'a str, Option<&'a str>)| {
+            (name, schema.unwrap_or(matrix.extensions_schema.as_str()))
+        };
+        revision::each_once(all).into_iter().map(home).collect()
     }
 
     /// `sha256:…` over names and fingerprints; the order of the chains does not matter.

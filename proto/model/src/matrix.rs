@@ -31,6 +31,9 @@ pub struct Matrix {
     pub order: Order,
     /// The chains, in order.
     pub chains: Vec<MatrixChain>,
+    /// What is run first in every new database.
+    #[serde(default)]
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// One chain and where it belongs.
@@ -42,6 +45,18 @@ pub struct MatrixChain {
     pub schemas: Vec<String>,
     /// The tables that must exist in each of these schemas afterwards.
     pub tables: Vec<String>,
+    /// The role that its revisions run as; `None`: the owner of the schema.
+    #[serde(default)]
+    pub replay_as: Option<String>,
+}
+
+/// Scripts that are run first in every new database, as what sets up a cluster would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// The files: a path whose last part may have `*` in it.
+    pub files: String,
+    /// The role that they run as; `None`: that of the session.
+    pub role: Option<String>,
 }
 
 /// How much a healthy target holds.
@@ -64,16 +79,19 @@ impl Matrix {
             search_path_suffix: words("shared public"),
             extensions_schema: "extensions".into(),
             order: Order::Chain,
+            bootstrap: None,
             chains: vec![
                 MatrixChain {
                     name: "core".into(),
                     schemas: words("general health messenger relationship switchboard"),
                     tables: words("state scheduled_tasks sessions route_inbox"),
+                    replay_as: None,
                 },
                 MatrixChain {
                     name: "memory".into(),
                     schemas: words("general health relationship switchboard"),
                     tables: words("episodes facts rules memory_links"),
+                    replay_as: None,
                 },
             ],
         }

@@ -51,6 +51,12 @@ pub struct ObservedSchema {
 }
 
 impl ObservedSchema {
+    /// Who owns it.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
     /// It is there.
     #[must_use]
     pub fn exists(&self) -> bool {

@@ -139,6 +139,8 @@ pub struct Profile {
     pub protected: bool,
     /// Whether an engineer may send chains of their own.
     pub client_chains: bool,
+    /// A run sows the chains' seeds once the target is valid.
+    pub seeds: bool,
     /// How long DDL waits for locks in the target, in total.
     pub lock_wait_limit: Duration,
     /// More estimated rows than this go only with the plan's digest.
@@ -319,6 +321,7 @@ impl Profile {
             self_enroll: false,
             protected: true,
             client_chains: false,
+            seeds: false,
             lock_wait_limit: Duration::ZERO,
             max_rows: None,
             max_bytes: None,

@@ -3,7 +3,7 @@
 //! The header is the leading run of `--` lines (blank lines between them are welcome). Lines of the form
 //! `-- key: value` with a known key are read; a key that is nearly a known one is a fault; all other comments are
 //! comments. Keys are `revision` and `revises` (both required, `revises: none` begins a chain), `summary`,
-//! `requires-extension` (repeatable, or several separated by commas), `transaction: none`, and `syntax: unchecked`
+//! `requires-extension` (repeatable, or several separated by commas, each with ` in SCHEMA` if need be), `transaction: none`, and `syntax: unchecked`
 //! (which older versions needed for SQL that they did not know, and which means nothing any more).
 //!
 //! This module must not know the other revisions of the chain or how SQL is sent.
@@ -16,6 +16,15 @@ use crate::sql::{self, Budget, Script, Statement, StatementKind};
 const KEYS: [&str; 6] = ["revision", "revises", "summary", "requires-extension", "transaction", "syntax"];
 const EXCERPT: usize = 60;
 
+/// An extension that a revision needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequiredExtension {
+    /// Its name.
+    pub name: String,
+    /// The schema that the revision wants it in.
+    pub schema: Option<String>,
+}
+
 /// One revision of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revision {
@@ -26,7 +35,7 @@ pub struct Revision {
     /// One line for humans; empty when the header has none.
     pub summary: String,
     /// Extensions the header asks for, in order, each once.
-    pub requires_extensions: Vec<String>,
+    pub requires_extensions: Vec<RequiredExtension>,
     /// False when the header says `transaction: none`.
     pub transactional: bool,
     /// The file, relative to the migrations folder, for example `core/core_001.sql`.
@@ -48,19 +57,15 @@ impl Revision {
         read(file, bytes, &mut Budget::new(&|| false)).revision
     }
 
-    /// Every extension the revision needs: those of the header and those it creates itself.
-    pub fn extensions(&self) -> Vec<&str> {
+    /// Every extension the revision needs, each once, with the schema it wants it in: those of the header and those it creates
+    /// itself.
+    pub fn extensions(&self) -> Vec<(&str, Option<&str>)> {
         let created = self.statements.iter().filter_map(|statement| match &statement.kind {
-            StatementKind::CreateExtension { name, .. } => Some(name.as_str()),
+            StatementKind::CreateExtension { name, schema, .. } => Some((name.as_str(), schema.as_deref())),
             _ => None,
         });
-        let mut all: Vec<&str> = Vec::new();
-        for name in self.requires_extensions.iter().map(String::as_str).chain(created) {
-            if !all.contains(&name) {
-                all.push(name);
-            }
-        }
-        all
+        let required = self.requires_extensions.iter().map(|it| (it.name.as_str(), it.schema.as_deref()));
+        each_once(required.chain(created))
     }
 
     /// The text with its `CREATE EXTENSION` statements blanked out (the extensions were made beforehand, elsewhere).
@@ -77,6 +82,20 @@ impl Revision {
     }
 }
 
+/// Each extension once, where somebody said; the first to say so.
+pub(crate) fn each_once<'a>(
+    all: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+) -> Vec<(&'a str, Option<&'a str>)> {
+    let mut once: Vec<(&str, Option<&str>)> = Vec::new();
+    for (name, schema) in all {
+        match once.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, said)) => *said = said.or(schema),
+            None => once.push((name, schema)),
+        }
+    }
+    once
+}
+
 /// A file as far as it could be read: a chain with a bad body still has its order.
 pub(crate) struct Reading {
     /// Id and predecessor, when the header gives both.
@@ -85,13 +104,58 @@ pub(crate) struct Reading {
     pub(crate) revision: Result<Revision, Vec<ChainFault>>,
 }
 
-pub(crate) fn read(file: &str, bytes: &[u8], budget: &mut Budget<'_>) -> Reading {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains('\0') => text.strip_prefix('\u{feff}').unwrap_or(text),
-        _ => {
-            let fault = ChainFault::of(file, ChainFaultKind::NotText);
-            return Reading { place: None, revision: Err(vec![fault]) };
+/// Reads files of SQL that are no revisions, in order of name: each gets its file's name as its id, and is sent as it is.
+///
+/// # Errors
+/// All faults of the files at once, in order of place.
+pub fn scripts(mut files: Vec<(String, Vec<u8>)>) -> Result<Vec<Revision>, Vec<ChainFault>> {
+    files.sort();
+    let mut budget = Budget::new(&|| false);
+    let (mut scripts, mut faults) = (Vec::new(), Vec::new());
+    for (file, bytes) in files {
+        match script(&file, &bytes, &mut budget) {
+            Ok(script) => scripts.push(script),
+            Err(found) => faults.extend(found),
         }
+    }
+    if faults.is_empty() { Ok(scripts) } else { Err(faults) }
+}
+
+fn script(file: &str, bytes: &[u8], budget: &mut Budget<'_>) -> Result<Revision, Vec<ChainFault>> {
+    let text = text_of(bytes).ok_or_else(|| vec![ChainFault::of(file, ChainFaultKind::NotText)])?;
+    let mut faults = Vec::new();
+    let mut read = sql::split(text, budget);
+    body_faults(file, text, &read, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    for statement in &mut read.statements {
+        if matches!(statement.kind, StatementKind::CreateExtension { .. }) {
+            statement.kind = StatementKind::Ordinary;
+        }
+    }
+    Ok(Revision {
+        id: file.rsplit('/').next().unwrap_or(file).to_owned(),
+        revises: None,
+        summary: String::new(),
+        requires_extensions: Vec::new(),
+        transactional: true,
+        file: file.to_owned(),
+        sql: text.to_owned(),
+        checksum: hex_sha256(bytes),
+        statements: read.statements,
+    })
+}
+
+fn text_of(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))?;
+    Some(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+pub(crate) fn read(file: &str, bytes: &[u8], budget: &mut Budget<'_>) -> Reading {
+    let Some(text) = text_of(bytes) else {
+        let fault = ChainFault::of(file, ChainFaultKind::NotText);
+        return Reading { place: None, revision: Err(vec![fault]) };
     };
     let mut faults = Vec::new();
     let header = Header::read(file, text, &mut faults);
@@ -149,7 +213,7 @@ struct Header {
     id: Option<String>,
     revises: Option<Option<String>>,
     summary: Option<String>,
-    extensions: Vec<String>,
+    extensions: Vec<RequiredExtension>,
     no_transaction: bool,
 }
 
@@ -209,14 +273,20 @@ impl Header {
             "syntax" if value.eq_ignore_ascii_case("unchecked") => {}
             "syntax" => return Err(bad("only `syntax: unchecked` exists; leave the line out otherwise")),
             _ => {
-                for name in value.split(',').map(str::trim) {
-                    if !is_extension(name) {
+                for wanted in value.split(',').map(str::trim) {
+                    let (name, schema) = match wanted.split_once(" in ") {
+                        Some((name, schema)) => (name.trim(), Some(schema.trim())),
+                        None => (wanted, None),
+                    };
+                    if !is_extension(name) || schema.is_some_and(|schema| !is_extension(schema)) {
                         return Err(bad(
-                            "name extensions as in pg_available_extensions, separated by commas",
+                            "name extensions as in pg_available_extensions, separated by commas, each with ` in SCHEMA` if \
+                             need be",
                         ));
                     }
-                    if !self.extensions.iter().any(|known| known == name) {
-                        self.extensions.push(name.to_owned());
+                    if !self.extensions.iter().any(|known| known.name == name) {
+                        let schema = schema.map(str::to_owned);
+                        self.extensions.push(RequiredExtension { name: name.to_owned(), schema });
                     }
                 }
             }
@@ -270,15 +340,16 @@ mod tests {
     fn a_full_header_is_read() {
         let text = "\u{feff}-- Copyright: us\r\n--\r\n\r\n--revision: core_002\r\n-- Revises:core_001\r\n\
                     -- summary: more: tables \r\n-- requires-extension: pgcrypto, hstore\r\n\
-                    -- requires-extension: uuid-ossp\r\n-- transaction: none\r\n\r\ncreate table ä (a int);\r\n\
+                    -- requires-extension: uuid-ossp in public\r\n-- transaction: none\r\n\r\ncreate table ä (a int);\r\n\
                     -- revision: not a header any more\r\ncreate extension if not exists hstore;\
-                    create extension citext;";
+                    create extension citext schema \"Ext\" version '1.6';";
         let revision = Revision::parse("core/x.sql", text.as_bytes()).expect("a revision");
         assert_eq!(revision.id, "core_002");
         assert_eq!(revision.revises.as_deref(), Some("core_001"));
         assert_eq!(revision.summary, "more: tables");
-        assert_eq!(revision.requires_extensions, ["pgcrypto", "hstore", "uuid-ossp"]);
-        assert_eq!(revision.extensions(), ["pgcrypto", "hstore", "uuid-ossp", "citext"]);
+        let homes =
+            [("pgcrypto", None), ("hstore", None), ("uuid-ossp", Some("public")), ("citext", Some("Ext"))];
+        assert_eq!(revision.extensions(), homes);
         assert!(!revision.transactional);
         assert_eq!(revision.sql, text.trim_start_matches('\u{feff}'));
         assert_eq!(revision.checksum, hex_sha256(text.as_bytes()));
@@ -413,7 +484,8 @@ mod tests {
             assert_eq!((revision.id.as_str(), revision.statements.len()), (id, statements));
             assert_eq!(revision.revises, None);
             assert!(revision.statements.iter().all(|statement| statement.kind == StatementKind::Ordinary));
-            assert_eq!(revision.extensions(), if id == "vec_001" { vec!["vector"] } else { vec![] });
+            let vector = vec![("vector", None)];
+            assert_eq!(revision.extensions(), if id == "vec_001" { vector } else { vec![] });
         }
     }
 }

@@ -13,11 +13,13 @@ pub use classify::classify;
 pub(crate) use classify::table_of;
 pub use cutter::{Cutter, Open, Piece};
 pub use lexer::{Lexer, Strings, Token, TokenKind};
+pub use relations::relations_made;
 pub use shared::{named_databases, touches_shared};
 
 mod classify;
 mod cutter;
 mod lexer;
+mod relations;
 mod shared;
 
 /// One statement of a script.
@@ -52,6 +54,8 @@ pub enum StatementKind {
         name: String,
         /// Whether it says `IF NOT EXISTS`.
         if_not_exists: bool,
+        /// The schema it names, without quotes.
+        schema: Option<String>,
     },
     /// `ALTER TYPE … ADD VALUE`.
     AddEnumValue {
@@ -233,6 +237,31 @@ pub fn blank<'a>(text: &str, statements: impl IntoIterator<Item = &'a Statement>
     }
     blanked.push_str(text.get(from..).unwrap_or_default());
     blanked
+}
+
+/// The names in the stored value of a setting that is a list: separated by commas, quoted where they need it.
+#[must_use]
+pub fn split_list(value: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut quoted = false;
+    let mut chars = value.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                part.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => parts.push(std::mem::take(&mut part)),
+            c if c.is_whitespace() && !quoted => {}
+            c => part.push(c),
+        }
+    }
+    if !part.is_empty() || !parts.is_empty() || value.contains('"') {
+        parts.push(part);
+    }
+    parts
 }
 
 /// Whether a statement, or a body quoted in it, names `name` as a whole word or quoted identifier.

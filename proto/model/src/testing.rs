@@ -44,6 +44,7 @@ pub(crate) fn chains() -> ChainSet {
             chain("core", &[("core_001", "select 1;")]),
             chain("memory", &[("mem_001", "select 2;")]),
         ],
+        ..ChainSet::default()
     }
 }
 

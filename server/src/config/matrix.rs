@@ -3,13 +3,21 @@
 //! `[matrix.default]` keeps the built-in value of every key that is left out; any other matrix must bring its chains, and
 //! starts from no shared schemas, `extensions`, and a search path of the shared schemas and `public`.
 
-use model::matrix::{Matrix, MatrixChain, Order};
+use model::matrix::{Bootstrap, Matrix, MatrixChain, Order};
 
 use super::problem::{At, Problems};
 use super::section::Section;
 
-const KEYS: &[&str] = &["shared_schemas", "search_path_suffix", "extensions_schema", "order", "chain"];
-const CHAIN_KEYS: &[&str] = &["name", "schemas", "tables"];
+const KEYS: &[&str] = &[
+    "shared_schemas",
+    "search_path_suffix",
+    "extensions_schema",
+    "order",
+    "bootstrap",
+    "bootstrap_as",
+    "chain",
+];
+const CHAIN_KEYS: &[&str] = &["name", "schemas", "tables", "replay_as"];
 
 /// Reads every matrix; the built-in one is there in any case.
 pub(super) fn parse_all(root: &Section<'_>, problems: &mut Problems) -> Vec<Matrix> {
@@ -42,6 +50,7 @@ fn parse(section: &Section<'_>, problems: &mut Problems) -> Matrix {
         search_path_suffix: suffix.unwrap_or_else(default_suffix),
         extensions_schema: extensions.unwrap_or_else(|| "extensions".to_owned()),
         order: order(section, problems),
+        bootstrap: bootstrap(section, problems),
         chains: chains.as_ref().cloned().flatten().or_else(|| Some(builtin?.chains)).unwrap_or_default(),
         shared_schemas,
     };
@@ -51,6 +60,26 @@ fn parse(section: &Section<'_>, problems: &mut Problems) -> Matrix {
         sentences.for_each(|sentence| problems.push(section.place, sentence));
     }
     matrix
+}
+
+fn bootstrap(section: &Section<'_>, problems: &mut Problems) -> Option<Bootstrap> {
+    let files = section.string("bootstrap", problems);
+    let role = section.string("bootstrap_as", problems);
+    if files.is_none() && role.is_some() {
+        problems.push(
+            section.place_of("bootstrap_as"),
+            "bootstrap_as says as whom, and there is no bootstrap".to_owned(),
+        );
+    }
+    let files = files?;
+    let folder = files.value.rsplit_once('/').map_or("", |(folder, _)| folder);
+    if folder.contains('*') || !files.value.ends_with(".sql") {
+        problems.push(
+            files.place,
+            format!("bootstrap {:?} is no path of .sql files: only its last part may have a *", files.value),
+        );
+    }
+    Some(Bootstrap { files: files.value, role: role.map(|role| role.value) })
 }
 
 /// `"chain"`, `"schema"`, or a list of cells.
@@ -99,7 +128,8 @@ fn chain(section: &Section<'_>, problems: &mut Problems) -> Option<MatrixChain> 
         true => section.strings("tables", false, problems),
         false => Some(Vec::new()),
     };
-    Some(MatrixChain { name: name?.value, schemas: values(schemas?), tables: values(tables?) })
+    let replay_as = section.string("replay_as", problems).map(|role| role.value);
+    Some(MatrixChain { name: name?.value, schemas: values(schemas?), tables: values(tables?), replay_as })
 }
 
 fn values(list: Vec<At<String>>) -> Vec<String> {

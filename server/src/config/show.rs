@@ -120,6 +120,10 @@ fn matrix(matrix: &Matrix) -> String {
             Order::Cells(cells) => list(cells.iter().map(|(chain, schema)| format!("{chain} in {schema}"))),
         },
     ));
+    if let Some(bootstrap) = &matrix.bootstrap {
+        text.push_str(&line("bootstrap", quoted(&bootstrap.files)));
+        text.extend(bootstrap.role.as_ref().map(|role| line("bootstrap_as", quoted(role))));
+    }
     for chain in &matrix.chains {
         text.push_str(&format!("\n[[matrix.{}.chain]]\n", key(&matrix.name)));
         text.push_str(&line("name", quoted(&chain.name)));
@@ -128,6 +132,7 @@ fn matrix(matrix: &Matrix) -> String {
         if !chain.tables.is_empty() {
             text.push_str(&line("tables", list(&chain.tables)));
         }
+        text.extend(chain.replay_as.as_ref().map(|role| line("replay_as", quoted(role))));
     }
     text
 }

@@ -127,13 +127,14 @@ fn fingerprints_follow_ids_contents_and_order_not_file_names() {
     assert_eq!(base.fingerprint().len(), "sha256:".len() + 64);
 
     let other = Chain { name: "memory".to_owned(), ..changed.clone() };
-    let set = ChainSet { chains: vec![base.clone(), other.clone()] };
-    let turned = ChainSet { chains: vec![other.clone(), base.clone()] };
+    let set = ChainSet { chains: vec![base.clone(), other.clone()], ..ChainSet::default() };
+    let turned = ChainSet { chains: vec![other.clone(), base.clone()], ..ChainSet::default() };
     let swapped_names = ChainSet {
         chains: vec![
             Chain { name: "memory".to_owned(), ..base.clone() },
             Chain { name: "core".to_owned(), ..changed },
         ],
+        ..ChainSet::default()
     };
     assert_eq!(set.fingerprint(), turned.fingerprint());
     assert_ne!(set.fingerprint(), swapped_names.fingerprint());
@@ -146,7 +147,7 @@ fn fingerprints_follow_ids_contents_and_order_not_file_names() {
             .to_string()
             .starts_with("core/a.sql and core/a.sql: both are revision \"r1\", in two chains")
     );
-    assert_eq!(ChainSet { chains: vec![base] }.check_shared_ids(|_, _| true), Ok(()));
+    assert_eq!(ChainSet { chains: vec![base], ..ChainSet::default() }.check_shared_ids(|_, _| true), Ok(()));
 }
 
 #[test]
@@ -194,5 +195,5 @@ fn extensions_are_gathered_once() {
         file("a", "r1", "none", "-- requires-extension: vector\nselect 1;"),
         file("b", "r2", "r1", "create extension hstore; create extension if not exists vector;"),
     ]);
-    assert_eq!(chain.extensions(), ["vector", "hstore"]);
+    assert_eq!(chain.extensions(), [("vector", None), ("hstore", None)]);
 }

@@ -1,7 +1,7 @@
 //! What a plan's digest is over: identities, one a line, sorted; never estimates, sessions or what else moves by itself.
 
 use super::{Observation, Plan};
-use crate::chain::ChainSet;
+use crate::{chain::ChainSet, revision::Revision};
 
 impl Plan {
     /// What the digest is over, line by line: the chains and the observation are those that the plan was computed from.
@@ -45,6 +45,10 @@ fn lines(plan: &Plan, chains: &ChainSet, observed: &Observation) -> Vec<String> 
         let revisions = planned.revisions.join(", ");
         all.push(format!("chain {} in {}: {revisions} of {fingerprint}", planned.chain, planned.schema));
     }
+    let script =
+        |what: &str, script: &Revision| format!("{what} {} of sha256:{}", script.file, script.checksum);
+    all.extend(chains.bootstrap.iter().map(|it| script("bootstrap", it)));
+    all.extend(chains.chains.iter().flat_map(|chain| &chain.seeds).map(|it| script("seeds", it)));
     all.sort();
     all.dedup();
     all

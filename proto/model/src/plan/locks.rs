@@ -1,11 +1,8 @@
 //! Whether the server's lock table has room for a change in one transaction.
 
-use crate::{chain::Chain, finding::Finding, sql::StatementKind};
+use crate::{chain::Chain, finding::Finding, sql};
 
 use super::{LockTable, Observation, Plan};
-
-/// A table with its toast table, their indexes and a primary key.
-const TABLE: u64 = 5;
 
 /// Each object that is dropped takes an entry, or each table that is set aside; and each relation that is created. The
 /// entries stay to the commit.
@@ -21,9 +18,7 @@ pub(super) fn finding(plan: &Plan, chains: &[Chain], observed: &Observation) -> 
         .filter_map(|planned| {
             let chain = chains.iter().find(|chain| chain.name == planned.chain)?;
             let pending = chain.revisions.iter().filter(|r| planned.revisions.contains(&r.id));
-            Some(
-                pending.map(|r| r.statements.iter().map(|s| created_by(&r.sql, s)).sum::<u64>()).sum::<u64>(),
-            )
+            Some(pending.flat_map(|r| r.statements.iter().map(|s| created_by(&r.sql, s))).sum::<u64>())
         })
         .sum();
     let needed = dropped + created;
@@ -53,21 +48,8 @@ pub(super) fn finding(plan: &Plan, chains: &[Chain], observed: &Observation) -> 
     (needed > room / 2).then(|| Finding::warning("LOCK_BUDGET", object, text(), hint))
 }
 
-fn created_by(sql: &str, statement: &crate::sql::Statement) -> u64 {
-    if statement.kind != StatementKind::Ordinary {
-        return 0;
-    }
-    let text = sql.get(statement.range.clone()).unwrap_or_default();
-    let words: Vec<String> = text.split_whitespace().take(3).map(str::to_lowercase).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words[..] {
-        ["create", "table" | "unlogged", ..] => TABLE,
-        ["create", "index" | "sequence" | "view", ..]
-        | ["create", "unique", "index"]
-        | ["create", "materialized", "view"]
-        | ["create", "or", "replace"] => 1,
-        _ => 0,
-    }
+fn created_by(sql: &str, statement: &sql::Statement) -> u64 {
+    sql::relations_made(sql.get(statement.range.clone()).unwrap_or_default())
 }
 
 impl LockTable {

@@ -8,6 +8,7 @@ use crate::{
     matrix::Matrix,
     operation::Request,
     profile::Scope,
+    revision::Revision,
     sql::{self, StatementKind},
 };
 
@@ -67,6 +68,7 @@ pub(super) fn findings(
             ));
         }
     }
+    findings.extend(scripts(matrix, chains));
     for chain in &chains.chains {
         findings.extend(unguarded_roles(chain, planned, observed));
     }
@@ -91,6 +93,27 @@ pub(super) fn findings(
         }
     }
     findings
+}
+
+/// Scripts that run beside the revisions, so that a plan shows them.
+fn scripts(matrix: &Matrix, chains: &ChainSet) -> Vec<Finding> {
+    let told = |script: &Revision, code, place: String, what: &str| {
+        Finding::info(
+            code,
+            format!("{}{place}", script.file),
+            format!("{what} (sha256:{})", script.checksum),
+            "",
+        )
+    };
+    let bootstrap = chains
+        .bootstrap
+        .iter()
+        .map(|script| told(script, "BOOTSTRAP", String::new(), "runs first in the new database"));
+    let seeds = pairs(matrix, chains).flat_map(|(chain, schema)| {
+        let place = format!(" in {schema}");
+        chain.seeds.iter().map(move |s| told(s, "SEED", place.clone(), "is sown once the target is valid"))
+    });
+    bootstrap.chain(seeds).collect()
 }
 
 /// Revisions that name the database that serves, where they run in one that is built aside.

@@ -168,6 +168,9 @@ pub const KEYS: &[Key] = &[
         flag,
         |value: &bool| yes_no(*value)
     ),
+    key!(seeds, Kind::Flag, "whether a run sows the chains' seeds", ["no"; 3], flag, |value: &bool| yes_no(
+        *value
+    )),
     key!(
         lock_wait_limit,
         Kind::Duration { zero: false },

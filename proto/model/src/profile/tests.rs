@@ -21,6 +21,7 @@ const DESIGN: &str = "\
 | `self_enroll` | yes | no | no |
 | `protected` | no | no | no |
 | `client_chains` | yes | yes | no |
+| `seeds` | no | no | no |
 | `lock_wait_limit` | 1m | 1m | 1m |
 | `max_rows` | none | none | none |
 | `max_bytes` | none | none | none |

@@ -35,7 +35,9 @@ pub fn classify(statement: &str, strings: Strings) -> StatementKind {
     if starts("create extension") {
         let if_not_exists = starts("create extension if not exists");
         let name = tokens.get(if if_not_exists { 5 } else { 2 }).map(Token::name).unwrap_or_default();
-        return StatementKind::CreateExtension { name, if_not_exists };
+        let at = tokens.iter().position(|token| token.is("schema"));
+        let schema = at.and_then(|at| tokens.get(at + 1)).map(Token::name);
+        return StatementKind::CreateExtension { name, if_not_exists, schema };
     }
     if ["create role", "create user", "create group"].iter().any(|pattern| starts(pattern))
         && !starts("create user mapping")

@@ -36,8 +36,11 @@ fn statements_end_at_semicolons_that_are_not_inside_anything() {
 
 #[test]
 fn statements_are_classified() {
-    let extension =
-        |name: &str, if_not_exists| StatementKind::CreateExtension { name: name.to_owned(), if_not_exists };
+    let extension = |name: &str, if_not_exists| StatementKind::CreateExtension {
+        name: name.to_owned(),
+        if_not_exists,
+        schema: None,
+    };
     let enum_value = |type_name: &str, value: &str| StatementKind::AddEnumValue {
         type_name: type_name.to_owned(),
         value: value.to_owned(),

@@ -59,10 +59,12 @@ impl Run {
         let url = self.target.url.with_database(build.name);
         let mut summary = vec!["database replaced".to_owned()];
         self.prepare_database(lock, &url, build).await?;
+        self.tell_row(lock, &watch, "the bootstrap scripts").await?;
         if self.request.verb == Verb::Run {
             let applied = self.fill(lock, &url, build, &watch).await?;
             summary.push(format!("{} applied", count(applied, "revision")));
             let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
+            work.assign_transaction().await?;
             let oid = watch.0.lock().await.0.oid;
             let valid = async {
                 // Nobody else is in it from here to the swap: what is swapped in is what is validated.
@@ -70,11 +72,19 @@ impl Run {
                 terminate::close(&mut *lock.connection().await, &context, (build.name, oid), &work, own)
                     .await?;
                 place_extensions::refuse_in(&mut work, &self.target.matrix.managed_schemas()).await?;
-                self.validate(&mut work, lock).await
+                self.validate_and_seed(&mut work, lock, build.observed).await
             }
             .await;
-            work.roll_back().await;
-            summary.push(valid?.0);
+            match valid {
+                Ok((valid, _)) => {
+                    summary.push(valid);
+                    work.commit().await?;
+                }
+                Err(fault) => {
+                    work.roll_back().await;
+                    return Err(fault);
+                }
+            }
         }
         self.tell_row(lock, &watch, "the revisions").await?;
         let (built, _) = watch.0.into_inner();
@@ -114,6 +124,7 @@ impl Run {
         build: &Build<'_>,
     ) -> Result<(), Fault> {
         let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
+        work.assign_transaction().await?;
         let prepared = self.prepare_database_in(&mut work, build).await;
         let differences = match prepared {
             Ok(differences) => {
@@ -134,10 +145,10 @@ impl Run {
     async fn prepare_database_in(&self, work: &mut Work, build: &Build<'_>) -> Result<Vec<Finding>, Fault> {
         let matrix = &self.target.matrix;
         let differences = build.carried.create(work).await?;
+        self.bootstrap(work).await?;
         if self.request.verb == Verb::Run {
-            let extensions: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
             build.carried.create_others(work, &matrix.managed_schemas()).await?;
-            place_extensions::create(work, &extensions, &matrix.extensions_schema).await?;
+            self.create_extensions(work).await?;
         }
         build.carried.declare_defaults(work).await?;
         Ok(differences)

@@ -9,6 +9,7 @@ use model::{
     chain::ChainSet,
     fault::{Fault, Reason},
     operation::{Request, Verb},
+    profile::Scope,
 };
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -106,12 +107,16 @@ impl Engine {
             false => chains::from_request(files, &target.matrix, gone).await,
         };
         // A reset or an undo replays nothing: chains that cannot be read do not stop it, unless the caller pins them.
-        let chains = match chains {
-            Err(_) if !replays(request.verb) && request.expect_chains.is_none() => {
-                return Ok(ChainSet::default());
-            }
+        let mut chains = match chains {
+            Err(_) if !replays(request.verb) && request.expect_chains.is_none() => ChainSet::default(),
             chains => chains?,
         };
+        if request.verb.resets() && request.scope == Some(Scope::Database) {
+            chains.bootstrap = chains::bootstrap(&target.matrix).await?;
+        }
+        if !target.profile.seeds || request.verb != Verb::Run {
+            chains.chains.iter_mut().for_each(|chain| chain.seeds.clear());
+        }
         if request.expect_chains.is_some() {
             let shelf = chains::shelf(self.migrations.clone()).await;
             chains::expect(&chains, request.expect_chains.as_deref(), &shelf)?;

@@ -92,8 +92,7 @@ impl Run {
 
     /// Creates the extensions that the chains require.
     pub(in crate::engine) async fn create_extensions(&self, work: &mut Work) -> Result<(), Fault> {
-        let names: Vec<&str> = self.chains.chains.iter().flat_map(|c| c.extensions()).collect();
-        place_extensions::create(work, &names, &self.target.matrix.extensions_schema).await
+        place_extensions::create(work, &self.chains.extensions(&self.target.matrix)).await
     }
 
     async fn change(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
@@ -130,7 +129,7 @@ impl Run {
         place_extensions::refuse_in(work, &managed).await?;
         let mut validated = None;
         if self.request.verb.validates() {
-            let (valid, validation) = self.validate(work, lock).await?;
+            let (valid, validation) = self.validate_and_seed(work, lock, &observed).await?;
             summary.push(valid);
             validated = Some(validation);
         }
@@ -221,7 +220,12 @@ impl Run {
         for planned in &plan.chains {
             let path = self.search_path(&planned.schema);
             let owner = observed.schema(&planned.schema).and_then(|s| s.owner.as_deref());
-            let place = ReplayTarget { schema: &planned.schema, search_path: &path, owner };
+            let place = ReplayTarget {
+                schema: &planned.schema,
+                search_path: &path,
+                owner,
+                role: self.replay_role(planned, owner),
+            };
             let chain = self.planned_chain(planned)?;
             let mut before = planned.from.as_deref();
             for revision in chain.pending(before) {

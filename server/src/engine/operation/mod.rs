@@ -15,6 +15,7 @@ pub(crate) mod plan;
 pub(crate) mod queue;
 pub(crate) mod registry;
 pub(crate) mod replace;
+mod scripts;
 pub(crate) mod submit;
 pub(crate) mod turns;
 pub(crate) mod undo;

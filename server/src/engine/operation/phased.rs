@@ -45,7 +45,12 @@ impl Run {
         (turns, watch): (&Turns, Option<&RowWatch>),
     ) -> Result<usize, Fault> {
         let path = self.search_path(&planned.schema);
-        let place = ReplayTarget { schema: &planned.schema, search_path: &path, owner };
+        let place = ReplayTarget {
+            schema: &planned.schema,
+            search_path: &path,
+            owner,
+            role: self.replay_role(planned, owner),
+        };
         let chain = self.planned_chain(planned)?;
         let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
         work.assign_transaction().await?;
@@ -112,6 +117,16 @@ impl Run {
     /// The right that changes need there: none in a database that is built aside.
     fn right_in(&self, url: &DatabaseUrl) -> Option<&WindowGuard> {
         (url.database() == self.target.database()).then_some(&self.window_guard)
+    }
+
+    /// The role that a chain's revisions run as.
+    pub(in crate::engine) fn replay_role<'a>(
+        &'a self,
+        planned: &PlannedChain,
+        owner: Option<&'a str>,
+    ) -> Option<&'a str> {
+        let chain = self.target.matrix.chain(&planned.chain);
+        chain.and_then(|chain| chain.replay_as.as_deref()).or(owner)
     }
 
     /// Schemas that others write as well while this one is migrated.

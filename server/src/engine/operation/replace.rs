@@ -32,6 +32,7 @@ use crate::postgres::{
         built,
         carried::{self, Carried},
         exchange::{self, Swap},
+        preserved_extensions::KeptExtensions,
     },
 };
 
@@ -192,15 +193,18 @@ impl Run {
             let mut observed = observe::observe(work.own().await?, &look).await?;
             observe::count_inside(work.own().await?, &mut observed).await?;
             let own = self.own_schemas().await?;
-            let named = &self.target.profile.preserve_extensions;
+            let kept = self.kept_extensions();
             let migrates = self.request.verb.migrates();
-            let (carried, obstacles) = carried::observe(work.own().await?, matrix, named, migrates).await?;
-            let (outside, told) = database::lost_with_it(work.own().await?, &own, named).await?;
+            let (carried, obstacles) = carried::observe(work.own().await?, matrix, &kept, migrates).await?;
+            let (outside, told) = database::lost_with_it(work.own().await?, &own, &kept.names()).await?;
             observed.outside = outside;
             observed.findings.extend(obstacles.into_iter().chain(told));
             if migrates {
                 let required = extensions::required(work.own().await?, matrix, &self.chains).await?;
                 observed.findings.extend(required);
+                let bootstrap = matrix.bootstrap.is_some();
+                let roles = preflight::replay_as::findings(work.own().await?, matrix, bootstrap).await?;
+                observed.findings.extend(roles);
             }
             Ok((observed, carried))
         }
@@ -208,6 +212,18 @@ impl Run {
         // The swap must not find a session of the daemon's own in its way.
         work.roll_back().await;
         observed
+    }
+
+    /// Extensions that come back where they are: those that the profile names, and those that chains require.
+    fn kept_extensions(&self) -> KeptExtensions {
+        let required = match self.request.verb.migrates() {
+            true => self.chains.extensions(&self.target.matrix),
+            false => Vec::new(),
+        };
+        KeptExtensions {
+            preserved: self.target.profile.preserve_extensions.clone(),
+            required: required.into_iter().map(|(name, _)| name.to_owned()).collect(),
+        }
     }
 
     /// What was planned of the old database is still so: what came to it meanwhile would be lost, and nobody was told.
@@ -221,12 +237,12 @@ impl Run {
             // The swap refuses another database, whatever is in it.
             return Ok(());
         }
-        let (matrix, named) = (&self.target.matrix, &self.target.profile.preserve_extensions);
+        let (matrix, kept) = (&self.target.matrix, self.kept_extensions());
         let mut work = Work::begin(&self.target.url.connect_options(), lock, self.work_context()).await?;
         let seen = async {
-            let pieces = carried::read_again(work.own().await?, matrix, named).await?;
+            let pieces = carried::read_again(work.own().await?, matrix, &kept).await?;
             let own = self.own_schemas().await?;
-            let (outside, _) = database::lost_with_it(work.own().await?, &own, named).await?;
+            let (outside, _) = database::lost_with_it(work.own().await?, &own, &kept.names()).await?;
             Ok::<_, Fault>((pieces, outside))
         }
         .await;

@@ -136,7 +136,7 @@ pub(crate) async fn look(
         }
     }
     if let Some(chains) = chains {
-        let required = Required::read(connection, chains).await?;
+        let required = Required::read(connection, matrix, chains).await?;
         all.findings.extend(required.findings(connection, matrix, &lost, &all.moves).await?);
         all.created = required.missing(&lost);
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod change;
 mod obstacles;
+pub(crate) mod replay_as;
 mod roles;
 pub(crate) mod room;
 

@@ -240,7 +240,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
     let history = History { versions: versions::of_schema(connection, SCHEMA).await? };
     refuse_newer(&history)?;
     let mut before = history.head_of(&chain).map(|r| r.id.clone());
-    let place = ReplayTarget { schema: SCHEMA, search_path: &[SCHEMA], owner: None };
+    let place = ReplayTarget { schema: SCHEMA, search_path: &[SCHEMA], owner: None, role: None };
     for revision in history.pending(&chain) {
         replay::apply_plain(connection, &place, before.as_deref(), revision).await?;
         before = Some(revision.id.clone());

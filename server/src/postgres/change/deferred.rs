@@ -2,15 +2,19 @@
 //! still be blamed.
 
 use model::fault::Fault;
+use sqlx::{AssertSqlSafe, FromRow, Row as _};
 
 use super::{
     message::MessageError,
     replay::{ReplayTarget, prologue},
     transaction::Work,
 };
-use crate::postgres::sql::{error::work_fault, ident::Ident};
+use crate::postgres::sql::{
+    error::work_fault,
+    ident::{Ident, Literal},
+};
 
-/// Constraints that can be deferred, on tables that the transaction wrote to, or all of them where `$2` says so: schema,
+/// Constraints that can be deferred, on tables that the transaction wrote to, or all of them where `{all}` says so: schema,
 /// name, whether they are deferred by themselves, and how many rows were written so far. Only those that the role may name.
 /// Where PostgreSQL does not count, each may have been written to.
 const DEFERRABLE: &str = "
@@ -27,29 +31,39 @@ SELECT * FROM (
            ELSE -1 END AS written
       FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n ON n.oid = c.connamespace
      WHERE c.condeferrable
-       AND pg_catalog.has_schema_privilege(coalesce($1::pg_catalog.name, current_user), n.oid, 'USAGE')
+       AND pg_catalog.has_schema_privilege(coalesce({role}::pg_catalog.name, current_user), n.oid, 'USAGE')
      GROUP BY 1, 2) x
- WHERE $2 OR written <> 0 ORDER BY 1, 2";
+ WHERE {all} OR written <> 0 ORDER BY 1, 2";
 
 /// Fires what was deferred, and takes back what was set about it. Constraints are named one by one: `ALL` would also hold for
 /// those that later revisions make, and would defer what is not initially deferred. Only those are named whose tables were
 /// written to since the last time, so that many constraints cost nothing; all of them where the revision may have set some.
+/// In the same message it is asked whether the transaction is still the operation's: `culprit` ran last, as a step that is kept
+/// then.
 ///
 /// # Errors
-/// What `explain` makes of what fired and failed; `BLOCKED`; the session was lost.
+/// `TRANSACTION_ESCAPED`; what `explain` makes of what fired and failed; `BLOCKED`; the session was lost.
 pub(super) async fn settle(
     work: &mut Work,
     place: &ReplayTarget<'_>,
     label: &str,
+    culprit: Option<&str>,
     sets_constraints: bool,
     explain: &(dyn Fn(&MessageError) -> Fault + Sync),
 ) -> Result<(), Fault> {
-    let looked: Result<Vec<(String, String, bool, i64)>, _> = sqlx::query_as(DEFERRABLE)
-        .bind(place.owner)
-        .bind(sets_constraints)
-        .fetch_all(work.own().await?)
-        .await;
-    let looked = looked.map_err(|e| work_fault("looking at deferrable constraints", &e))?;
+    let role = place.role.map_or_else(|| "NULL".to_owned(), |role| Literal(role).to_string());
+    let deferrable =
+        DEFERRABLE.replace("{role}", &role).replace("{all}", if sets_constraints { "true" } else { "false" });
+    let look = format!("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text; {deferrable}");
+    let looking = |e: sqlx::Error| work_fault("looking at deferrable constraints", &e);
+    let rows = sqlx::raw_sql(AssertSqlSafe(look)).fetch_all(work.own().await?).await.map_err(looking)?;
+    let (transaction, rows) = rows.split_first().ok_or_else(|| looking(sqlx::Error::RowNotFound))?;
+    if let Some(culprit) = culprit {
+        work.still_in_transaction(&transaction.try_get::<String, _>(0).map_err(looking)?, culprit)?;
+        work.keep_step();
+    }
+    let looked: Vec<(String, String, bool, i64)> =
+        rows.iter().map(FromRow::from_row).collect::<Result<_, _>>().map_err(looking)?;
     let (mut immediate, mut deferred) = (Vec::new(), Vec::new());
     for (schema, name, by_itself, written) in looked {
         let constraint = format!("{}.{}", Ident(&schema), Ident(&name));
@@ -69,5 +83,6 @@ pub(super) async fn settle(
     let (now, later) = (set(&immediate, "IMMEDIATE"), set(&deferred, "DEFERRED"));
     work.patiently(label, &[&format!("{} {now}{later}", prologue(place))], &|_, failed| explain(failed))
         .await?;
-    work.keep_step().await
+    work.keep_step();
+    Ok(())
 }

@@ -36,7 +36,8 @@ impl Work {
     /// `BLOCKED`, an interrupt, or what PostgreSQL said.
     pub(in crate::postgres) async fn patient(&mut self, label: &str, sql: &str) -> Result<(), Fault> {
         self.patiently(label, &[sql], &|_, failed| work_fault(label, &failed.error)).await?;
-        self.keep_step().await
+        self.keep_step();
+        Ok(())
     }
 
     /// Sends one message and waits for its end. An interrupt cancels it on the server side.
@@ -70,8 +71,9 @@ impl Work {
     ) -> Result<u64, MessageError> {
         let role = role.map_or_else(|| "NONE".to_owned(), |role| Ident(role).to_string());
         let (restore, limit) = (self.restore(), self.lock_waits.limit());
+        let release = self.release();
         self.touched = true;
-        let rows = self.send(&format!("{restore} {limit} SET LOCAL ROLE {role}; {sql}")).await?;
+        let rows = self.send(&format!("{release} {restore} {limit} SET LOCAL ROLE {role}; {sql}")).await?;
         Ok(rows.last().copied().unwrap_or_default())
     }
 
@@ -159,27 +161,28 @@ impl Work {
     }
 
     async fn step(&mut self, messages: &[&str]) -> Result<(), (usize, MessageError)> {
-        let begin = format!("SAVEPOINT resetd_step; {} {}", self.restore(), self.lock_waits.limit());
-        self.send(&begin).await.map_err(|e| (usize::MAX, e))?;
-        let last = messages.len().saturating_sub(1);
-        for (index, message) in messages.iter().enumerate() {
-            let sent = match index == last {
-                // What it set, a time limit above all, ends with it.
-                true => self.message_and_restore(message).await,
-                false => self.message(message).await,
-            };
-            sent.map_err(|e| (index, e))?;
-        }
-        Ok(())
+        let release = self.release();
+        let begin =
+            format!("{release} SAVEPOINT resetd_step; {} {}", self.restore(), self.lock_waits.limit());
+        let Some((last, before)) = messages.split_last() else { return Ok(()) };
+        // What comes before the last message needs no place of its own: it is the daemon's.
+        self.message(&format!("{begin} {}", before.join("; "))).await.map_err(|e| (0, e))?;
+        // What it set, a time limit above all, ends with it.
+        self.message_and_restore(last).await.map_err(|e| (before.len(), e))
     }
 
-    /// Keeps what the last step did. Only sent once the step is known not to have left the transaction.
-    ///
-    /// # Errors
-    /// The session was lost.
-    pub(crate) async fn keep_step(&mut self) -> Result<(), Fault> {
-        let keep = self.send("RELEASE SAVEPOINT resetd_step").await;
-        keep.map(|_| ()).map_err(|e| work_fault("keeping a step", &e.error))
+    /// Keeps what the last step did: its savepoint goes with the next message. Only once the step is known not to have left
+    /// the transaction.
+    pub(crate) fn keep_step(&mut self) {
+        self.open_step = true;
+    }
+
+    /// What releases the last step's savepoint.
+    fn release(&mut self) -> &'static str {
+        match std::mem::take(&mut self.open_step) {
+            true => "RELEASE SAVEPOINT resetd_step;",
+            false => "",
+        }
     }
 
     async fn take_back(&mut self) -> Result<(), Fault> {

@@ -40,24 +40,28 @@ pub(crate) async fn move_out(work: &mut Work, moves: &[ExtensionMove]) -> Result
     Ok(())
 }
 
-/// Creates extensions that are not there, in the schema meant for them; one that can only live elsewhere, there.
-pub(crate) async fn create(work: &mut Work, names: &[&str], schema: &str) -> Result<(), Fault> {
-    if names.is_empty() {
-        return Ok(());
-    }
-    make_schema(work, schema).await?;
-    let fixed: Vec<String> = sqlx::query_scalar(
-        "SELECT DISTINCT name::text FROM pg_catalog.pg_available_extension_versions
-          WHERE name = ANY($1) AND schema IS NOT NULL",
+/// Creates extensions that are nowhere, each in the schema meant for it; one that can only live elsewhere, there. One that is
+/// there stays where it is.
+pub(crate) async fn create(work: &mut Work, homes: &[(&str, &str)]) -> Result<(), Fault> {
+    let names: Vec<&str> = homes.iter().map(|(name, _)| *name).collect();
+    let missing: Vec<(String, bool)> = sqlx::query_as(
+        "SELECT w.name, EXISTS (SELECT FROM pg_catalog.pg_available_extension_versions v
+                                 WHERE v.name = w.name AND v.schema IS NOT NULL)
+           FROM pg_catalog.unnest($1::pg_catalog.text[]) w(name)
+          WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE e.extname = w.name)",
     )
     .bind(names)
     .fetch_all(work.own().await?)
     .await
     .map_err(|e| work_fault("looking at available extensions", &e))?;
-    for name in names {
-        let place = match fixed.iter().any(|fixed| fixed == name) {
+    for (name, schema) in homes {
+        let Some((_, fixed)) = missing.iter().find(|(missing, _)| missing == name) else { continue };
+        let place = match fixed {
             true => String::new(),
-            false => format!(" SCHEMA {}", Ident(schema)),
+            false => {
+                make_schema(work, schema).await?;
+                format!(" SCHEMA {}", Ident(schema))
+            }
         };
         let create = format!("CREATE EXTENSION IF NOT EXISTS {}{place} CASCADE", Ident(name));
         work.patient(&format!("the creation of extension {name}"), &create).await?;

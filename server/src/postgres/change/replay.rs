@@ -32,8 +32,10 @@ pub(crate) struct ReplayTarget<'a> {
     pub(crate) schema: &'a str,
     /// The whole search path, the schema first.
     pub(crate) search_path: &'a [&'a str],
-    /// The schema's owner; `None`: the session's own role.
+    /// The schema's owner, who keeps its `alembic_version`; `None`: the session's own role.
     pub(crate) owner: Option<&'a str>,
+    /// The role that revisions run as; `None`: the session's own.
+    pub(crate) role: Option<&'a str>,
 }
 
 /// Replays one revision inside the work transaction and says how long its own statements took.
@@ -46,31 +48,46 @@ pub(crate) async fn apply(
     before: Option<&str>,
     revision: &Revision,
 ) -> Result<Duration, Fault> {
-    let sql = revision.sql_without_extensions();
+    let took = execute(work, place, revision, &revision.sql_without_extensions()).await?;
+    record_version::record(work, place, before, revision).await?;
+    Ok(took)
+}
+
+/// Runs a script that is no revision inside the work transaction, as it is, and says how long its own statements took.
+///
+/// # Errors
+/// As [`apply`].
+pub(crate) async fn run_script(
+    work: &mut Work,
+    place: &ReplayTarget<'_>,
+    script: &Revision,
+) -> Result<Duration, Fault> {
+    execute(work, place, script, &script.sql).await
+}
+
+async fn execute(
+    work: &mut Work,
+    place: &ReplayTarget<'_>,
+    revision: &Revision,
+    sql: &str,
+) -> Result<Duration, Fault> {
     let label = format!("{} in {}", revision.id, place.schema);
     let started = Instant::now();
-    work.patiently(&label, &[&prologue(place), &sql], &|step, error| match step {
+    work.patiently(&label, &[&prologue(place), sql], &|step, error| match step {
         1 => revision_fault(place, revision, error),
         _ => work_fault(&format!("preparing {label}"), &error.error),
     })
     .await?;
     let took = started.elapsed();
-    work.still_in_transaction(&revision.file).await?;
-    work.keep_step().await?;
     let settling = format!("settling {label}");
-    deferred::settle(
-        work,
-        place,
-        &settling,
-        sets_constraints(revision),
-        &|error| match sqlstate(&error.error) {
+    deferred::settle(work, place, &settling, Some(&revision.file), sets_constraints(revision), &|error| {
+        match sqlstate(&error.error) {
             Some(code) if !code.starts_with("57") => revision_fault(place, revision, error),
             None if is_too_large(&error.error) => revision_fault(place, revision, error),
             _ => work_fault(&settling, &error.error),
-        },
-    )
+        }
+    })
     .await?;
-    record_version::record(work, place, before, revision).await?;
     Ok(took)
 }
 
@@ -143,8 +160,8 @@ async fn may_still(work: &Work, window_guard: Option<&WindowGuard>) -> Result<Op
 /// Fires what is deferred again, before the target is validated.
 pub(crate) async fn leave(work: &mut Work) -> Result<(), Fault> {
     const LEAVING: &str = "leaving the chains";
-    let place = ReplayTarget { schema: "pg_catalog", search_path: &["pg_catalog"], owner: None };
-    deferred::settle(work, &place, LEAVING, false, &|e| work_fault(LEAVING, &e.error)).await
+    let place = ReplayTarget { schema: "pg_catalog", search_path: &["pg_catalog"], owner: None, role: None };
+    deferred::settle(work, &place, LEAVING, None, false, &|e| work_fault(LEAVING, &e.error)).await
 }
 
 /// Replays one revision on a plain connection: the daemon's own chain.
@@ -167,7 +184,7 @@ pub(crate) async fn apply_plain(
 /// The revision's own settings, in a session that is as it was opened.
 pub(super) fn prologue(place: &ReplayTarget<'_>) -> String {
     let path = ident::list(place.search_path.iter().copied());
-    let role = place.owner.map_or_else(|| "NONE".to_owned(), |o| Ident(o).to_string());
+    let role = place.role.map_or_else(|| "NONE".to_owned(), |o| Ident(o).to_string());
     format!("SET LOCAL ROLE {role}; SET LOCAL search_path TO {path}; SET LOCAL row_security = on;")
 }
 

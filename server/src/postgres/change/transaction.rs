@@ -74,6 +74,8 @@ pub(crate) struct Work {
     _blockers: AbortOnDropHandle<()>,
     pub(super) lock_waits: LockWaits,
     pub(super) waited: Duration,
+    /// The last step is kept, and its savepoint is released with the next message.
+    pub(super) open_step: bool,
     /// Nothing else of the operation runs meanwhile.
     pub(crate) is_alone: bool,
     /// The last step collided with another session's in a catalog, and was taken back: it is to be done alone.
@@ -129,6 +131,7 @@ impl Work {
             _blockers: blockers,
             lock_waits,
             waited: Duration::ZERO,
+            open_step: false,
             is_alone: true,
             collided: false,
             until: None,
@@ -177,12 +180,11 @@ impl Work {
             .map_err(|e| work_fault("asking for the transaction's id", &e))
     }
 
-    /// Makes sure that what ran last did not leave the transaction.
+    /// Makes sure that what ran last did not leave the transaction for the one that the session is in now.
     ///
     /// # Errors
     /// `TRANSACTION_ESCAPED`, naming `culprit`.
-    pub(crate) async fn still_in_transaction(&mut self, culprit: &str) -> Result<(), Fault> {
-        let now = self.current_transaction().await?;
+    pub(super) fn still_in_transaction(&self, now: &str, culprit: &str) -> Result<(), Fault> {
         if now == self.transaction {
             return Ok(());
         }
@@ -226,6 +228,7 @@ impl Work {
     /// # Errors
     /// The session was lost, or the lock is not held any more.
     pub(crate) async fn restart(&mut self, lock: &LockSession) -> Result<(), Fault> {
+        self.open_step = false;
         self.inspected.clear();
         self.written.clear();
         // In a message of its own: what was left decides how a transaction begins.

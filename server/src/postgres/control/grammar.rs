@@ -30,7 +30,9 @@ const BEHIND: &str = "\n;END";
 pub(crate) async fn faults(pool: &PgPool, chains: &ChainSet) -> Result<Vec<ChainFault>, Fault> {
     let mut connection = pool.acquire().await.map_err(control_fault)?;
     let mut faults = Vec::new();
-    for revision in chains.chains.iter().flat_map(|chain| &chain.revisions) {
+    let scripts = chains.chains.iter().flat_map(|chain| chain.revisions.iter().chain(&chain.seeds));
+    let all: Vec<&Revision> = chains.bootstrap.iter().chain(scripts).collect();
+    for revision in all {
         faults.extend(check(&mut connection, revision).await?);
         if faults.len() >= limits::FAULTS {
             break;

@@ -4,7 +4,7 @@
 use model::{blast::SchemaProperty, fault::Fault, finding::Finding, matrix::Matrix};
 use sqlx::PgConnection;
 
-use super::preserved_extensions::{self, PreservedExtension};
+use super::preserved_extensions::{self, KeptExtensions, PreservedExtension};
 use crate::postgres::{
     catalog::{
         default_privileges::{self, DefaultPrivileges},
@@ -12,6 +12,7 @@ use crate::postgres::{
         schema_properties::{self, SchemaProperties},
     },
     change::{reset, restore_properties, transaction::Work},
+    sql::error::work_fault,
 };
 
 const PUBLIC: &str = "public";
@@ -34,12 +35,11 @@ pub(crate) struct Carried {
 pub(crate) async fn observe(
     connection: &mut PgConnection,
     matrix: &Matrix,
-    named_extensions: &[String],
+    extensions: &KeptExtensions,
     migrates: bool,
 ) -> Result<(Carried, Vec<Finding>), Fault> {
     let managed = matrix.managed_schemas();
-    let (extensions, mut findings) =
-        preserved_extensions::observe(connection, named_extensions, &managed).await?;
+    let (extensions, mut findings) = preserved_extensions::observe(connection, extensions, &managed).await?;
     let mut names: Vec<String> = managed.iter().map(|name| (*name).to_owned()).collect();
     names.extend(extensions.iter().map(|extension| extension.schema.clone()));
     names.extend([PUBLIC.to_owned(), matrix.extensions_schema.clone()]);
@@ -112,6 +112,15 @@ impl Carried {
         let there = |name: &&&str| self.schemas.iter().any(|schema| schema.schema() == **name);
         let others: Vec<String> =
             managed.iter().filter(|name| !there(name)).map(|name| (*name).to_owned()).collect();
+        // A bootstrap script may have made some.
+        let made: Vec<String> = sqlx::query_scalar(
+            "SELECT n.nspname::pg_catalog.text FROM pg_catalog.pg_namespace n WHERE n.nspname = ANY ($1)",
+        )
+        .bind(&others)
+        .fetch_all(work.own().await?)
+        .await
+        .map_err(|e| work_fault("looking for schemas", &e))?;
+        let others: Vec<String> = others.into_iter().filter(|name| !made.contains(name)).collect();
         reset::create_missing(work, &others).await
     }
 }
@@ -124,8 +133,8 @@ impl Carried {
 pub(crate) async fn read_again(
     connection: &mut PgConnection,
     matrix: &Matrix,
-    named_extensions: &[String],
+    extensions: &KeptExtensions,
 ) -> Result<Vec<SchemaProperty>, Fault> {
-    let (now, _) = observe(connection, matrix, named_extensions, false).await?;
+    let (now, _) = observe(connection, matrix, extensions, false).await?;
     Ok(now.pieces())
 }

@@ -8,6 +8,6 @@ pub(crate) mod cleanup;
 pub(crate) mod databases;
 pub(crate) mod exchange;
 pub(crate) mod kept_schemas;
-mod preserved_extensions;
+pub(crate) mod preserved_extensions;
 pub(crate) mod settings;
 pub(crate) mod terminate;

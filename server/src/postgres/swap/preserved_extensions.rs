@@ -12,6 +12,21 @@ use crate::postgres::{
     },
 };
 
+/// Extensions that are created again where they stand.
+pub(crate) struct KeptExtensions {
+    /// The profile names them: it is an error where that cannot be done.
+    pub(crate) preserved: Vec<String>,
+    /// Chains require them: where that cannot be done, they are created as in a database that has none.
+    pub(crate) required: Vec<String>,
+}
+
+impl KeptExtensions {
+    /// All of them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.preserved.iter().chain(&self.required).cloned().collect()
+    }
+}
+
 /// An extension that is to be created again.
 pub(super) struct PreservedExtension {
     name: String,
@@ -21,19 +36,20 @@ pub(super) struct PreservedExtension {
 
 type ExtensionRow = (String, String, String, bool, bool);
 
-/// Takes down those of the named extensions that the database has, and what would keep them from coming back.
+/// Takes down those of the extensions that the database has, and what would keep them from coming back.
 ///
 /// # Errors
 /// The session was lost.
 pub(super) async fn observe(
     connection: &mut PgConnection,
-    names: &[String],
+    kept: &KeptExtensions,
     managed: &[&str],
 ) -> Result<(Vec<PreservedExtension>, Vec<Finding>), Fault> {
+    let names = kept.names();
     if names.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let rows: Vec<ExtensionRow> = sqlx::query_as(
+    let mut rows: Vec<ExtensionRow> = sqlx::query_as(
         "SELECT e.extname::text, e.extversion, n.nspname::text, v.name IS NOT NULL,
                 coalesce(NOT v.superuser OR v.trusted, true) OR r.rolsuper
            FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
@@ -45,6 +61,7 @@ pub(super) async fn observe(
     .fetch_all(&mut *connection)
     .await
     .map_err(|e| work_fault("looking at the extensions to be preserved", &e))?;
+    rows.retain(|row| kept.preserved.contains(&row.0) || obstacle(row, managed).is_none());
     let findings = rows.iter().filter_map(|row| obstacle(row, managed)).collect();
     let extension = |(name, version, schema, ..): ExtensionRow| PreservedExtension { name, version, schema };
     Ok((rows.into_iter().map(extension).collect(), findings))

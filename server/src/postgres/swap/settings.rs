@@ -1,5 +1,7 @@
 //! Settings of a database or of a role in it, copied exactly: lists stay lists, everything else is one text.
 
+use model::sql::split_list;
+
 use crate::postgres::sql::ident::{Ident, Literal};
 
 /// Settings whose stored value is a list of quoted names (GUC_LIST_QUOTE; see `variable_is_guc_list_quote` in
@@ -47,30 +49,6 @@ fn setting_value(name: &str, value: &str) -> String {
         return "''".to_owned();
     }
     parts.iter().map(|part| Literal(part).to_string()).collect::<Vec<_>>().join(", ")
-}
-
-/// The names in a stored list: separated by commas, quoted where they need it.
-fn split_list(value: &str) -> Vec<String> {
-    let mut parts = Vec::new();
-    let mut part = String::new();
-    let mut quoted = false;
-    let mut chars = value.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                part.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => parts.push(std::mem::take(&mut part)),
-            c if c.is_whitespace() && !quoted => {}
-            c => part.push(c),
-        }
-    }
-    if !part.is_empty() || !parts.is_empty() || value.contains('"') {
-        parts.push(part);
-    }
-    parts
 }
 
 #[cfg(test)]

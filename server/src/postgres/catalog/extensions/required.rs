@@ -1,11 +1,14 @@
 //! What extensions the chains require, whether the server has them, and whether the daemon's role may create them.
 
+use std::collections::BTreeMap;
+
 use model::{
     blast::ExtensionMove,
     chain::ChainSet,
     fault::{Fault, Reason},
     finding::Finding,
     matrix::Matrix,
+    sql,
 };
 use sqlx::PgConnection;
 
@@ -27,13 +30,34 @@ type RequiredTuple = (String, bool, Option<String>, Option<String>, bool);
 pub(super) struct Required {
     rows: Vec<RequiredRow>,
     by: Vec<(String, String)>,
+    /// The schema where each is to be created, by extension.
+    homes: BTreeMap<String, String>,
+    /// Schemas that a chain asks for in vain: a reset would drop them.
+    managed_homes: Vec<(String, String)>,
+    /// Schemas on the search path of any role in this database.
+    reached: Vec<String>,
 }
 
 impl Required {
-    pub(super) async fn read(connection: &mut PgConnection, chains: &ChainSet) -> Result<Self, Fault> {
+    pub(super) async fn read(
+        connection: &mut PgConnection,
+        matrix: &Matrix,
+        chains: &ChainSet,
+    ) -> Result<Self, Fault> {
         let mut by: Vec<(String, String)> = Vec::new();
+        let mut managed_homes = Vec::new();
         for chain in &chains.chains {
-            by.extend(chain.extensions().into_iter().map(|e| (e.to_owned(), chain.name.clone())));
+            for (extension, schema) in chain.extensions() {
+                by.push((extension.to_owned(), chain.name.clone()));
+                let in_vain = schema.filter(|schema| matrix.manages(schema));
+                let header = chain.revisions.iter().flat_map(|r| &r.requires_extensions);
+                let says = |schema: &&str| {
+                    header.clone().any(|it| it.name == extension && it.schema.as_deref() == Some(*schema))
+                };
+                // What `CREATE EXTENSION` says in a revision is moved on, as ever.
+                managed_homes
+                    .extend(in_vain.filter(says).map(|schema| (extension.to_owned(), schema.to_owned())));
+            }
         }
         if by.is_empty() {
             return Ok(Self::default());
@@ -58,9 +82,12 @@ impl Required {
               WHERE r.rolname = current_user ORDER BY 1",
         )
         .bind(names)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await
         .map_err(|e| work_fault("looking at available extensions", &e))?;
+        let homes =
+            chains.extensions(matrix).into_iter().map(|(n, s)| (n.to_owned(), s.to_owned())).collect();
+        let reached = reached_schemas(connection).await?;
         let row = |(name, available, installed_in, fixed_schema, may_install)| RequiredRow {
             name,
             available,
@@ -68,12 +95,42 @@ impl Required {
             fixed_schema,
             may_install,
         };
-        Ok(Self { rows: rows.into_iter().map(row).collect(), by })
+        Ok(Self { rows: rows.into_iter().map(row).collect(), by, homes, managed_homes, reached })
     }
 
     pub(super) fn missing(&self, lost: &[String]) -> Vec<String> {
         let missing = |row: &&RequiredRow| row.installed_in.is_none() || lost.contains(&row.name);
         self.rows.iter().filter(missing).map(|row| row.name.clone()).collect()
+    }
+
+    fn home<'a>(&'a self, row: &'a RequiredRow, matrix: &'a Matrix) -> &'a str {
+        let fixed = row.fixed_schema.as_deref();
+        fixed.or_else(|| self.homes.get(&row.name).map(String::as_str)).unwrap_or(&matrix.extensions_schema)
+    }
+
+    /// Those that will be where no role's search path leads: revisions find them, the application may not.
+    fn out_of_reach(&self, matrix: &Matrix, lost: &[String]) -> Vec<Finding> {
+        let missing = |row: &&RequiredRow| row.installed_in.is_none() || lost.contains(&row.name);
+        let finding = |row: &RequiredRow| {
+            let home = self.home(row, matrix);
+            if home == "pg_catalog" || self.reached.iter().any(|schema| schema == home) {
+                return None;
+            }
+            Some(Finding::warning(
+                "EXTENSION_OUT_OF_REACH",
+                format!("extension {}", row.name),
+                format!(
+                    "will be in schema {home}, which is on no role's search path in this database: applications that do not \
+                     set their own, or name the schema, will not find it"
+                ),
+                format!(
+                    "say where it belongs in a revision's header: -- requires-extension: {} in public; or put {home} on the \
+                     path: ALTER DATABASE … SET search_path",
+                    row.name
+                ),
+            ))
+        };
+        self.rows.iter().filter(missing).filter_map(finding).collect()
     }
 
     fn wanted_by(&self, name: &str) -> String {
@@ -114,7 +171,7 @@ impl Required {
                     format!(
                         "let a superuser run: CREATE EXTENSION {} SCHEMA {};",
                         Ident(&row.name),
-                        Ident(&matrix.extensions_schema)
+                        Ident(self.home(row, matrix))
                     ),
                 ));
             } else if let Some(fixed) =
@@ -145,11 +202,40 @@ impl Required {
                 ));
             }
         }
+        findings.extend(self.managed_homes.iter().map(|(name, schema)| {
+            Finding::error(
+                Reason::ExtensionMisplaced.name(),
+                format!("extension {name}"),
+                format!("a chain wants it in schema {schema}, which is managed: a reset would drop it"),
+                "name another schema in `-- requires-extension`, or none",
+            )
+        }));
+        findings.extend(self.out_of_reach(matrix, lost));
         if !self.rows.is_empty() {
             findings.extend(barred_owners(connection, matrix).await?);
         }
         Ok(findings)
     }
+}
+
+/// Every schema that some role has on its search path in this database: by its own setting, the database's, or the server's
+/// where neither is there.
+async fn reached_schemas(connection: &mut PgConnection) -> Result<Vec<String>, Fault> {
+    let paths: Vec<String> = sqlx::query_scalar(
+        "SELECT pg_catalog.substr(c.setting, 13) FROM pg_catalog.pg_db_role_setting s
+          CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) c(setting)
+          WHERE c.setting LIKE 'search\\_path=%' AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database d
+                   WHERE d.datname = pg_catalog.current_database()))
+         UNION SELECT s.boot_val FROM pg_catalog.pg_settings s WHERE s.name = 'search_path'
+           AND NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting r JOIN pg_catalog.pg_database d ON d.oid = r.setdatabase
+                            CROSS JOIN LATERAL pg_catalog.unnest(r.setconfig) c(setting)
+                            WHERE d.datname = pg_catalog.current_database() AND r.setrole = 0
+                              AND c.setting LIKE 'search\\_path=%')",
+    )
+    .fetch_all(connection)
+    .await
+    .map_err(|e| work_fault("looking at search paths", &e))?;
+    Ok(paths.iter().flat_map(|path| sql::split_list(path)).collect())
 }
 
 /// Revisions run as the schemas' owners: these must be able to use what lives in the extensions' schema.
@@ -186,7 +272,7 @@ pub(crate) async fn required(
     matrix: &Matrix,
     chains: &ChainSet,
 ) -> Result<Vec<Finding>, Fault> {
-    let required = Required::read(connection, chains).await?;
+    let required = Required::read(connection, matrix, chains).await?;
     let all: Vec<String> = required.rows.iter().map(|row| row.name.clone()).collect();
     required.findings(connection, matrix, &all, &[]).await
 }

@@ -3,7 +3,7 @@
 use model::{fault::Fault, finding::Finding, plan::Observation};
 use sqlx::PgConnection;
 
-use super::{obstacles, roles};
+use super::{obstacles, replay_as, roles};
 use crate::postgres::{
     catalog::{dependencies::Radius, observe::Look, schema_properties::SCHEMA_PUBLICATIONS},
     sql::error::work_fault,
@@ -36,6 +36,9 @@ pub(crate) async fn findings(
     let absent = observed.schemas.iter().any(|schema| !schema.exists());
     if !reset.is_empty() || look.chains.is_some() && absent {
         all.extend(roles::may_create(connection).await?);
+    }
+    if look.chains.is_some() {
+        all.extend(replay_as::findings(connection, look.matrix, false).await?);
     }
     all.extend(roles::foreign_owners(radius));
     all.extend(obstacles::prepared_transactions(connection, reset).await?);
