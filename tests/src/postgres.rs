@@ -193,7 +193,8 @@ impl Postgres {
 }
 
 async fn start(more: &[(&str, &str)], place: EmbeddedOptions) -> Cluster {
-    let settings = SETTINGS.iter().chain(more);
+    let said = |(name, _): &&(&str, &str)| !more.iter().any(|(other, _)| other == name);
+    let settings = SETTINGS.iter().filter(said).chain(more);
     let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let bin_dir = place.bin_dir.or_else(chosen);
     let options = EmbeddedOptions { settings, tcp: true, bin_dir, ..place };

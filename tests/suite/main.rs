@@ -36,6 +36,7 @@ mod deferred;
 mod faults;
 mod first_hour;
 mod forced;
+mod grown;
 mod guards;
 mod hostile;
 mod hostile_chains;
