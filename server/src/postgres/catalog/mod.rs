@@ -18,6 +18,6 @@ pub(crate) mod publications;
 pub(crate) mod references;
 pub(crate) mod schema_properties;
 pub(crate) mod sessions;
-pub(crate) mod structure;
 pub(crate) mod shared_objects;
+pub(crate) mod structure;
 pub(crate) mod versions;
