@@ -16,6 +16,7 @@ use crate::{
     operation::{Outcome, Verb},
     plan::Plan,
     profile::Scope,
+    tool::{Tool, ToolEnded},
     validation::Validation,
     window::Window,
 };
@@ -96,6 +97,15 @@ pub enum EventKind {
     },
     /// The new database took the old one's name.
     DatabaseSwapped(DatabaseSwapped),
+    /// The caller's migration tool may begin.
+    ToolStarted(ToolStarted),
+    /// It has connected for the first time.
+    ToolConnected {
+        /// What it calls itself.
+        application_name: String,
+    },
+    /// It has ended.
+    ToolEnded(Box<ToolEnded>),
     /// The end.
     Finished(Box<Finished>),
     /// Ephemeral: how far a phase is.
@@ -248,6 +258,15 @@ pub struct DatabaseSwapped {
     pub kept_until: Option<Timestamp>,
 }
 
+/// The caller's migration tool may begin.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct ToolStarted {
+    /// What runs.
+    pub tool: Tool,
+    /// The login role that its connections have.
+    pub role: String,
+}
+
 /// The end of an operation.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Finished {
@@ -369,6 +388,9 @@ impl EventKind {
             Self::CancelRequested { .. } => "CANCEL_REQUESTED",
             Self::DatabaseBuilt { .. } => "DATABASE_BUILT",
             Self::DatabaseSwapped(_) => "DATABASE_SWAPPED",
+            Self::ToolStarted(_) => "TOOL_STARTED",
+            Self::ToolConnected { .. } => "TOOL_CONNECTED",
+            Self::ToolEnded(_) => "TOOL_ENDED",
             Self::Finished(_) => "FINISHED",
             Self::Progress(_) => "PROGRESS",
             Self::Blocked { .. } => "BLOCKED_BY",
@@ -384,6 +406,7 @@ impl EventKind {
             Self::Validated { validation } if !validation.is_ok() => Severity::Error,
             Self::Planned { plan } if plan.refusal.is_some() => Severity::Warning,
             Self::Finished(end) if end.outcome != Outcome::Succeeded => Severity::Error,
+            Self::ToolEnded(end) if end.exit.code != Some(0) => Severity::Error,
             Self::CancelRequested { .. } | Self::Blocked { .. } => Severity::Warning,
             _ => Severity::Info,
         }

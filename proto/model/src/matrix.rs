@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod tool;
+
+pub use tool::{MatrixTool, TOOL_GROUP};
+
 /// The longest name PostgreSQL keeps, in bytes.
 const NAME_BYTES: usize = 63;
 
@@ -24,6 +28,9 @@ pub struct Matrix {
     pub extensions_schema: String,
     /// The chains in the order in which they are replayed.
     pub chains: Vec<MatrixChain>,
+    /// What a tool fills after the chains.
+    #[serde(default)]
+    pub tool: Option<MatrixTool>,
 }
 
 /// One chain and where it belongs.
@@ -68,6 +75,7 @@ impl Matrix {
                     tables: words("episodes facts rules memory_links"),
                 },
             ],
+            tool: None,
         }
     }
 
@@ -122,12 +130,15 @@ impl Matrix {
         self.check_managed(&mut problems);
         self.check_search_path(&mut problems);
         self.check_chains(&mut problems);
+        if let Some(tool) = &self.tool {
+            tool.check(&mut problems);
+        }
         problems
     }
 
     fn check_managed(&self, problems: &mut Vec<String>) {
         let managed = self.managed_schemas();
-        if managed.is_empty() {
+        if managed.is_empty() && self.tool.is_none() {
             problems.push("there is no managed schema".to_owned());
         }
         for schema in managed {

@@ -3,12 +3,13 @@
 //! `[matrix.default]` keeps the built-in value of every key that is left out; any other matrix must bring its chains, and
 //! starts from no shared schemas, `extensions`, and a search path of the shared schemas and `public`.
 
-use model::matrix::{Matrix, MatrixChain};
+use model::matrix::{Matrix, MatrixChain, MatrixTool};
 
 use super::problem::{At, Problems};
 use super::section::Section;
 
-const KEYS: &[&str] = &["shared_schemas", "search_path_suffix", "extensions_schema", "chain"];
+const KEYS: &[&str] = &["shared_schemas", "search_path_suffix", "extensions_schema", "chain", "tool"];
+const TOOL_KEYS: &[&str] = &["schemas", "tables"];
 const CHAIN_KEYS: &[&str] = &["name", "schemas", "tables"];
 
 /// Reads every matrix; the built-in one is there in any case.
@@ -28,7 +29,8 @@ fn parse(section: &Section<'_>, problems: &mut Problems) -> Matrix {
     let suffix = section.strings("search_path_suffix", true, problems).map(values);
     let extensions = section.string("extensions_schema", problems).map(|text| text.value);
     let chains = section.has("chain").then(|| chains(section, problems));
-    if builtin.is_none() && chains.is_none() {
+    let tool = section.has("tool").then(|| tool(section, problems));
+    if builtin.is_none() && chains.is_none() && tool.is_none() {
         problems.push(
             section.place,
             format!("{} has no chain: add [[matrix.{}.chain]]", section.title, section.name),
@@ -43,13 +45,30 @@ fn parse(section: &Section<'_>, problems: &mut Problems) -> Matrix {
         extensions_schema: extensions.unwrap_or_else(|| "extensions".to_owned()),
         chains: chains.as_ref().cloned().flatten().or_else(|| Some(builtin?.chains)).unwrap_or_default(),
         shared_schemas,
+        tool: tool.as_ref().cloned().flatten(),
     };
     // A matrix whose chains could not be read would only be blamed for what is missing.
-    if chains.is_none_or(|chains| chains.is_some()) && !matrix.chains.is_empty() {
+    let read = chains.is_none_or(|chains| chains.is_some()) && tool.is_none_or(|tool| tool.is_some());
+    if read && (!matrix.chains.is_empty() || matrix.tool.is_some()) {
         let sentences = matrix.check().into_iter().map(|sentence| format!("{}: {sentence}", section.title));
         sentences.for_each(|sentence| problems.push(section.place, sentence));
     }
     matrix
+}
+
+/// `[matrix.NAME.tool]`; `None` when it could not be read.
+fn tool(section: &Section<'_>, problems: &mut Problems) -> Option<MatrixTool> {
+    let section = section.inner("tool", &format!("[matrix.{}.tool]", section.name), problems)?;
+    section.only(TOOL_KEYS, problems);
+    if !section.has("schemas") {
+        section.missing("schemas", problems);
+    }
+    let schemas = section.strings("schemas", false, problems);
+    let tables = match section.has("tables") {
+        true => section.strings("tables", false, problems),
+        false => Some(Vec::new()),
+    };
+    Some(MatrixTool { schemas: values(schemas?), tables: values(tables?) })
 }
 
 /// The chains; `None` when one of them could not be read.
