@@ -35,6 +35,7 @@ mod deferred;
 mod faults;
 mod first_hour;
 mod forced;
+mod gateway;
 mod guards;
 mod hostile;
 mod hostile_chains;
