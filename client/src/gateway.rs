@@ -92,10 +92,12 @@ async fn serve(
     let failed = |what: &str, e: std::io::Error| {
         Fault::new(Reason::ToolFailed, format!("{what}: {e}")).hint("nothing was changed")
     };
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(|e| failed("no loopback port for the tool", e))?;
+    let listener =
+        TcpListener::bind(("127.0.0.1", 0)).await.map_err(|e| failed("no loopback port for the tool", e))?;
     let port = listener.local_addr().map_err(|e| failed("no loopback port for the tool", e))?.port();
     let preset = Preset { operation, port, start };
-    let mut child = Child::spawn(command, &preset).map_err(|e| failed("the command of --with cannot be run", e))?;
+    let mut child =
+        Child::spawn(command, &preset).map_err(|e| failed("the command of --with cannot be run", e))?;
     let mut tunnels = Tunnels::new(api, operation);
     loop {
         tokio::select! {

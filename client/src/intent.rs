@@ -16,7 +16,9 @@ use model::{
 use uuid::Uuid;
 
 use crate::{
-    args::{FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, ToolArgs, UndoArgs, ValidateArgs},
+    args::{
+        FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, ToolArgs, UndoArgs, ValidateArgs,
+    },
     chains,
     destination::no_token,
     gateway,
@@ -109,7 +111,11 @@ impl Operate {
             plan_digest: args.plan_digest.clone(),
             terminate_sessions: args.terminate_sessions,
             jobs: args.jobs,
-            tool: tool.with.as_deref().map(|it| gateway::fingerprint(it, tool.with_files.as_deref())).transpose()?,
+            tool: tool
+                .with
+                .as_deref()
+                .map(|it| gateway::fingerprint(it, tool.with_files.as_deref()))
+                .transpose()?,
             ..plain.request
         };
         Ok(Self { request, tool: tool.clone(), ..plain })

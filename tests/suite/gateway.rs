@@ -78,7 +78,9 @@ pub(crate) fn spawn(daemon: &Daemon, command: &str) -> Running {
 /// Roles of tools that are there.
 pub(crate) async fn tool_roles(target: &TestTarget, operation: &str) -> Vec<String> {
     let mark = format!("resetd: migration tool of operation {operation}");
-    let query = format!("SELECT r.rolname FROM pg_roles r WHERE shobj_description(r.oid, 'pg_authid') LIKE '{mark}%'");
+    let query = format!(
+        "SELECT r.rolname FROM pg_roles r WHERE shobj_description(r.oid, 'pg_authid') LIKE '{mark}%'"
+    );
     target.column(&query).await
 }
 
@@ -86,7 +88,8 @@ pub(crate) async fn tool_roles(target: &TestTarget, operation: &str) -> Vec<Stri
 pub(crate) async fn nothing_is_left(target: &TestTarget, output: &Output) {
     assert_eq!(generated(target, "new").await, [""; 0], "{output}");
     let operation = output.text("/operation").to_owned();
-    eventually("the role of the tool goes", || async { tool_roles(target, &operation).await.is_empty() }).await;
+    eventually("the role of the tool goes", || async { tool_roles(target, &operation).await.is_empty() })
+        .await;
 }
 
 /// A dump with the names of this database and its owner taken out.
@@ -99,7 +102,8 @@ async fn dump(target: &TestTarget) -> String {
 async fn directly(target: &TestTarget, command: &str) {
     let role = owner(target);
     target.sql(&format!("ALTER ROLE {role} LOGIN PASSWORD 'direct'")).await;
-    let url = target.postgres.tcp_url_of(&role, "direct", &target.database).replace("postgres://", "postgresql://");
+    let url =
+        target.postgres.tcp_url_of(&role, "direct", &target.database).replace("postgres://", "postgresql://");
     let mut shell = tokio::process::Command::new("/bin/sh");
     shell.args(["-c", command]).env("DATABASE_URL", url).kill_on_drop(true);
     let output = harness::soon("the direct run", shell.output()).await.expect("a shell");
@@ -110,7 +114,8 @@ async fn directly(target: &TestTarget, command: &str) {
 async fn alembic_leaves_what_a_direct_run_leaves() {
     let (target, model) = tokio::join!(target(), target());
     directly(&model, &alembic("alembic")).await;
-    let daemon = setup(&target, &format!("{PUBLIC}tables = [\"orders\", \"alembic_version\"]\n")).start().await;
+    let daemon =
+        setup(&target, &format!("{PUBLIC}tables = [\"orders\", \"alembic_version\"]\n")).start().await;
     let before = oid(&target).await;
     let out = run(&daemon, &alembic("alembic")).await;
     out.expect(0);
@@ -165,7 +170,9 @@ async fn what_the_tool_did_is_validated() {
 async fn a_tool_that_never_connects_has_failed() {
     let target = target().await;
     let daemon = setup(&target, PUBLIC).start().await;
-    for (command, words) in [("true", "never connected"), ("exit 4", "exit code 4"), ("/no/such/tool", "exit code 127")] {
+    for (command, words) in
+        [("true", "never connected"), ("exit 4", "exit code 4"), ("/no/such/tool", "exit code 127")]
+    {
         let out = run(&daemon, command).await;
         out.refused("TOOL_FAILED");
         assert!(out.text("/error").contains(words), "{command}\n{out}");
@@ -210,8 +217,10 @@ async fn a_client_that_goes_away_changes_nothing() {
         assert_eq!(generated(&target, "new").await, [""; 0], "{signal}");
     }
     eventually("the roles go", || async {
-        let roles = target.column("SELECT rolname FROM pg_roles WHERE rolname LIKE 'resetd\\_tool\\_%'").await;
-        let mine = target.control_rows("SELECT right(replace(id::text, '-', ''), 16) FROM resetd.operation").await;
+        let roles =
+            target.column("SELECT rolname FROM pg_roles WHERE rolname LIKE 'resetd\\_tool\\_%'").await;
+        let mine =
+            target.control_rows("SELECT right(replace(id::text, '-', ''), 16) FROM resetd.operation").await;
         !mine.iter().flatten().any(|id| roles.contains(&format!("resetd_tool_{id}")))
     })
     .await;
@@ -256,7 +265,10 @@ async fn a_tool_and_its_matrix_belong_together() {
     let out = daemon.ctl("run --scope database --confirm-destructive-reset RESET").await;
     out.refused("INVALID_REQUEST");
     assert!(out.text("/error").contains("filled by a migration tool"), "{out}");
-    daemon.ctl_args(&["run", "--with", "true", "--confirm-destructive-reset", "RESET"]).await.refused("INVALID_REQUEST");
+    daemon
+        .ctl_args(&["run", "--with", "true", "--confirm-destructive-reset", "RESET"])
+        .await
+        .refused("INVALID_REQUEST");
     let other = Setup::of(&plain).start().await;
     let out = run(&other, "true").await;
     out.refused("INVALID_REQUEST");

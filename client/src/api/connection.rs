@@ -20,9 +20,9 @@ use tonic::{
     transport::{self, Endpoint},
 };
 use wire::v1::{
-    admin_service_client::AdminServiceClient, gateway_service_client::GatewayServiceClient, operation_service_client::OperationServiceClient,
-    system_service_client::SystemServiceClient, target_service_client::TargetServiceClient,
-    window_service_client::WindowServiceClient,
+    admin_service_client::AdminServiceClient, gateway_service_client::GatewayServiceClient,
+    operation_service_client::OperationServiceClient, system_service_client::SystemServiceClient,
+    target_service_client::TargetServiceClient, window_service_client::WindowServiceClient,
 };
 
 use super::{preface, tls};

@@ -103,7 +103,8 @@ impl ToolOffer {
     /// # Errors
     /// The stream broke.
     pub(crate) async fn ended(mut self, exit: &Exit) -> Result<(), Fault> {
-        let lost = || Fault::new(Reason::ContactLost, "the daemon does not hear how the migration tool ended");
+        let lost =
+            || Fault::new(Reason::ContactLost, "the daemon does not hear how the migration tool ended");
         self.asked.send(frame(Asked::Exit(wire::encode_exit(exit)))).await.map_err(|_| lost())?;
         while self.told.message().await.map_err(|_| lost())?.is_some() {}
         Ok(())

@@ -208,10 +208,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_tool_is_led_to_the_port_and_never_shows_its_password() {
-        let (lines, exit) = run("echo $DATABASE_URL; echo $FLYWAY_URL; echo $RESETD_SCHEMA $PGPASSWORD >&2").await;
+        let (lines, exit) =
+            run("echo $DATABASE_URL; echo $FLYWAY_URL; echo $RESETD_SCHEMA $PGPASSWORD >&2").await;
         assert_eq!(exit.code, Some(0));
         assert!(lines.contains(&"postgresql://tool:[redacted]@127.0.0.1:7/a%20b".to_owned()), "{lines:?}");
-        assert!(lines.contains(&"jdbc:postgresql://127.0.0.1:7/a%20b?sslmode=disable".to_owned()), "{lines:?}");
+        assert!(
+            lines.contains(&"jdbc:postgresql://127.0.0.1:7/a%20b?sslmode=disable".to_owned()),
+            "{lines:?}"
+        );
         assert!(lines.contains(&"app [redacted]".to_owned()), "{lines:?}");
     }
 

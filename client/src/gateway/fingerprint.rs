@@ -23,7 +23,8 @@ const MOST: usize = 20_000;
 /// The named folder cannot be read.
 pub(crate) fn of(command: &str, files: Option<&Path>) -> Result<Tool, Fault> {
     let commit = git(&["rev-parse", "HEAD"]).filter(|commit| commit.len() <= 64);
-    let clean = commit.as_ref().and_then(|_| git(&["status", "--porcelain"])).map(|changes| changes.is_empty());
+    let clean =
+        commit.as_ref().and_then(|_| git(&["status", "--porcelain"])).map(|changes| changes.is_empty());
     let files_sha256 = files.map(hash).transpose()?;
     Ok(Tool { commit, clean, files_sha256, ..Tool::of(command) })
 }

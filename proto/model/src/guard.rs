@@ -146,16 +146,16 @@ fn check_tool(request: &Request, matrix: &Matrix) -> Result<(), Fault> {
         Err(Fault::new(Reason::InvalidRequest, text).hint(hint).with("matrix", &matrix.name))
     };
     match (&request.tool, &matrix.tool) {
-        (Some(_), _) if request.verb != Verb::Run => refused(
-            "--with belongs to `run`: a tool fills a new database".to_owned(),
-            "leave out --with",
-        ),
+        (Some(_), _) if request.verb != Verb::Run => {
+            refused("--with belongs to `run`: a tool fills a new database".to_owned(), "leave out --with")
+        }
         (Some(_), None) => refused(
             format!("matrix {} is not filled by a migration tool", matrix.name),
             "an admin allows it with [matrix.NAME.tool]: docs/migration-tools.md",
         ),
         (Some(_), Some(_)) if request.scope != Some(Scope::Database) => refused(
-            "--with needs --scope database: the tool works in a new database, while the old one serves".to_owned(),
+            "--with needs --scope database: the tool works in a new database, while the old one serves"
+                .to_owned(),
             "add --scope database",
         ),
         (None, Some(_)) if request.verb == Verb::Run => refused(

@@ -44,7 +44,8 @@ fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
 fn base64(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits =
+            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let index = (bits >> (18 - 6 * place)) & 63;
             text.push(if place > chunk.len() { '=' } else { char::from(ALPHABET[index as usize]) });
@@ -59,9 +60,14 @@ mod tests {
 
     #[test]
     fn base64_is_rfc_4648s() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")]
-        {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+        ] {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
     }
@@ -69,9 +75,8 @@ mod tests {
     /// The exchange that RFC 7677 shows: the server's signature is made with the server's key.
     #[test]
     fn keys_are_rfc_7677s() {
-        let salt = [
-            0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e, 0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81,
-        ];
+        let salt =
+            [0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e, 0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81];
         assert_eq!(base64(&salt), "W22ZaJ0SNY7soEsUEjb6gQ==");
         let said = "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                     s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,\
@@ -82,15 +87,18 @@ mod tests {
             "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
         );
         let signature = mac(&keys.stored, said.as_bytes());
-        let client = mac(&{
-            let mut salted = mac(b"pencil", &[&salt[..], &1_u32.to_be_bytes()].concat());
-            let mut block = salted.clone();
-            for _ in 1..ITERATIONS {
-                block = mac(b"pencil", &block);
-                salted.iter_mut().zip(&block).for_each(|(all, one)| *all ^= one);
-            }
-            salted
-        }, b"Client Key");
+        let client = mac(
+            &{
+                let mut salted = mac(b"pencil", &[&salt[..], &1_u32.to_be_bytes()].concat());
+                let mut block = salted.clone();
+                for _ in 1..ITERATIONS {
+                    block = mac(b"pencil", &block);
+                    salted.iter_mut().zip(&block).for_each(|(all, one)| *all ^= one);
+                }
+                salted
+            },
+            b"Client Key",
+        );
         let proof: Vec<u8> = client.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
         assert_eq!(base64(&proof), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
     }

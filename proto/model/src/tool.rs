@@ -77,7 +77,8 @@ impl ToolEnded {
         let program = &tool.program;
         let how = match (self.exit.code, self.exit.signal) {
             (Some(0), _) if self.connections == 0 => {
-                let text = format!("{program} ended with exit code 0 and never connected to the new database");
+                let text =
+                    format!("{program} ended with exit code 0 and never connected to the new database");
                 return Some(
                     Fault::new(Reason::ToolFailed, text)
                         .hint("let it read DATABASE_URL or PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE; nothing was swapped")

@@ -81,12 +81,7 @@ fn from_env(
     parse(&Secret::new(text), name.place, &origin, problems)
 }
 
-fn from_file(
-    path: &At<String>,
-    key: &str,
-    title: &str,
-    problems: &mut Problems,
-) -> Option<At<DatabaseUrl>> {
+fn from_file(path: &At<String>, key: &str, title: &str, problems: &mut Problems) -> Option<At<DatabaseUrl>> {
     if path.value.contains("://") {
         let message = format!("key \"{key}\" in {title} is not the name of a file");
         problems.hint(path.place, message, "put the URL into a file and write the file's name here");

@@ -148,7 +148,8 @@ impl Reader<'_> {
         let url = url_of(section, credentials::TOOL, self.env, problems).ok().flatten()?;
         let elsewhere = source.url().is_none_or(|target| target.cluster() != url.value.cluster());
         if elsewhere {
-            let message = format!("the tool's URL of {} leads to another server than its database", section.title);
+            let message =
+                format!("the tool's URL of {} leads to another server than its database", section.title);
             problems.hint(url.place, message, "name the same host and port; only user and password differ");
         }
         Some(url.value)

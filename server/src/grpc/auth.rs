@@ -197,7 +197,8 @@ where
                 Err(fault) => return Ok(Told::wrap(status(fault).into_http(), open, None)),
             };
             let endless = is_endless(request.uri().path());
-            let ours = !request.uri().path().starts_with(REFLECTION) && !request.uri().path().starts_with(HEALTH);
+            let ours =
+                !request.uri().path().starts_with(REFLECTION) && !request.uri().path().starts_with(HEALTH);
             let request = request.map(|body| Received::wrap(body, held.clone(), !endless));
             let mut response = inner.call(request).await?;
             if ours {

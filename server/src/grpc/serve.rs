@@ -9,9 +9,9 @@ use tonic::transport::{Server, server::Router};
 use tower::layer::util::{Identity, Stack};
 use wire::v1::{
     FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer,
-    gateway_service_server::GatewayServiceServer,
-    operation_service_server::OperationServiceServer, system_service_server::SystemServiceServer,
-    target_service_server::TargetServiceServer, window_service_server::WindowServiceServer,
+    gateway_service_server::GatewayServiceServer, operation_service_server::OperationServiceServer,
+    system_service_server::SystemServiceServer, target_service_server::TargetServiceServer,
+    window_service_server::WindowServiceServer,
 };
 
 use super::{
@@ -98,6 +98,8 @@ async fn router(api: Api) -> Router<Stack<AuthLayer, Identity>> {
         .add_service(TargetServiceServer::new(Targets(api.clone())).max_decoding_message_size(SMALL_REQUEST))
         .add_service(WindowServiceServer::new(Windows(api.clone())).max_decoding_message_size(SMALL_REQUEST))
         .add_service(AdminServiceServer::new(Admin(api.clone())).max_decoding_message_size(SMALL_REQUEST))
-        .add_service(GatewayServiceServer::new(Gateway(api.clone())).max_decoding_message_size(2 * SMALL_REQUEST))
+        .add_service(
+            GatewayServiceServer::new(Gateway(api.clone())).max_decoding_message_size(2 * SMALL_REQUEST),
+        )
         .add_service(SystemServiceServer::new(System(api)).max_decoding_message_size(SMALL_REQUEST))
 }

@@ -35,7 +35,8 @@ impl MatrixTool {
         for (schema, table) in self.expected() {
             problems.extend(name_problem("table", table));
             if !self.schemas.iter().any(|known| known == schema) {
-                problems.push(format!("table {table:?} is in schema {schema:?}, which is none of the tool's"));
+                problems
+                    .push(format!("table {table:?} is in schema {schema:?}, which is none of the tool's"));
             }
         }
     }

@@ -128,7 +128,9 @@ impl Run {
     fn gateway(&self, role: &ToolRole, database: &str, schemas: &[String]) -> Arc<Gateway> {
         let told = Told {
             user: role.name.clone(),
-            password: Secret::new(uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string()),
+            password: Secret::new(
+                uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string(),
+            ),
             database: self.target.database().to_owned(),
             schema: schemas.first().map_or("public", String::as_str).to_owned(),
         };

@@ -92,7 +92,9 @@ impl Tools {
         found.ok_or_else(|| {
             let text = format!("operation {operation} of {principal} waits for no migration tool here");
             Fault::new(Reason::OperationNotFound, text)
-                .hint("only who started it, with --with and at this daemon, brings its tool; it may have ended")
+                .hint(
+                    "only who started it, with --with and at this daemon, brings its tool; it may have ended",
+                )
                 .with("operation", operation)
         })
     }
@@ -166,7 +168,8 @@ impl Engine {
             first
         });
         if !first {
-            let text = format!("operation {operation} has its migration tool already: one operation takes one");
+            let text =
+                format!("operation {operation} has its migration tool already: one operation takes one");
             return Err(Fault::new(Reason::InvalidRequest, text)
                 .hint("start another operation when it has ended")
                 .with("operation", operation));

@@ -113,10 +113,16 @@ impl Gateway {
             Err(why) => {
                 let refusal = match why {
                     Refused::Server(said) => said,
-                    Refused::Lost(text) => fatal("08006", &format!("PostgreSQL cannot be reached: {text}"), ""),
+                    Refused::Lost(text) => {
+                        fatal("08006", &format!("PostgreSQL cannot be reached: {text}"), "")
+                    }
                 };
                 let error = watch::error(&refusal.body, None);
-                tracing::warn!(sqlstate = error.sqlstate, message = error.message, "a migration tool was not let in");
+                tracing::warn!(
+                    sqlstate = error.sqlstate,
+                    message = error.message,
+                    "a migration tool was not let in"
+                );
                 self.seen.send_modify(|seen| seen.last_error = Some(error));
                 refuse(tool, &refusal).await.map(|()| None)
             }
@@ -322,6 +328,9 @@ mod tests {
         assert!(String::from_utf8_lossy(&message.body).contains("57P05"));
         waits.for_server();
         waits.writes(true);
-        assert!(tokio::time::timeout(IDLE * 2, waits.too_long()).await.is_ok(), "it does not take what it asked for");
+        assert!(
+            tokio::time::timeout(IDLE * 2, waits.too_long()).await.is_ok(),
+            "it does not take what it asked for"
+        );
     }
 }

@@ -44,15 +44,18 @@ pub(crate) struct Wanted<'a> {
 /// # Errors
 /// `GATEWAY_ROLE`, with what to do.
 pub(crate) async fn check(connection: &mut PgConnection, wanted: &Wanted<'_>) -> Result<(), Fault> {
-    let found: Option<bool> = sqlx::query_scalar("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = $1")
-        .bind(wanted.owner)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(control_fault)?;
+    let found: Option<bool> =
+        sqlx::query_scalar("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = $1")
+            .bind(wanted.owner)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(control_fault)?;
     if found.unwrap_or(false) {
         let owner = wanted.owner;
         return Err(refused(
-            format!("the database belongs to {owner}, a superuser: what a migration tool makes would be a superuser's"),
+            format!(
+                "the database belongs to {owner}, a superuser: what a migration tool makes would be a superuser's"
+            ),
             "let a plain role own it: ALTER DATABASE … OWNER TO …".to_owned(),
         ));
     }
@@ -78,7 +81,10 @@ async fn may_make(connection: &mut PgConnection) -> Result<(), Fault> {
     }
     Err(refused(
         format!("the daemon's role {role} may not make a login role for the migration tool"),
-        format!("ALTER ROLE {} CREATEROLE; or name a role with `tool_url_env` in the target's section", Ident(&role)),
+        format!(
+            "ALTER ROLE {} CREATEROLE; or name a role with `tool_url_env` in the target's section",
+            Ident(&role)
+        ),
     ))
 }
 
@@ -106,7 +112,9 @@ async fn check_named(connection: &mut PgConnection, named: &str, wanted: &Wanted
     .map_err(control_fault)?;
     let role = Ident(named);
     let (what, hint) = match found {
-        None => (format!("role {named} is not there"), format!("CREATE ROLE {role} LOGIN NOINHERIT PASSWORD …")),
+        None => {
+            (format!("role {named} is not there"), format!("CREATE ROLE {role} LOGIN NOINHERIT PASSWORD …"))
+        }
         Some((false, ..)) => (format!("role {named} may not log in"), format!("ALTER ROLE {role} LOGIN")),
         Some((_, _, attributes, ..)) if !attributes.is_empty() => {
             let no: Vec<String> = attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
@@ -183,7 +191,11 @@ async fn run(connection: &mut PgConnection, doing: &str, sql: &str) -> Result<()
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub(crate) async fn hand_over(connection: &mut PgConnection, database: &str, role: &str) -> Result<(), Fault> {
+pub(crate) async fn hand_over(
+    connection: &mut PgConnection,
+    database: &str,
+    role: &str,
+) -> Result<(), Fault> {
     let sql = format!("ALTER DATABASE {} OWNER TO {}", Ident(database), Ident(role));
     run(connection, "giving the new database to the migration tool", &sql).await
 }
@@ -198,7 +210,11 @@ pub(crate) struct Lent {
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub(crate) async fn lend_schemas(work: &mut Work, schemas: &[String], role: &str) -> Result<Vec<Lent>, Fault> {
+pub(crate) async fn lend_schemas(
+    work: &mut Work,
+    schemas: &[String],
+    role: &str,
+) -> Result<Vec<Lent>, Fault> {
     const DOING: &str = "giving schemas to the migration tool";
     for schema in schemas {
         let sql = format!("CREATE SCHEMA IF NOT EXISTS {}", Ident(schema));

@@ -45,7 +45,8 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> 
                 stream.flush().await?;
             }
             CANCEL => {
-                let (Some(pid), Some(secret)) = (rest.first_chunk(), rest.get(4..).and_then(|r| r.first_chunk()))
+                let (Some(pid), Some(secret)) =
+                    (rest.first_chunk(), rest.get(4..).and_then(|r| r.first_chunk()))
                 else {
                     return Err(malformed());
                 };
@@ -117,7 +118,10 @@ impl Startup {
         add("user", role);
         add("database", database);
         // Before the tool's own options, so that these go first where they say something else.
-        let options = [search_path.map(|path| format!("-c search_path={path}")), self.parameters.get("options").cloned()];
+        let options = [
+            search_path.map(|path| format!("-c search_path={path}")),
+            self.parameters.get("options").cloned(),
+        ];
         let options: Vec<String> = options.into_iter().flatten().collect();
         if !options.is_empty() {
             add("options", &options.join(" "));
@@ -150,7 +154,11 @@ impl Startup {
         let same: bool = given.ct_eq(told.password.expose().as_bytes()).into();
         Ok((answer.kind != b'p' || !same).then(|| {
             let text = format!("password authentication failed for user \"{}\"", told.user);
-            fatal("28P01", &text, "The password is in PGPASSWORD and DATABASE_URL, and holds for one operation.")
+            fatal(
+                "28P01",
+                &text,
+                "The password is in PGPASSWORD and DATABASE_URL, and holds for one operation.",
+            )
         }))
     }
 }
@@ -235,8 +243,16 @@ mod tests {
         assert_eq!(usize::try_from(u32::from_be_bytes(packet[..4].try_into().expect("4"))), Ok(packet.len()));
         let texts: Vec<&str> = std::str::from_utf8(&packet[8..]).expect("text").split('\0').collect();
         let expected = [
-            "user", "role", "database", "aside", "options",
-            "-c search_path=\"app\",public -c search_path=tenant", "client_encoding", "LATIN1", "", "",
+            "user",
+            "role",
+            "database",
+            "aside",
+            "options",
+            "-c search_path=\"app\",public -c search_path=tenant",
+            "client_encoding",
+            "LATIN1",
+            "",
+            "",
         ];
         assert_eq!(texts, expected);
     }

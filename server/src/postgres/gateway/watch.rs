@@ -131,7 +131,10 @@ mod tests {
         assert_eq!(last.message, "no such table");
         it.asked(b'Q', b"DROP TABLE x\0", &seen);
         it.answered(b'E', &error_with("42704"), &seen);
-        assert_eq!(seen.borrow().last_error.as_ref().and_then(|e| e.statement.clone()).as_deref(), Some("DROP TABLE x"));
+        assert_eq!(
+            seen.borrow().last_error.as_ref().and_then(|e| e.statement.clone()).as_deref(),
+            Some("DROP TABLE x")
+        );
         assert_eq!(seen.borrow().statements, 2);
     }
 
