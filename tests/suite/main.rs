@@ -36,6 +36,7 @@ mod faults;
 mod first_hour;
 mod forced;
 mod gateway;
+mod gateway_hostile;
 mod guards;
 mod hostile;
 mod hostile_chains;

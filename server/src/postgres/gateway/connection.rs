@@ -70,7 +70,8 @@ impl Gateway {
             entered = seen.open < MOST_CONNECTIONS;
             seen.open += u32::from(entered);
         });
-        entered.then_some(Open(self))
+        // Only what was entered goes out again.
+        entered.then(|| Open(self))
     }
 
     async fn connection(&self, mut tool: impl Bytes) -> io::Result<()> {
