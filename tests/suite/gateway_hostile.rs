@@ -53,7 +53,8 @@ async fn a_hostile_tool_gets_nowhere() {
     let pid = victim.rows("SELECT pg_backend_pid()").await[0][0].clone();
     let server =
         target.postgres.tcp_url_of("nobody", "x", "postgres").replace("postgres://", "postgresql://");
-    let cluster = "SELECT (SELECT count(*) FROM pg_db_role_setting),
+    let cluster = "SELECT (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+          WHERE d.datname = current_database()),
         (SELECT count(*) FROM pg_roles WHERE rolname = 'resetd_hostile'),
         (SELECT count(*) FROM pg_database WHERE datname = 'resetd_hostile'),
         (SELECT setting FROM pg_settings WHERE name = 'work_mem')";
