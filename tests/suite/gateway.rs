@@ -161,7 +161,7 @@ async fn what_the_tool_did_is_validated() {
     let before = (target.state().await, oid(&target).await);
     let out = run(&daemon, &alembic("alembic")).await;
     out.refused("VALIDATION_DIFFERENCES");
-    assert!(out.text("/error").contains("missing table public.invoice"), "{out}");
+    assert!(out.text("/error_detail/message").contains("missing table public.invoice"), "{out}");
     assert_eq!(before, (target.state().await, oid(&target).await));
     nothing_is_left(&target, &out).await;
 }
@@ -245,6 +245,23 @@ async fn a_daemon_that_dies_under_a_tool_changes_nothing() {
     })
     .await;
     run(&next, &alembic("alembic")).await.expect(0);
+}
+
+/// What a tool left running when it said that it had succeeded is ended, and is nobody's afterwards.
+#[tokio::test]
+async fn what_a_tool_leaves_running_is_ended() {
+    let target = target().await;
+    let daemon = setup(&target, PUBLIC).start().await;
+    let command = "psql -Xqc 'CREATE TABLE done (id int)'; \
+        psql -Xqc 'BEGIN; CREATE TABLE late (id int); SELECT pg_sleep(600); COMMIT' >/dev/null 2>&1 & \
+        until psql -XAtc \"SELECT 'r' FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND wait_event = 'PgSleep'\" \
+        | grep -q r; do :; done";
+    let out = run(&daemon, command).await;
+    out.expect(0);
+    let made =
+        "SELECT relname, pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+    assert_eq!(target.rows(made).await, [["done".to_owned(), owner(&target)]]);
+    nothing_is_left(&target, &out).await;
 }
 
 #[tokio::test]

@@ -53,7 +53,8 @@ async fn a_hostile_tool_gets_nowhere() {
     let pid = victim.rows("SELECT pg_backend_pid()").await[0][0].clone();
     let server =
         target.postgres.tcp_url_of("nobody", "x", "postgres").replace("postgres://", "postgresql://");
-    let cluster = "SELECT (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+    let cluster =
+        "SELECT (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
           WHERE d.datname = current_database()),
         (SELECT count(*) FROM pg_roles WHERE rolname = 'resetd_hostile'),
         (SELECT count(*) FROM pg_database WHERE datname = 'resetd_hostile'),
@@ -85,10 +86,7 @@ async fn drivers_find_what_they_know() {
     let daemon = setup(&target, APP).start().await;
     let out = run(&daemon, &format!("{} {}", program("python"), project("fidelity.py"))).await;
     out.expect(0);
-    assert!(
-        out.stderr.contains("search_path \"app\", public") || out.stderr.contains("search_path app"),
-        "{out}"
-    );
+    assert_eq!(out.text("/tool/output"), "search_path \"app\",\"public\"\n");
     assert!(target.holds("SELECT count(*) = 20000 FROM app.copied").await);
     let owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace IN ('app'::regnamespace, 'public'::regnamespace)";
     assert_eq!(target.column(owners).await, [owner(&target)]);

@@ -130,9 +130,7 @@ fn encode_kind(kind: &EventKind) -> Payload {
         }
         EventKind::DatabaseSwapped(it) => Payload::DatabaseSwapped(encode_swapped(it)),
         EventKind::ToolStarted(it) => gateway::encode_started(it),
-        EventKind::ToolConnected { application_name } => {
-            Payload::ToolConnected(v1::ToolConnected { application_name: application_name.clone() })
-        }
+        EventKind::ToolConnected { application_name } => gateway::encode_connected(application_name),
         EventKind::ToolEnded(it) => gateway::encode_ended(it),
         EventKind::Finished(it) => Payload::Finished(encode_finished(it)),
         EventKind::Progress(it) => Payload::Progress(v1::Progress {

@@ -69,6 +69,10 @@ pub(crate) fn decode_started(it: v1::ToolStarted) -> Option<EventKind> {
     Some(EventKind::ToolStarted(ToolStarted { tool: decode_tool(it.tool?), role: it.role }))
 }
 
+pub(crate) fn encode_connected(application_name: &str) -> Payload {
+    Payload::ToolConnected(v1::ToolConnected { application_name: application_name.to_owned() })
+}
+
 pub(crate) fn encode_ended(it: &ToolEnded) -> Payload {
     Payload::ToolEnded(v1::ToolEnded {
         exit: Some(encode_exit(&it.exit)),

@@ -95,6 +95,7 @@ impl Run {
         if let Some(fault) = ended.fault(tool) {
             return Err(fault);
         }
+        role::end_sessions(&self.engine.control.pool, &role.name).await?;
         self.take_over(lock, url, (&lent, &role, owner)).await?;
         self.tell_row(lock, watch, "the migration tool").await
     }

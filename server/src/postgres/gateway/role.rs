@@ -1,12 +1,14 @@
 //! The login role of a tool: made for one operation, or named by an admin and looked at. It owns the database that is built
 //! aside and may do nothing else; what the tool made goes to the database's owner, and a role that was made goes.
 
+use std::time::Duration;
+
 use model::{
     fault::{Fault, Reason},
     scram,
     secret::Secret,
 };
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::postgres::{
@@ -20,6 +22,11 @@ use crate::postgres::{
 
 /// How a role that was made is known: its comment, with the operation's id behind it.
 const MARK: &str = "resetd: migration tool of operation ";
+
+/// How long the sessions of a tool that has ended may take to end.
+const ENDING: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The role of one operation.
 #[derive(Clone, Debug)]
@@ -237,6 +244,31 @@ pub(crate) async fn lend_schemas(
         lent.push(Lent { schema, owner });
     }
     Ok(lent)
+}
+
+/// Ends the sessions of a tool that has ended: what it left running must not go on beside what comes next.
+///
+/// # Errors
+/// `BLOCKED`: one does not end; the control database does not answer.
+pub(crate) async fn end_sessions(pool: &PgPool, role: &str) -> Result<(), Fault> {
+    let limit = tokio::time::Instant::now() + ENDING;
+    loop {
+        let told: Vec<(i32, bool)> = sqlx::query_as(
+            "SELECT pid, pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE usename = $1",
+        )
+        .bind(role)
+        .fetch_all(pool)
+        .await
+        .map_err(control_fault)?;
+        let Some((pid, _)) = told.first() else { return Ok(()) };
+        if tokio::time::Instant::now() >= limit {
+            let text = format!("a session of the migration tool does not end: pid {pid}");
+            return Err(Fault::new(Reason::Blocked, text)
+                .hint("look at it in pg_stat_activity; nothing was changed")
+                .with("pid", pid));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Takes everything back: what the tool made is `owner`'s from here on, and nothing is the tool's.
