@@ -12,7 +12,7 @@ mod advice;
 mod kept;
 mod list;
 mod target;
-mod tool;
+pub mod tool;
 mod window;
 
 pub use admin::{AuditVerb, TokenVerb};
@@ -20,7 +20,6 @@ pub(crate) use advice::with_advice;
 pub use kept::KeptVerb;
 pub use list::ListArgs;
 pub use target::TargetVerb;
-pub use tool::ToolArgs;
 pub use window::WindowVerb;
 
 /// The remote client of resetd: resets, migrates and validates shared PostgreSQL databases through their daemon.
@@ -168,7 +167,7 @@ pub struct ResetArgs {
     pub terminate_sessions: bool,
     /// A migration tool.
     #[command(flatten)]
-    pub tool: ToolArgs,
+    pub tool: tool::ToolArgs,
     /// Common to the four verbs.
     #[command(flatten)]
     pub common: OperationArgs,
@@ -379,7 +378,6 @@ Examples:
   resetctl run --dry-run
   resetctl --target staging run --confirm-destructive-reset RESET --report-path reports/run.json --label commit=1a2b3c
   resetctl run --wait=10m --timeout 5m --confirm-destructive-reset RESET
-  resetctl --target shop run --scope database --with 'alembic upgrade head' --confirm-destructive-reset RESET
 Exit codes: see `resetctl --help`.";
 
 const UNDO_EXAMPLES: &str = "\

@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use crate::{
     args::{
-        FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, ToolArgs, UndoArgs, ValidateArgs,
+        FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs,
+        tool::ToolArgs,
     },
     chains,
     destination::no_token,

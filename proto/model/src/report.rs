@@ -10,18 +10,18 @@ use serde_json::Value;
 use crate::{
     event::{
         Accepted, ChainCompleted, DatabaseSwapped, Event, EventKind, RevisionApplied, SchemaReset,
-        SchemaReturned, ToolStarted,
+        SchemaReturned,
     },
     fault::{Fault, Reason, Status},
     operation::{Outcome, Verb},
     plan::{Plan, PlannedSchema},
     profile::Scope,
     text,
-    tool::ToolEnded,
     validation::Validation,
 };
 
 mod shape;
+mod tool;
 
 pub use shape::{
     Details, ErrorDetail, MigrationEntry, Report, ReportDaemon, ReportPrincipal, ResetDatabase, ResetDetail,
@@ -105,7 +105,7 @@ impl Report {
             EventKind::ChainCompleted(it) => self.chain_completed(event, it),
             EventKind::Validated { validation } => self.validated(event, validation),
             EventKind::DatabaseSwapped(it) => self.swapped(it),
-            EventKind::ToolStarted(it) => self.tool = Some(started_tool(it)),
+            EventKind::ToolStarted(it) => self.tool = Some(tool::started(it)),
             EventKind::ToolEnded(it) => self.tool_ended(event, it),
             _ => {}
         }
@@ -302,17 +302,6 @@ impl Report {
         });
     }
 
-    fn tool_ended(&mut self, event: &Event, it: &ToolEnded) {
-        let reset = self.timings.reset_ms.unwrap_or(0);
-        self.timings.migrate_ms = between(self.phase_start(), Some(event.at)).map(|ms| ms - reset);
-        let entry = self.tool.get_or_insert_default();
-        entry.exit_code = it.exit.code;
-        entry.signal = it.exit.signal;
-        entry.connections = it.connections;
-        entry.statements = it.statements;
-        entry.output.clone_from(&it.exit.output);
-    }
-
     fn validated(&mut self, event: &Event, validation: &Validation) {
         let before = self.timings.reset_ms.unwrap_or(0) + self.timings.migrate_ms.unwrap_or(0);
         self.timings.validate_ms = between(self.phase_start(), Some(event.at)).map(|ms| ms - before);
@@ -324,19 +313,6 @@ impl Report {
         let started = self.timings.started_at?;
         let planned = jiff::SignedDuration::from_millis(self.timings.plan_ms.unwrap_or(0));
         started.checked_add(planned).ok()
-    }
-}
-
-fn started_tool(it: &ToolStarted) -> ToolEntry {
-    let tool = it.tool.clone();
-    ToolEntry {
-        program: tool.program,
-        command_sha256: tool.command_sha256,
-        commit: tool.commit,
-        clean: tool.clean,
-        files_sha256: tool.files_sha256,
-        role: it.role.clone(),
-        ..ToolEntry::default()
     }
 }
 
