@@ -6,6 +6,7 @@ mod admin;
 mod backoff;
 mod call;
 mod connection;
+mod gateway;
 mod operations;
 mod preface;
 mod report;
@@ -18,6 +19,7 @@ mod windows;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use call::Api;
+pub(crate) use gateway::ToolStart;
 pub(crate) use operations::Events;
 pub(crate) use rpc_error::{Origin, RpcError};
 pub(crate) use targets::{Targets, Update};

@@ -12,6 +12,7 @@ mod advice;
 mod kept;
 mod list;
 mod target;
+pub mod tool;
 mod window;
 
 pub use admin::{AuditVerb, TokenVerb};
@@ -164,6 +165,9 @@ pub struct ResetArgs {
     /// Terminate sessions in the way (scope database).
     #[arg(long)]
     pub terminate_sessions: bool,
+    /// A migration tool.
+    #[command(flatten)]
+    pub tool: tool::ToolArgs,
     /// Common to the four verbs.
     #[command(flatten)]
     pub common: OperationArgs,

@@ -16,9 +16,13 @@ use model::{
 use uuid::Uuid;
 
 use crate::{
-    args::{FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs},
+    args::{
+        FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs,
+        tool::ToolArgs,
+    },
     chains,
     destination::no_token,
+    gateway,
 };
 
 /// Where a report goes.
@@ -54,6 +58,8 @@ pub(crate) struct Operate {
     pub(crate) detach: bool,
     /// The folder of the caller's own chains, as it was named.
     pub(crate) chains_folder: Option<PathBuf>,
+    /// The migration tool, as it was said.
+    pub(crate) tool: ToolArgs,
 }
 
 impl ReportTo {
@@ -91,6 +97,10 @@ impl Operate {
             )
             .hint("leave one of the two out"));
         }
+        let tool = &args.tool;
+        if verb != Verb::Run && tool.with.is_some() {
+            return Err(usage("--with belongs to `run`: a reset leaves the database empty"));
+        }
         let plain = Self::plain(verb, &args.common, target)?;
         let request = Request {
             scope: Some(scope),
@@ -102,9 +112,14 @@ impl Operate {
             plan_digest: args.plan_digest.clone(),
             terminate_sessions: args.terminate_sessions,
             jobs: args.jobs,
+            tool: tool
+                .with
+                .as_deref()
+                .map(|it| gateway::fingerprint(it, tool.with_files.as_deref()))
+                .transpose()?,
             ..plain.request
         };
-        Ok(Self { request, ..plain })
+        Ok(Self { request, tool: tool.clone(), ..plain })
     }
 
     /// `undo`.
@@ -172,6 +187,7 @@ impl Operate {
             follow: (&args.follow).into(),
             detach: args.detach,
             chains_folder: args.chains.clone(),
+            tool: ToolArgs::default(),
         })
     }
 }

@@ -40,6 +40,9 @@ pub(crate) fn execute(destination: &Destination, operate: &Operate, plan: &Plan)
     if let Some(folder) = &operate.chains_folder {
         words.push(format!("--chains {}", quoted(&folder.display().to_string())));
     }
+    words.extend(operate.tool.with.iter().map(|it| format!("--with {}", quoted(it))));
+    let files = operate.tool.with_files.iter();
+    words.extend(files.map(|it| format!("--with-files {}", quoted(&it.display().to_string()))));
     words.extend(request.expect_chains.iter().map(|f| format!("--expect-chains {f}")));
     words.extend(request.labels.iter().map(|(k, v)| format!("--label {}", quoted(&format!("{k}={v}")))));
     words.extend(limits(request));

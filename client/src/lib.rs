@@ -17,6 +17,7 @@ mod destination;
 mod environment;
 mod exit;
 mod follow;
+mod gateway;
 mod intent;
 mod invocation;
 mod io;

@@ -200,6 +200,18 @@ impl Screen {
         let _ = self.io.stderr.flush();
     }
 
+    /// A line that a migration tool printed.
+    pub(crate) fn output(&mut self, line: &str) {
+        match self.mode {
+            Mode::Json => self.json(&event::json_talk("TOOL_OUTPUT", Severity::Info, line)),
+            Mode::Quiet => {}
+            Mode::Plain | Mode::Tty => {
+                let line = self.paint().dim(&format!("  | {}", visible(line)));
+                self.lines(vec![line]);
+            }
+        }
+    }
+
     /// An event that is not the last.
     pub(crate) fn event(&mut self, event: &Received) {
         match (self.mode, event::weight(event)) {

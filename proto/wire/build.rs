@@ -4,10 +4,11 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "resetd/v1/plan.proto",
     "resetd/v1/event.proto",
     "resetd/v1/operation_service.proto",
+    "resetd/v1/gateway_service.proto",
     "resetd/v1/window_service.proto",
     "resetd/v1/target_service.proto",
     "resetd/v1/admin_service.proto",

@@ -209,6 +209,7 @@ async fn site(config: &Config, cluster: Option<&Cluster>) -> Result<(Vec<Target>
             env_var: target.env_var.clone(),
             profile: target.profile.clone(),
             matrix: target.matrix.clone(),
+            tool_url: target.tool_url.clone(),
         });
     }
     let first = targets.first().map(|t| t.url.clone());

@@ -35,7 +35,7 @@ pub fn request(verb: Verb, target: &TestTarget) -> Request {
     let (options, destructive) = (Some(options), Some(DestructiveOptions::default()));
     let empty = match verb {
         Verb::Reset => wire::Request::Reset(ResetRequest { options, destructive }),
-        Verb::Run => wire::Request::Run(RunRequest { options, destructive }),
+        Verb::Run => wire::Request::Run(RunRequest { options, destructive, tool: None }),
         Verb::Migrate => wire::Request::Migrate(MigrateRequest { options, ..MigrateRequest::default() }),
         Verb::Validate => wire::Request::Validate(ValidateRequest { options }),
         Verb::Undo => wire::Request::Undo(UndoRequest { options, destructive, ..UndoRequest::default() }),

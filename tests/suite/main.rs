@@ -36,6 +36,8 @@ mod deferred;
 mod faults;
 mod first_hour;
 mod forced;
+mod gateway;
+mod gateway_hostile;
 mod grown;
 mod guards;
 mod hostile;

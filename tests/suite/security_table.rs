@@ -79,6 +79,7 @@ const TABLE: &[(&str, Least)] = &[
     // Somebody else's, with no window about; one's own: `cancel_rights`.
     ("resetd.v1.OperationService/CancelOperation", Here(RESETTER)),
     ("resetd.v1.OperationService/GetReport", Here(VIEWER)),
+    ("resetd.v1.GatewayService/OpenGateway", Here(RESETTER)),
     ("resetd.v1.WindowService/ReserveWindow", Here(OPERATOR)),
     ("resetd.v1.WindowService/GetWindow", Here(VIEWER)),
     ("resetd.v1.WindowService/ListWindows", Somewhere(VIEWER)),
@@ -165,6 +166,11 @@ impl World {
             "GetOperation" => v1::GetOperationRequest { operation: operation() }.encode_to_vec(),
             "CancelOperation" => {
                 v1::CancelOperationRequest { operation: operation(), ..Default::default() }.encode_to_vec()
+            }
+            "OpenGateway" => {
+                let offer = v1::ToolOffer { operation: operation() };
+                let frame = Some(v1::open_gateway_request::Frame::Offer(offer));
+                v1::OpenGatewayRequest { frame }.encode_to_vec()
             }
             "GetReport" => v1::GetReportRequest { operation: operation() }.encode_to_vec(),
             "ReserveWindow" => {

@@ -243,7 +243,7 @@ fn engine_knows_no_wire_and_no_driver(it: &Source) -> Vec<String> {
 }
 
 /// The rooms of `postgres`, from the bottom up.
-const ROOMS: [&str; 7] = ["sql", "session", "catalog", "control", "lock", "change", "swap"];
+const ROOMS: [&str; 8] = ["sql", "session", "catalog", "control", "lock", "change", "gateway", "swap"];
 
 fn rooms_import_what_stands_below(it: &Source) -> Vec<String> {
     let room = it.path.strip_prefix("server/src/postgres/").and_then(|rest| rest.split('/').next());

@@ -20,9 +20,9 @@ use tonic::{
     transport::{self, Endpoint},
 };
 use wire::v1::{
-    admin_service_client::AdminServiceClient, operation_service_client::OperationServiceClient,
-    system_service_client::SystemServiceClient, target_service_client::TargetServiceClient,
-    window_service_client::WindowServiceClient,
+    admin_service_client::AdminServiceClient, gateway_service_client::GatewayServiceClient,
+    operation_service_client::OperationServiceClient, system_service_client::SystemServiceClient,
+    target_service_client::TargetServiceClient, window_service_client::WindowServiceClient,
 };
 
 use super::{preface, tls};
@@ -122,6 +122,11 @@ impl Connection {
     /// Administration, over a channel of its own.
     pub(super) async fn admin(&self) -> Result<AdminServiceClient<Channel>, Fault> {
         Ok(AdminServiceClient::new(self.open().await?).max_decoding_message_size(LARGEST_EVENT))
+    }
+
+    /// A migration tool's stream, over a channel of its own.
+    pub(super) async fn gateway(&self) -> Result<GatewayServiceClient<Channel>, Fault> {
+        Ok(GatewayServiceClient::new(self.open().await?))
     }
 
     /// The daemon itself, over a channel of its own.

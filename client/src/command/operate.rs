@@ -98,6 +98,8 @@ impl Command<'_> {
             steps: follow::follow(self.api.clone(), start, operate.follow.reconnect_timeout),
             signals: &mut self.signals,
             detach: view.detach,
+            tool: operate.tool.with.clone().filter(|_| !operate.request.dry_run),
+            runner: None,
             execute: view.whole_plan.then(|| {
                 let execute = move |plan: &Plan| invocation::execute(to, operate, plan);
                 Box::new(execute) as Execute<'_>

@@ -93,6 +93,8 @@ pub(crate) async fn watch(
         steps: follow::follow(api.clone(), Start::Watch { operation: id, from }, follow.reconnect_timeout),
         signals: &mut signals,
         detach: false,
+        tool: None,
+        runner: None,
         execute: None,
         announce: None,
     };

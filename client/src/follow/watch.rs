@@ -17,6 +17,7 @@ use super::follower::Step;
 use crate::{
     api::Api,
     confirm::{self, Choice},
+    gateway::{Line, Runner},
     render::Screen,
     signals::{Signal, Signals},
 };
@@ -84,6 +85,10 @@ pub(crate) struct Watch<'a> {
     pub(crate) execute: Option<Execute<'a>>,
     /// Say first what is about to be changed.
     pub(crate) announce: Option<Announce<'a>>,
+    /// The command of a migration tool, to be offered once the operation is accepted.
+    pub(crate) tool: Option<String>,
+    /// The tool, once it is offered.
+    pub(crate) runner: Option<Runner>,
 }
 
 struct State<'a, 'b> {
@@ -103,6 +108,7 @@ impl Watch<'_> {
                 step = state.it.steps.recv() => state.step(step),
                 signal = state.it.signals.next() => state.signal(signal),
                 line = answered(&mut state.question) => state.answer(line).await,
+                line = printed(&mut state.it.runner) => state.printed(line),
             };
             if let Some(ending) = ending {
                 break ending;
@@ -134,6 +140,9 @@ impl State<'_, '_> {
 
     fn event(&mut self, event: Received) -> Option<Ending> {
         self.seen.absorb(&event);
+        if let Some(command) = self.it.tool.take() {
+            self.it.runner = Some(Runner::start(self.it.api.clone(), event.operation, command));
+        }
         if event.exit_code.is_some() {
             self.question = None;
             self.flush();
@@ -163,7 +172,28 @@ impl State<'_, '_> {
         }
     }
 
+    fn printed(&mut self, line: Line) -> Option<Ending> {
+        match line {
+            Line::Output(line) => self.it.screen.output(&line),
+            Line::Failed(fault) => self.it.screen.warn(&format!("the migration tool: {fault}")),
+        }
+        None
+    }
+
+    /// An operation without its tool comes to nothing: it is followed until the daemon has said so. Whoever is in a hurry
+    /// interrupts once more.
+    fn interrupted(&mut self) -> bool {
+        let ended = self.it.runner.take().is_some();
+        if ended {
+            self.it.screen.warn("interrupted: the migration tool is ended, and nothing will be changed");
+        }
+        ended
+    }
+
     fn signal(&mut self, signal: Signal) -> Option<Ending> {
+        if self.interrupted() {
+            return None;
+        }
         let ask = signal == Signal::Interrupt && self.it.screen.can_ask() && self.question.is_none();
         if !ask {
             if self.question.take().is_some() {
@@ -206,6 +236,14 @@ impl State<'_, '_> {
             Ok(Err(fault)) => self.it.screen.warn(&format!("not cancelled: {fault}")),
             Err(_) => self.it.screen.warn("not cancelled: the daemon did not answer in 10 s"),
         }
+    }
+}
+
+/// The next line of a tool; never where none runs.
+async fn printed(runner: &mut Option<Runner>) -> Line {
+    match runner {
+        Some(runner) => runner.line().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -150,6 +150,7 @@ pub const METHODS: &[(&str, Need)] = &[
     ("resetd.v1.OperationService/ListOperations", Need::Somewhere(Role::Viewer)),
     ("resetd.v1.OperationService/CancelOperation", Need::OnTarget(Role::Operator)),
     ("resetd.v1.OperationService/GetReport", Need::OnTarget(Role::Viewer)),
+    ("resetd.v1.GatewayService/OpenGateway", Need::OnTarget(Role::Resetter)),
     ("resetd.v1.WindowService/ReserveWindow", Need::OnTarget(Role::Operator)),
     ("resetd.v1.WindowService/GetWindow", Need::OnTarget(Role::Viewer)),
     ("resetd.v1.WindowService/ListWindows", Need::Somewhere(Role::Viewer)),

@@ -16,10 +16,12 @@ use crate::{
     operation::{Outcome, Verb},
     plan::Plan,
     profile::Scope,
+    tool::{Tool, ToolEnded},
     validation::Validation,
     window::Window,
 };
 
+mod blocker;
 mod phrase;
 #[cfg(test)]
 mod tests;
@@ -96,6 +98,15 @@ pub enum EventKind {
     },
     /// The new database took the old one's name.
     DatabaseSwapped(DatabaseSwapped),
+    /// The caller's migration tool may begin.
+    ToolStarted(ToolStarted),
+    /// It has connected for the first time.
+    ToolConnected {
+        /// What it calls itself.
+        application_name: String,
+    },
+    /// It has ended.
+    ToolEnded(Box<ToolEnded>),
     /// The end.
     Finished(Box<Finished>),
     /// Ephemeral: how far a phase is.
@@ -248,6 +259,15 @@ pub struct DatabaseSwapped {
     pub kept_until: Option<Timestamp>,
 }
 
+/// The caller's migration tool may begin.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct ToolStarted {
+    /// What runs.
+    pub tool: Tool,
+    /// The login role that its connections have.
+    pub role: String,
+}
+
 /// The end of an operation.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Finished {
@@ -307,37 +327,6 @@ pub struct Blocker {
     pub gid: String,
 }
 
-impl Blocker {
-    /// What it is, by identity.
-    #[must_use]
-    pub fn object(&self) -> String {
-        match self.gid.as_str() {
-            "" => format!("session {} of {} ({})", self.pid, self.user, self.application_name),
-            gid => format!("prepared transaction {gid} of {}", self.user),
-        }
-    }
-
-    /// What it does, and since when, as far as that is known.
-    #[must_use]
-    pub fn doing(&self) -> String {
-        let since = |what: &str, at: Option<Timestamp>| {
-            at.map(|at| format!("{what} since {at:.0}")).unwrap_or_default()
-        };
-        if !self.gid.is_empty() {
-            return since("prepared", self.since);
-        }
-        if self.state.is_empty() {
-            return "(what it does is hidden from the daemon's role)".to_owned();
-        }
-        let transaction = since(", transaction open", self.since);
-        let query = match (since(", query", self.query_since), self.query.as_str()) {
-            (since, "") => since,
-            (since, query) => format!("{since}: {query}"),
-        };
-        format!("{}{transaction}{query}", self.state)
-    }
-}
-
 impl EventKind {
     /// It may be dropped and is never stored.
     #[must_use]
@@ -369,6 +358,9 @@ impl EventKind {
             Self::CancelRequested { .. } => "CANCEL_REQUESTED",
             Self::DatabaseBuilt { .. } => "DATABASE_BUILT",
             Self::DatabaseSwapped(_) => "DATABASE_SWAPPED",
+            Self::ToolStarted(_) => "TOOL_STARTED",
+            Self::ToolConnected { .. } => "TOOL_CONNECTED",
+            Self::ToolEnded(_) => "TOOL_ENDED",
             Self::Finished(_) => "FINISHED",
             Self::Progress(_) => "PROGRESS",
             Self::Blocked { .. } => "BLOCKED_BY",
@@ -384,6 +376,7 @@ impl EventKind {
             Self::Validated { validation } if !validation.is_ok() => Severity::Error,
             Self::Planned { plan } if plan.refusal.is_some() => Severity::Warning,
             Self::Finished(end) if end.outcome != Outcome::Succeeded => Severity::Error,
+            Self::ToolEnded(end) if end.exit.code != Some(0) => Severity::Error,
             Self::CancelRequested { .. } | Self::Blocked { .. } => Severity::Warning,
             _ => Severity::Info,
         }

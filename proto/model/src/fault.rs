@@ -146,6 +146,7 @@ reasons! {
     BlastRadius "BLAST_RADIUS" FailedPrecondition REFUSED Error "Objects outside the managed schemas would be lost.";
     DataLimit "DATA_LIMIT" FailedPrecondition REFUSED Error "More rows or bytes would be lost than the profile allows.";
     PreflightFailed "PREFLIGHT_FAILED" FailedPrecondition REFUSED Error "The operation would have failed on the way.";
+    GatewayRole "GATEWAY_ROLE" FailedPrecondition REFUSED Error "There is no safe login role for the migration tool.";
     NotTransactional "NOT_TRANSACTIONAL" FailedPrecondition REFUSED Error "A revision cannot run in a transaction.";
     // Locks and windows.
     TargetLocked "TARGET_LOCKED" Aborted LOCKED Error "Another operation holds the target's lock.";
@@ -164,6 +165,8 @@ reasons! {
     ValidationDifferences "VALIDATION_DIFFERENCES" FailedPrecondition DIFFERENCES Failed "The target does not match its matrix.";
     ValidThenChanged "VALID_THEN_CHANGED" FailedPrecondition DIFFERENCES Failed "The change is committed, but the target is no longer valid.";
     RevisionFailed "REVISION_FAILED" Aborted FAILED Error "A statement of a revision failed.";
+    ToolFailed "TOOL_FAILED" Aborted FAILED Error "The migration tool failed.";
+    GatewayLost "GATEWAY_LOST" Aborted FAILED Error "The connection to the caller's migration tool was lost.";
     TransactionEscaped "TRANSACTION_ESCAPED" Aborted FAILED Error "A revision left the operation's transaction.";
     ExtensionMisplaced "EXTENSION_MISPLACED" Aborted FAILED Error "An extension ended up in a managed schema.";
     SchemaPropertiesLost "SCHEMA_PROPERTIES_LOST" Aborted FAILED Error "A schema's owner, grants or defaults could not be restored.";

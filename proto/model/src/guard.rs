@@ -3,7 +3,7 @@
 use crate::{
     fault::{Fault, Reason},
     matrix::Matrix,
-    operation::{Request, limits},
+    operation::{Request, Verb, limits},
     profile::{Profile, Scope},
 };
 
@@ -36,6 +36,7 @@ pub fn check(request: Request, database: &str, profile: &Profile, matrix: &Matri
         check_production_name(&request, database)?;
         check_scope(&request, profile)?;
         check_schemas(&request, matrix)?;
+        check_tool(&request, matrix)?;
         check_confirmation(&request, database)?;
     }
     if !request.client_chains.is_empty() && !request.reads_only() {
@@ -139,6 +140,32 @@ fn check_scope(request: &Request, profile: &Profile) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A matrix that a tool fills is filled by one, in a whole new database; any other by none.
+fn check_tool(request: &Request, matrix: &Matrix) -> Result<(), Fault> {
+    let refused = |text: String, hint: &str| {
+        Err(Fault::new(Reason::InvalidRequest, text).hint(hint).with("matrix", &matrix.name))
+    };
+    match (&request.tool, &matrix.tool) {
+        (Some(_), _) if request.verb != Verb::Run => {
+            refused("--with belongs to `run`: a tool fills a new database".to_owned(), "leave out --with")
+        }
+        (Some(_), None) => refused(
+            format!("matrix {} is not filled by a migration tool", matrix.name),
+            "an admin allows it with [matrix.NAME.tool]: docs/migration-tools.md",
+        ),
+        (Some(_), Some(_)) if request.scope != Some(Scope::Database) => refused(
+            "--with needs --scope database: the tool works in a new database, while the old one serves"
+                .to_owned(),
+            "add --scope database",
+        ),
+        (None, Some(_)) if request.verb == Verb::Run => refused(
+            format!("matrix {} is filled by a migration tool, and the request has none", matrix.name),
+            "name its command: --scope database --with 'alembic upgrade head'",
+        ),
+        _ => Ok(()),
+    }
+}
+
 fn check_schemas(request: &Request, matrix: &Matrix) -> Result<(), Fault> {
     let managed = matrix.managed_schemas();
     let Some(unknown) = request.managed_schemas.iter().find(|s| !managed.contains(&s.as_str())) else {
@@ -171,7 +198,7 @@ fn check_confirmation(request: &Request, database: &str) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{operation::Verb, testing};
+    use crate::testing;
 
     fn refused(request: Request, database: &str, profile: &Profile) -> Reason {
         check(request, database, profile, &Matrix::builtin_default()).expect_err("refused").reason

@@ -22,6 +22,7 @@ pub mod profile;
 pub mod report;
 pub mod retained;
 pub mod revision;
+pub mod scram;
 pub mod secret;
 pub mod sql;
 pub mod target;
@@ -30,6 +31,7 @@ mod testing;
 pub mod text;
 pub mod text_limit;
 pub mod token;
+pub mod tool;
 pub mod validation;
 pub mod window;
 

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use order::{Cell, Order};
-
 mod order;
+mod tool;
+
+pub use order::{Cell, Order};
+pub use tool::{MatrixTool, TOOL_GROUP};
 
 /// The longest name PostgreSQL keeps, in bytes.
 const NAME_BYTES: usize = 63;
@@ -34,6 +36,9 @@ pub struct Matrix {
     /// What is run first in every new database.
     #[serde(default)]
     pub bootstrap: Option<Bootstrap>,
+    /// What a tool fills after the chains.
+    #[serde(default)]
+    pub tool: Option<MatrixTool>,
 }
 
 /// One chain and where it belongs.
@@ -94,6 +99,7 @@ impl Matrix {
                     replay_as: None,
                 },
             ],
+            tool: None,
         }
     }
 
@@ -155,12 +161,15 @@ impl Matrix {
         self.check_search_path(&mut problems);
         self.check_chains(&mut problems);
         self.check_order(&mut problems);
+        if let Some(tool) = &self.tool {
+            tool.check(&mut problems);
+        }
         problems
     }
 
     fn check_managed(&self, problems: &mut Vec<String>) {
         let managed = self.managed_schemas();
-        if managed.is_empty() {
+        if managed.is_empty() && self.tool.is_none() {
             problems.push("there is no managed schema".to_owned());
         }
         for schema in managed {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{fault::Reason, profile::Scope};
+use crate::{fault::Reason, profile::Scope, tool::Tool};
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -139,6 +139,9 @@ pub struct Request {
     /// The caller does not mean to watch: the operation keeps its place in the queue without.
     #[serde(skip_serializing_if = "is_not")]
     pub detached: bool,
+    /// A migration tool on the caller's machine fills what is new (scope database).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<Tool>,
 }
 
 /// What was not asked for is not part of a request's hash: requests of before stay the same.
@@ -193,6 +196,7 @@ impl Request {
             allow_phased: false,
             undoes: None,
             detached: false,
+            tool: None,
         }
     }
 

@@ -272,6 +272,9 @@ pub struct Plan {
     /// More data than the profile lets go without the plan's digest: how much, in words.
     #[serde(default)]
     pub data_limit: Option<String>,
+    /// The migration tool that fills the new database: `sha256:…` of its command line.
+    #[serde(default)]
+    pub tool_command: Option<String>,
 }
 
 impl Plan {
@@ -310,6 +313,7 @@ impl Plan {
             keep_previous_seconds: observed.keep_previous_seconds,
             brings_back: observed.brings_back.clone(),
             brings_back_schemas: observed.brings_back_schemas.clone(),
+            tool_command: request.tool.as_ref().map(|tool| tool.command_sha256.clone()),
             ..Self::default()
         };
         if replaces {

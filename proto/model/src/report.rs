@@ -21,10 +21,11 @@ use crate::{
 };
 
 mod shape;
+mod tool;
 
 pub use shape::{
     Details, ErrorDetail, MigrationEntry, Report, ReportDaemon, ReportPrincipal, ResetDatabase, ResetDetail,
-    ResetEntry, RevisionEntry, Timings, UndoDetail, UndoEntry,
+    ResetEntry, RevisionEntry, Timings, ToolEntry, UndoDetail, UndoEntry,
 };
 
 /// The version of the report's shape.
@@ -76,6 +77,7 @@ impl Report {
             revisions: Vec::new(),
             error_detail: None,
             phased: false,
+            tool: None,
         }
     }
 
@@ -103,6 +105,8 @@ impl Report {
             EventKind::ChainCompleted(it) => self.chain_completed(event, it),
             EventKind::Validated { validation } => self.validated(event, validation),
             EventKind::DatabaseSwapped(it) => self.swapped(it),
+            EventKind::ToolStarted(it) => self.tool = Some(tool::started(it)),
+            EventKind::ToolEnded(it) => self.tool_ended(event, it),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     chain::{Chain, ChainSet},
-    matrix::Matrix,
+    matrix::{Matrix, MatrixTool, TOOL_GROUP},
     plan::{Observation, ObservedSchema, pairs},
 };
 
@@ -230,6 +230,15 @@ fn table_checks(matrix: &Matrix, observed: &Observation) -> Vec<TableCheck> {
             }
         }
     }
+    for (schema, table) in matrix.tool.iter().flat_map(MatrixTool::expected) {
+        let there = observed.schema(schema);
+        checks.push(TableCheck {
+            schema: schema.to_owned(),
+            table: table.to_owned(),
+            group: TOOL_GROUP.to_owned(),
+            exists: there.is_some_and(|s| s.tables.iter().any(|t| t == table)),
+        });
+    }
     checks
 }
 
@@ -246,7 +255,8 @@ fn revision_check(chain: &Chain, schema: &str, observed: &Observation) -> Revisi
 
 fn unknown_revisions(matrix: &Matrix, chains: &ChainSet, observed: &Observation) -> Vec<String> {
     let mut unknown = Vec::new();
-    for schema in matrix.managed_schemas() {
+    // What a tool writes into the version table of its schemas only the tool knows.
+    for schema in matrix.managed_schemas().into_iter().filter(|schema| !matrix.is_tools(schema)) {
         let here: Vec<&Chain> = pairs(matrix, chains).filter(|(_, s)| *s == schema).map(|(c, _)| c).collect();
         let history = observed
             .schema(schema)

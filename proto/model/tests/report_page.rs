@@ -12,7 +12,7 @@ use model::{
     profile::Scope,
     report::{
         Details, ErrorDetail, MigrationEntry, Report, ReportDaemon, ReportPrincipal, ResetDatabase,
-        ResetDetail, ResetEntry, RevisionEntry, UndoDetail, UndoEntry,
+        ResetDetail, ResetEntry, RevisionEntry, ToolEntry, UndoDetail, UndoEntry,
     },
     validation::{Missing, RevisionCheck, SchemaResult, Summary, TableCheck, Validation},
 };
@@ -157,6 +157,7 @@ fn full() -> Report {
             duration_ms: 1.0,
             status: String::new(),
         }],
+        tool: Some(ToolEntry::default()),
         error_detail: Some(ErrorDetail::from(&Fault::new(Reason::Internal, "message"))),
         ..Report::new(Verb::Run, "target", Timestamp::UNIX_EPOCH)
     }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use v1::operation_event::Payload;
 
 use crate::{
+    gateway,
     operation::{
         decode_holder, decode_outcome, decode_timestamp, decode_verb, encode_holder, encode_outcome,
         encode_verb, some, timestamp,
@@ -128,6 +129,9 @@ fn encode_kind(kind: &EventKind) -> Payload {
             Payload::DatabaseBuilt(v1::DatabaseBuilt { database: database.clone(), oid: *oid })
         }
         EventKind::DatabaseSwapped(it) => Payload::DatabaseSwapped(encode_swapped(it)),
+        EventKind::ToolStarted(it) => gateway::encode_started(it),
+        EventKind::ToolConnected { application_name } => gateway::encode_connected(application_name),
+        EventKind::ToolEnded(it) => gateway::encode_ended(it),
         EventKind::Finished(it) => Payload::Finished(encode_finished(it)),
         EventKind::Progress(it) => Payload::Progress(v1::Progress {
             phase: it.phase.clone(),
@@ -165,6 +169,9 @@ fn decode_kind(payload: Payload) -> Option<EventKind> {
         }
         Payload::DatabaseBuilt(it) => EventKind::DatabaseBuilt { database: it.database, oid: it.oid },
         Payload::DatabaseSwapped(it) => EventKind::DatabaseSwapped(decode_swapped(it)),
+        Payload::ToolStarted(it) => gateway::decode_started(it)?,
+        Payload::ToolConnected(it) => EventKind::ToolConnected { application_name: it.application_name },
+        Payload::ToolEnded(it) => gateway::decode_ended(it)?,
         Payload::Finished(it) => EventKind::Finished(Box::new(decode_finished(it)?)),
         Payload::Progress(it) => EventKind::Progress(Progress {
             phase: it.phase,

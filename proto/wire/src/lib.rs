@@ -5,6 +5,7 @@
 mod admin;
 mod event;
 mod fault;
+mod gateway;
 mod operation;
 mod plan;
 mod request;
@@ -17,6 +18,7 @@ pub use admin::{
 };
 pub use event::{Received, decode_event, encode_event};
 pub use fault::{decode_status, encode_fault};
+pub use gateway::{decode_exit, encode_exit, encode_tool};
 pub use operation::{
     decode_holder, decode_operation, decode_timestamp, encode_holder, encode_operation, timestamp,
 };

@@ -38,6 +38,7 @@ pub(crate) fn encode_plan(plan: &Plan) -> v1::Plan {
         created_extensions: plan.created_extensions.clone(),
         activity: Some(encode_activity(&plan.activity)),
         data_limit: plan.data_limit.clone().unwrap_or_default(),
+        tool_command: plan.tool_command.clone().unwrap_or_default(),
         brings_back: plan.brings_back.as_ref().map(encode_returning),
         brings_back_schemas: plan.brings_back_schemas.as_ref().map(encode_returning_schemas),
     }
@@ -66,6 +67,7 @@ pub(crate) fn decode_plan(plan: v1::Plan) -> Plan {
         created_extensions: plan.created_extensions,
         activity: plan.activity.map(decode_activity).unwrap_or_default(),
         data_limit: some(plan.data_limit),
+        tool_command: some(plan.tool_command),
         brings_back: plan.brings_back.and_then(decode_returning),
         brings_back_schemas: plan.brings_back_schemas.and_then(decode_returning_schemas),
     }

@@ -9,7 +9,7 @@ use model::{
 };
 use uuid::Uuid;
 
-use crate::{operation::some, v1};
+use crate::{gateway, operation::some, v1};
 
 /// A message that does not say what the contract promises.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,11 @@ pub fn encode_request(request: &operation::Request) -> Request {
     let destructive = Some(encode_destructive(request));
     match request.verb {
         Verb::Reset => Request::Reset(v1::ResetRequest { options, destructive }),
-        Verb::Run => Request::Run(v1::RunRequest { options, destructive }),
+        Verb::Run => Request::Run(v1::RunRequest {
+            options,
+            destructive,
+            tool: request.tool.as_ref().map(gateway::encode_tool),
+        }),
         Verb::Validate => Request::Validate(v1::ValidateRequest { options }),
         Verb::Migrate => Request::Migrate(v1::MigrateRequest {
             options,
@@ -101,7 +105,10 @@ pub fn encode_request(request: &operation::Request) -> Request {
 pub fn decode_request(request: Request) -> Result<operation::Request, DecodeError> {
     match request {
         Request::Reset(it) => destructive(Verb::Reset, it.options, it.destructive),
-        Request::Run(it) => destructive(Verb::Run, it.options, it.destructive),
+        Request::Run(it) => {
+            let run = destructive(Verb::Run, it.options, it.destructive)?;
+            Ok(operation::Request { tool: it.tool.map(gateway::check_tool).transpose()?, ..run })
+        }
         Request::Validate(it) => plain(Verb::Validate, it.options),
         Request::Migrate(it) => {
             let plain = plain(Verb::Migrate, it.options)?;

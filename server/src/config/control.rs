@@ -1,7 +1,7 @@
 //! `[control]`: the database with the daemon's own state. Must not know more of the targets than the first one's URL.
 
 use super::Env;
-use super::credentials::{ENV_KEY, FILE_KEY, url_of};
+use super::credentials::{self, ENV_KEY, FILE_KEY};
 use super::problem::{Location, NOWHERE, Problems};
 use super::section::Section;
 use super::target::check_database;
@@ -42,7 +42,7 @@ pub(super) fn parse(
         refuse_url(&section, problems);
         return (default(database.as_ref().map_or(DEFAULT_DATABASE, |name| &name.value)), place);
     }
-    match url_of(&section, env, problems) {
+    match credentials::url_of(&section, credentials::DATABASE, env, problems) {
         Ok(Some(url)) => {
             let named = url.value.database().to_owned();
             if let Some(other) = database.filter(|name| name.value != named) {

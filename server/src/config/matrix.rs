@@ -3,7 +3,7 @@
 //! `[matrix.default]` keeps the built-in value of every key that is left out; any other matrix must bring its chains, and
 //! starts from no shared schemas, `extensions`, and a search path of the shared schemas and `public`.
 
-use model::matrix::{Bootstrap, Matrix, MatrixChain, Order};
+use model::matrix::{Bootstrap, Matrix, MatrixChain, MatrixTool, Order};
 
 use super::problem::{At, Problems};
 use super::section::Section;
@@ -16,7 +16,9 @@ const KEYS: &[&str] = &[
     "bootstrap",
     "bootstrap_as",
     "chain",
+    "tool",
 ];
+const TOOL_KEYS: &[&str] = &["schemas", "tables"];
 const CHAIN_KEYS: &[&str] = &["name", "schemas", "tables", "replay_as"];
 
 /// Reads every matrix; the built-in one is there in any case.
@@ -36,7 +38,8 @@ fn parse(section: &Section<'_>, problems: &mut Problems) -> Matrix {
     let suffix = section.strings("search_path_suffix", true, problems).map(values);
     let extensions = section.string("extensions_schema", problems).map(|text| text.value);
     let chains = section.has("chain").then(|| chains(section, problems));
-    if builtin.is_none() && chains.is_none() {
+    let tool = section.has("tool").then(|| tool(section, problems));
+    if builtin.is_none() && chains.is_none() && tool.is_none() {
         problems.push(
             section.place,
             format!("{} has no chain: add [[matrix.{}.chain]]", section.title, section.name),
@@ -53,9 +56,11 @@ fn parse(section: &Section<'_>, problems: &mut Problems) -> Matrix {
         bootstrap: bootstrap(section, problems),
         chains: chains.as_ref().cloned().flatten().or_else(|| Some(builtin?.chains)).unwrap_or_default(),
         shared_schemas,
+        tool: tool.as_ref().cloned().flatten(),
     };
     // A matrix whose chains could not be read would only be blamed for what is missing.
-    if chains.is_none_or(|chains| chains.is_some()) && !matrix.chains.is_empty() {
+    let read = chains.is_none_or(|chains| chains.is_some()) && tool.is_none_or(|tool| tool.is_some());
+    if read && (!matrix.chains.is_empty() || matrix.tool.is_some()) {
         let sentences = matrix.check().into_iter().map(|sentence| format!("{}: {sentence}", section.title));
         sentences.for_each(|sentence| problems.push(section.place, sentence));
     }
@@ -108,6 +113,21 @@ fn order(section: &Section<'_>, problems: &mut Problems) -> Order {
             Order::Chain
         }
     }
+}
+
+/// `[matrix.NAME.tool]`; `None` when it could not be read.
+fn tool(section: &Section<'_>, problems: &mut Problems) -> Option<MatrixTool> {
+    let section = section.inner("tool", &format!("[matrix.{}.tool]", section.name), problems)?;
+    section.only(TOOL_KEYS, problems);
+    if !section.has("schemas") {
+        section.missing("schemas", problems);
+    }
+    let schemas = section.strings("schemas", false, problems);
+    let tables = match section.has("tables") {
+        true => section.strings("tables", false, problems),
+        false => Some(Vec::new()),
+    };
+    Some(MatrixTool { schemas: values(schemas?), tables: values(tables?) })
 }
 
 /// The chains; `None` when one of them could not be read.

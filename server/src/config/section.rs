@@ -133,6 +133,12 @@ impl<'a> Section<'a> {
         self.child(entry, format!("[{key}]"), problems)
     }
 
+    /// The table below a key of this one; `title` is how messages name it.
+    pub(super) fn inner(&self, key: &str, title: &str, problems: &mut Problems) -> Option<Section<'a>> {
+        let entry = self.entry(key)?;
+        self.child(entry, title.to_owned(), problems)
+    }
+
     /// The named tables below a key: `[target.NAME]`, in the order of the file.
     pub(super) fn tables(&self, key: &str, problems: &mut Problems) -> Vec<Section<'a>> {
         let Some(parent) = self.table(key, problems) else { return Vec::new() };

@@ -19,7 +19,8 @@ pub const RESERVED_DATABASES: &[&str] = &["postgres", "template0", "template1"];
 
 const NAME_BYTES: usize = 63;
 const EMBEDDED_TARGET: &str = "butlers";
-const KEYS: &[&str] = &[ENV_KEY, FILE_KEY, "database", "profile", "matrix"];
+const KEYS: &[&str] =
+    &[ENV_KEY, FILE_KEY, "database", "profile", "matrix", credentials::TOOL.0, credentials::TOOL.1];
 
 /// A database the daemon may touch, and its rules.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct Target {
     pub profile: Profile,
     /// What it holds when it is healthy.
     pub matrix: Matrix,
+    /// As whom migration tools connect; `None`: the daemon makes a role for each.
+    pub tool_url: Option<DatabaseUrl>,
 }
 
 /// Where a target is.
@@ -125,13 +128,31 @@ impl Reader<'_> {
         let matrix = self.matrix(&matrix, &section.title, problems);
         let source = source?;
         let profile = resolved.unwrap_or_else(|| Some(self.default_profile(&source.value)))?;
+        let tool_url = self.tool_url(section, &source.value, problems);
         let env_var = match self.embedded() {
             true => None,
             false => section.string(ENV_KEY, problems).map(|key| key.value),
         };
-        let name = section.name.clone();
-        let target = Target { name, source: source.value, env_var, profile, matrix: matrix? };
-        Some(At { value: target, place: source.place })
+        let (name, place) = (section.name.clone(), source.place);
+        let target = Target { name, source: source.value, env_var, profile, matrix: matrix?, tool_url };
+        Some(At { value: target, place })
+    }
+
+    /// As whom migration tools connect: a role of the same cluster.
+    fn tool_url(
+        &self,
+        section: &Section<'_>,
+        source: &TargetSource,
+        problems: &mut Problems,
+    ) -> Option<DatabaseUrl> {
+        let url = url_of(section, credentials::TOOL, self.env, problems).ok().flatten()?;
+        let elsewhere = source.url().is_none_or(|target| target.cluster() != url.value.cluster());
+        if elsewhere {
+            let message =
+                format!("the tool's URL of {} leads to another server than its database", section.title);
+            problems.hint(url.place, message, "name the same host and port; only user and password differ");
+        }
+        Some(url.value)
     }
 
     /// The profile of the section or of the command line; both, and different, is a contradiction nobody should guess at.
@@ -158,7 +179,7 @@ impl Reader<'_> {
             let message = format!("key \"database\" in {} is for --embedded", section.title);
             problems.hint(section.place_of("database"), message, "the URL names the database");
         }
-        match url_of(section, self.env, problems) {
+        match url_of(section, credentials::DATABASE, self.env, problems) {
             Ok(Some(url)) => {
                 check_database(
                     url.value.database(),
@@ -190,7 +211,8 @@ impl Reader<'_> {
         };
         let matrix = self.known.matrices.iter().find(|matrix| matrix.name == "default").cloned()?;
         let env_var = (!self.embedded()).then(|| URL_VARIABLE.to_owned());
-        Some(At::nowhere(Target { name: name_of(source.database()), source, env_var, profile, matrix }))
+        let name = name_of(source.database());
+        Some(At::nowhere(Target { name, source, env_var, profile, matrix, tool_url: None }))
     }
 
     fn url_of_environment(&self, problems: &mut Problems) -> Option<DatabaseUrl> {

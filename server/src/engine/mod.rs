@@ -26,9 +26,10 @@ use crate::{
     ledger::Ledger,
     postgres::control::{notify::Wakeups, pool::Control},
 };
-use operation::{chains::Readings, registry::Live};
+use operation::{chains::Readings, registry::Live, tools::Tools};
 
 pub(crate) use admin::{force_unlock::Force, windows::ReleaseRequest};
+pub(crate) use operation::tools::Offer;
 pub(crate) use watch::query::Enrolment;
 
 /// How long cancelled operations and background tasks may take to end.
@@ -43,6 +44,8 @@ pub(crate) struct Target {
     pub(crate) env_var: Option<String>,
     pub(crate) profile: Profile,
     pub(crate) matrix: Matrix,
+    /// As whom migration tools connect; `None`: the daemon makes a role for each.
+    pub(crate) tool_url: Option<DatabaseUrl>,
 }
 
 impl Target {
@@ -78,6 +81,7 @@ pub(crate) struct Engine {
     seal_key: Option<SealKey>,
     readings: Readings,
     live: Live,
+    tools: Tools,
     wakeups: Wakeups,
     /// No new operations from here on.
     closing: CancellationToken,
@@ -107,6 +111,7 @@ impl Engine {
             seal_key,
             readings: Readings::default(),
             live: Live::default(),
+            tools: Tools::default(),
             wakeups: Wakeups::default(),
             closing: CancellationToken::new(),
             end: CancellationToken::new(),

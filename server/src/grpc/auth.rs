@@ -31,6 +31,7 @@ use super::{
 /// Health is for load balancers, which prove nothing.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 /// The contract itself: for everybody who is somebody.
+const GATEWAY: &str = "/resetd.v1.GatewayService/";
 const REFLECTION: &str = "/grpc.reflection.";
 
 /// The layer.
@@ -72,8 +73,7 @@ impl AuthLayer {
         }
         let method = path.trim_start_matches('/');
         let principal = self.proved(peer, method, request.headers()).await?;
-        let endless = path.starts_with(REFLECTION);
-        if !endless {
+        if !path.starts_with(REFLECTION) {
             let policy = &self.api.engine.policy;
             if !authorization::is_method(method) {
                 return Err(unknown_method(method));
@@ -86,7 +86,7 @@ impl AuthLayer {
         let counted = count(&self.calls, &whose)?;
         request.extensions_mut().insert(Caller { principal, peer: peer.address.clone() });
         // A stream without an end would hold the bytes of what was answered long ago.
-        let held = (!endless).then(|| self.bytes.hold(whose));
+        let held = (!is_endless(&path)).then(|| self.bytes.hold(whose));
         Ok(Admitted { counted, held })
     }
 
@@ -131,6 +131,11 @@ impl AuthLayer {
         }
         fault
     }
+}
+
+/// Reflection and a tool's connections talk back and forth; every other request is one message that has to arrive.
+fn is_endless(path: &str) -> bool {
+    path.starts_with(REFLECTION) || path.starts_with(GATEWAY)
 }
 
 fn count(counter: &Arc<Counter>, whose: &str) -> Result<Counted, Fault> {
@@ -191,9 +196,9 @@ where
                 Ok(admitted) => admitted,
                 Err(fault) => return Ok(Told::wrap(status(fault).into_http(), open, None)),
             };
-            // Reflection talks back and forth; every other request is one message that has to arrive.
-            let endless = request.uri().path().starts_with(REFLECTION);
-            let ours = !endless && !request.uri().path().starts_with(HEALTH);
+            let endless = is_endless(request.uri().path());
+            let ours =
+                !request.uri().path().starts_with(REFLECTION) && !request.uri().path().starts_with(HEALTH);
             let request = request.map(|body| Received::wrap(body, held.clone(), !endless));
             let mut response = inner.call(request).await?;
             if ours {

@@ -10,6 +10,7 @@ mod body;
 mod certificate;
 mod connection;
 mod framing;
+mod gateway;
 mod identity;
 mod limits;
 mod listen;

@@ -59,6 +59,8 @@ impl Operations {
             return self.0.deny(asked, fault).await;
         }
         request.target.clone_from(&target.name);
+        let detail = request.tool.as_ref().map(|tool| format!("command {}", tool.command_sha256));
+        let asked = Decision { detail, ..asked };
         let id = self.0.engine.submit(request, &authorization, asked).await.map_err(status)?;
         Ok(self.follow(id, 1, wrap))
     }

@@ -9,8 +9,9 @@ use tonic::transport::{Server, server::Router};
 use tower::layer::util::{Identity, Stack};
 use wire::v1::{
     FILE_DESCRIPTOR_SET, admin_service_server::AdminServiceServer,
-    operation_service_server::OperationServiceServer, system_service_server::SystemServiceServer,
-    target_service_server::TargetServiceServer, window_service_server::WindowServiceServer,
+    gateway_service_server::GatewayServiceServer, operation_service_server::OperationServiceServer,
+    system_service_server::SystemServiceServer, target_service_server::TargetServiceServer,
+    window_service_server::WindowServiceServer,
 };
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
     acceptor::Acceptor,
     admin::Admin,
     auth::AuthLayer,
+    gateway::Gateway,
     limits::{
         CALLS_PER_CONNECTION, Counter, HEADER_BYTES, HEALTH_REQUEST, KEEPALIVE, RESETS, SMALL_REQUEST,
         TCP_CONNECTIONS, UNIX_CONNECTIONS, WINDOWS,
@@ -70,6 +72,7 @@ async fn router(api: Api) -> Router<Stack<AuthLayer, Identity>> {
     health.set_serving::<TargetServiceServer<Targets>>().await;
     health.set_serving::<WindowServiceServer<Windows>>().await;
     health.set_serving::<AdminServiceServer<Admin>>().await;
+    health.set_serving::<GatewayServiceServer<Gateway>>().await;
     health.set_serving::<SystemServiceServer<System>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -95,5 +98,8 @@ async fn router(api: Api) -> Router<Stack<AuthLayer, Identity>> {
         .add_service(TargetServiceServer::new(Targets(api.clone())).max_decoding_message_size(SMALL_REQUEST))
         .add_service(WindowServiceServer::new(Windows(api.clone())).max_decoding_message_size(SMALL_REQUEST))
         .add_service(AdminServiceServer::new(Admin(api.clone())).max_decoding_message_size(SMALL_REQUEST))
+        .add_service(
+            GatewayServiceServer::new(Gateway(api.clone())).max_decoding_message_size(2 * SMALL_REQUEST),
+        )
         .add_service(SystemServiceServer::new(System(api)).max_decoding_message_size(SMALL_REQUEST))
 }

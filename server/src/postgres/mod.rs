@@ -1,11 +1,12 @@
 //! Everything that speaks SQL. It decides nothing: what to do comes from the engine and the model.
 //!
-//! The rooms form a stack, `sql → session → catalog → control → lock → change → swap`: each imports only what stands
+//! The rooms form a stack, `sql → session → catalog → control → lock → change → gateway → swap`: each imports only what stands
 //! before it. None knows gRPC.
 
 pub(crate) mod catalog;
 pub(crate) mod change;
 pub(crate) mod control;
+pub(crate) mod gateway;
 pub(crate) mod lock;
 pub(crate) mod session;
 pub(crate) mod sql;

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::{
     Accepted, Blocker, ChainCompleted, DatabaseSwapped, EventKind, Finished, Progress, Queued,
-    RevisionApplied, SchemaReset, SchemaReturned,
+    RevisionApplied, SchemaReset, SchemaReturned, ToolStarted,
 };
 use crate::{
     plan::{Plan, count},
     profile::Scope,
+    tool::ToolEnded,
     validation::Validation,
 };
 
@@ -29,6 +30,9 @@ pub(super) fn of(kind: &EventKind) -> String {
         EventKind::CancelRequested { principal, reason } => cancel_requested(principal, reason),
         EventKind::DatabaseBuilt { database, oid } => format!("built {database} aside (oid {oid})"),
         EventKind::DatabaseSwapped(it) => database_swapped(it),
+        EventKind::ToolStarted(it) => tool_started(it),
+        EventKind::ToolConnected { application_name } => tool_connected(application_name),
+        EventKind::ToolEnded(it) => tool_ended(it),
         EventKind::Finished(it) => finished(it),
         EventKind::Progress(it) => progress(it),
         EventKind::Blocked { waiting, blockers } => blocked(waiting, blockers),
@@ -146,6 +150,33 @@ fn database_swapped(it: &DatabaseSwapped) -> String {
         it.kept_as.as_ref().map(|name| format!(", the previous one is kept as {name}")).unwrap_or_default();
     let unavailable = it.unavailable_us.div_ceil(1000);
     format!("{}: swapped in (oid {}){kept}; unavailable for {unavailable} ms", it.database, it.new_oid)
+}
+
+fn tool_started(it: &ToolStarted) -> String {
+    let commit = match (&it.tool.commit, it.tool.clean) {
+        (Some(commit), Some(false)) => format!(", changed since commit {commit}"),
+        (Some(commit), _) => format!(", of commit {commit}"),
+        (None, _) => String::new(),
+    };
+    format!("{} may begin, as role {}{commit}", it.tool.program, it.role)
+}
+
+fn tool_connected(application_name: &str) -> String {
+    match application_name {
+        "" => "the migration tool has connected".to_owned(),
+        name => format!("the migration tool has connected as {name}"),
+    }
+}
+
+fn tool_ended(it: &ToolEnded) -> String {
+    let how = match (it.exit.code, it.exit.signal) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "could not be run".to_owned(),
+    };
+    let statements = usize::try_from(it.statements).unwrap_or(usize::MAX);
+    let connections = count(it.connections as usize, "connection");
+    format!("the migration tool {how}: {}, {connections}", count(statements, "statement"))
 }
 
 fn finished(it: &Finished) -> String {

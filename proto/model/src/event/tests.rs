@@ -26,10 +26,13 @@ fn number(kind: &EventKind) -> usize {
         EventKind::Blocked { .. } => 15,
         EventKind::Heartbeat => 16,
         EventKind::SchemaReturned(_) => 17,
+        EventKind::ToolStarted(_) => 18,
+        EventKind::ToolConnected { .. } => 19,
+        EventKind::ToolEnded(_) => 20,
     }
 }
 
-const KINDS: usize = 18;
+const KINDS: usize = 21;
 
 fn planned(observed: &crate::plan::Observation) -> EventKind {
     let matrix = Matrix::builtin_default();
@@ -76,6 +79,16 @@ fn finished(error: Option<Fault>) -> EventKind {
         report_sha256: String::new(),
         error,
     }))
+}
+
+fn tool_started(commit: Option<&str>, clean: Option<bool>) -> EventKind {
+    let tool = Tool { commit: commit.map(str::to_owned), clean, ..Tool::of("alembic upgrade head") };
+    EventKind::ToolStarted(ToolStarted { tool, role: "resetd_tool_1".to_owned() })
+}
+
+fn tool_ended(code: Option<i32>, signal: Option<i32>) -> EventKind {
+    let exit = crate::tool::Exit { code, signal, output: String::new() };
+    EventKind::ToolEnded(Box::new(ToolEnded { exit, connections: 1, statements: 12, last_error: None }))
 }
 
 /// Samples with the phrases they have.
@@ -208,6 +221,20 @@ fn samples() -> Vec<(EventKind, &'static str)> {
             EventKind::DatabaseSwapped(DatabaseSwapped { old_oid: None, kept_as: None, ..swapped }),
             "butlers: swapped in (oid 2); unavailable for 2 ms",
         ),
+        (tool_started(None, None), "alembic may begin, as role resetd_tool_1"),
+        (tool_started(Some("1a2b"), Some(true)), "alembic may begin, as role resetd_tool_1, of commit 1a2b"),
+        (
+            tool_started(Some("1a2b"), Some(false)),
+            "alembic may begin, as role resetd_tool_1, changed since commit 1a2b",
+        ),
+        (
+            EventKind::ToolConnected { application_name: "psql".to_owned() },
+            "the migration tool has connected as psql",
+        ),
+        (EventKind::ToolConnected { application_name: String::new() }, "the migration tool has connected"),
+        (tool_ended(Some(0), None), "the migration tool ended with exit code 0: 12 statements, 1 connection"),
+        (tool_ended(None, Some(9)), "the migration tool was ended by signal 9: 12 statements, 1 connection"),
+        (tool_ended(None, None), "the migration tool could not be run: 12 statements, 1 connection"),
         (finished(None), "6 schemas reset"),
         (finished(Some(Fault::new(Reason::Cancelled, "it"))), "CANCELLED: 6 schemas reset"),
         (EventKind::Progress(progress(9)), "migrate: 1/9 core_001 in general"),

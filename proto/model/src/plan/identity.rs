@@ -23,6 +23,7 @@ fn lines(plan: &Plan, chains: &ChainSet, observed: &Observation) -> Vec<String> 
         let oid = returning.oid.map_or_else(|| "nothing".to_owned(), |oid| format!("oid {oid}"));
         all.push(format!("brings back schema {}: {oid}", returning.schema));
     }
+    all.extend(plan.tool_command.iter().map(|digest| format!("filled by the command {digest}")));
     for schema in &plan.schemas {
         let owner = schema.owner.as_deref().unwrap_or("nobody: it is not there");
         all.push(format!("schema {} of {owner}", schema.schema));

@@ -55,6 +55,36 @@ pub struct Report {
     pub error_detail: Option<ErrorDetail>,
     /// Revision by revision: what was applied stays, whatever comes after it.
     pub phased: bool,
+    /// The migration tool; `null` where none was asked for.
+    #[serde(default)]
+    pub tool: Option<ToolEntry>,
+}
+
+/// The migration tool that filled the new database, or should have.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct ToolEntry {
+    /// Its program.
+    pub program: String,
+    /// `sha256:…` of the command line.
+    pub command_sha256: String,
+    /// The git commit of the folder it ran in.
+    pub commit: Option<String>,
+    /// Nothing in that folder differed from the commit.
+    pub clean: Option<bool>,
+    /// `sha256:…` over the files of `--with-files`.
+    pub files_sha256: Option<String>,
+    /// The login role of its connections.
+    pub role: String,
+    /// Its exit code; `null` while it runs, and where a signal ended it.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Connections that it made.
+    pub connections: u32,
+    /// Statements that it sent.
+    pub statements: u64,
+    /// The end of its output.
+    pub output: String,
 }
 
 /// What scripts of the old runbook read.

@@ -6,11 +6,12 @@ use model::{
     fault::{Fault, Reason},
     operation::{ChainFile, Request, Verb, Wait},
     profile::Scope,
+    tool::Tool,
 };
 use uuid::Uuid;
 use wire::{decode_request, encode_request, v1};
 
-use crate::{Spoil, map, text};
+use crate::{Spoil, map, samples::tool, text};
 
 fn plain(verb: Verb) -> Request {
     Request {
@@ -34,6 +35,34 @@ fn plain(verb: Verb) -> Request {
         allow_phased: false,
         undoes: None,
         detached: true,
+        tool: None,
+    }
+}
+
+fn full_reset(plain: Request) -> Request {
+    Request {
+        scope: Some(Scope::Database),
+        scope_named: true,
+        managed_schemas: vec![text("general")],
+        dry_run: true,
+        confirmation: Some(text("RESET")),
+        allow_production_db_name: true,
+        plan_digest: Some(digest("de")),
+        terminate_sessions: true,
+        jobs: 3,
+        ..plain
+    }
+}
+
+#[test]
+fn a_tool_with_digests_that_are_none_is_refused() {
+    for (command, files) in [("sha256:12", None), ("", None), ("good", Some("sha256:xyz"))] {
+        let good = tool();
+        let command_sha256 = if command == "good" { good.command_sha256.clone() } else { command.to_owned() };
+        let wrong = Tool { command_sha256, files_sha256: files.map(str::to_owned), ..good };
+        let request = Request { tool: Some(wrong), ..full(Verb::Run) };
+        let error = decode_request(encode_request(&request)).expect_err("refused").to_string();
+        assert!(error.contains("64 lower-case hex digits"), "{error}");
     }
 }
 
@@ -41,18 +70,8 @@ fn plain(verb: Verb) -> Request {
 fn full(verb: Verb) -> Request {
     let plain = plain(verb);
     match verb {
-        Verb::Reset | Verb::Run => Request {
-            scope: Some(Scope::Database),
-            scope_named: true,
-            managed_schemas: vec![text("general")],
-            dry_run: true,
-            confirmation: Some(text("RESET")),
-            allow_production_db_name: true,
-            plan_digest: Some(digest("de")),
-            terminate_sessions: true,
-            jobs: 3,
-            ..plain
-        },
+        Verb::Run => Request { tool: Some(tool()), ..full_reset(plain) },
+        Verb::Reset => full_reset(plain),
         Verb::Migrate => {
             Request { dry_run: true, allow_phased: true, plan_digest: Some(digest("de")), ..plain }
         }

@@ -4,7 +4,7 @@ use model::{
     blast::{Activity, ExtensionMove, OutsideObject, Reference, SchemaProperty, TableGrant},
     event::{
         Accepted, Blocker, ChainCompleted, DatabaseSwapped, EventKind, Finished, Progress, Queued,
-        RevisionApplied, SchemaReset, SchemaReturned,
+        RevisionApplied, SchemaReset, SchemaReturned, ToolStarted,
     },
     fault::{Fault, Reason, SqlSite, Status},
     finding::Finding,
@@ -12,6 +12,7 @@ use model::{
     operation::{Outcome, Verb},
     plan::{Plan, PlannedChain, PlannedSchema, PlannedSession, Refusal, ReturningSchema, ReturningSchemas},
     profile::Scope,
+    tool::{Exit, ServerError, Tool, ToolEnded},
     validation::{Missing, RevisionCheck, SchemaResult, Summary, TableCheck, Validation},
     window::Window,
 };
@@ -80,6 +81,7 @@ pub(crate) fn plan() -> Plan {
         created_extensions: vec![text("vector")],
         activity: Activity { since: Some(at(3)), commits: 1, inserted: 2, updated: 3, deleted: 4 },
         data_limit: Some(text("about 9 rows")),
+        tool_command: Some(text("sha256:1f")),
         created_schemas: vec![text("shared")],
         chains: vec![PlannedChain {
             schema: text("general"),
@@ -249,6 +251,28 @@ pub(crate) fn blocker() -> Blocker {
     }
 }
 
+pub(crate) fn tool() -> Tool {
+    Tool {
+        commit: Some(text("1a2b3c")),
+        clean: Some(false),
+        files_sha256: Some(format!("sha256:{}", "1f".repeat(32))),
+        ..Tool::of("alembic upgrade head")
+    }
+}
+
+fn tool_ended() -> ToolEnded {
+    ToolEnded {
+        exit: Exit { code: Some(3), signal: Some(9), output: text("Running upgrade") },
+        connections: 2,
+        statements: 40,
+        last_error: Some(ServerError {
+            sqlstate: text("42P01"),
+            message: text("no such table"),
+            statement: Some(text("SELECT * FROM x")),
+        }),
+    }
+}
+
 /// One event of every kind, every field set to something that is not its default. The `match` makes a new kind fail to
 /// compile until it is added here.
 pub(crate) fn every_kind() -> Vec<EventKind> {
@@ -267,6 +291,9 @@ pub(crate) fn every_kind() -> Vec<EventKind> {
         | EventKind::CancelRequested { .. }
         | EventKind::DatabaseBuilt { .. }
         | EventKind::DatabaseSwapped(_)
+        | EventKind::ToolStarted(_)
+        | EventKind::ToolConnected { .. }
+        | EventKind::ToolEnded(_)
         | EventKind::Finished(_)
         | EventKind::Progress(_)
         | EventKind::Blocked { .. }
@@ -315,6 +342,9 @@ pub(crate) fn every_kind() -> Vec<EventKind> {
             kept_as: Some(text("rsd_old_1")),
             kept_until: Some(at(86_400)),
         }),
+        EventKind::ToolStarted(ToolStarted { tool: tool(), role: text("resetd_tool_1") }),
+        EventKind::ToolConnected { application_name: text("psql") },
+        EventKind::ToolEnded(Box::new(tool_ended())),
         EventKind::Finished(Box::new(finished())),
         EventKind::Progress(Progress { phase: text("migrate"), done: 3, total: 9, current: text("general") }),
         EventKind::Blocked { waiting: text("DROP SCHEMA general"), blockers: vec![blocker()] },

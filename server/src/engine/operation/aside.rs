@@ -22,7 +22,8 @@ impl Run {
 
     /// The managed schemas, and those that are set aside: a database that is kept takes them along, and brings them back.
     pub(in crate::engine) async fn own_schemas(&self) -> Result<Vec<String>, Fault> {
-        let managed = self.target.matrix.managed_schemas().into_iter().map(str::to_owned);
+        let whole = self.target.matrix.of_database();
+        let managed = whole.managed_schemas().into_iter().map(str::to_owned);
         Ok(managed.chain(self.names_aside().await?).collect())
     }
 

@@ -63,6 +63,10 @@ impl Run {
         if self.request.verb == Verb::Run {
             let applied = self.fill(lock, &url, build, &watch).await?;
             summary.push(format!("{} applied", count(applied, "revision")));
+            if let Some(tool) = &self.request.tool {
+                self.fill_with(lock, tool, (&url, build), &watch).await?;
+                summary.push(format!("filled by {}", tool.program));
+            }
             let mut work = Work::begin(&url.connect_options(), lock, self.work_context()).await?;
             work.assign_transaction().await?;
             let oid = watch.0.lock().await.0.oid;

@@ -260,7 +260,7 @@ impl Run {
         work: &mut Work,
         lock: &LockSession,
     ) -> Result<(String, Validation), Fault> {
-        let matrix = &self.target.matrix;
+        let matrix = &self.target.matrix.of_database();
         let mut observed = observe::observe(work.own().await?, &Look::of(matrix)).await?;
         observed.findings.extend(deferred_triggers::of(work.own().await?, &matrix.managed_schemas()).await?);
         for finding in &observed.findings {

@@ -12,7 +12,7 @@ use model::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ending, registry::LiveOperation, window_deadline};
+use super::{ending, registry::LiveOperation, tools::Held, window_deadline};
 use crate::{
     engine::{Engine, Target},
     postgres::{
@@ -65,6 +65,8 @@ pub(in crate::engine) struct Run {
     pub(in crate::engine) backends: Arc<Backends>,
     /// What is told where the operation fails.
     pub(in crate::engine) noticed: Arc<Noticed>,
+    /// Where its migration tool comes to, if it has one.
+    pub(in crate::engine) tool: Option<Held>,
 }
 
 /// What the work in the target came to.

@@ -7,7 +7,7 @@ use model::{
     fault::{Fault, Reason},
     finding::Finding,
     matrix::Matrix,
-    plan::{Observation, ObservedSchema, Plan, PlannedSession, count},
+    plan::{Observation, ObservedSchema, Plan, PlannedSession, Refusal, count},
     profile::SessionRule,
 };
 
@@ -58,6 +58,13 @@ impl Run {
             self.guarded(fence::pass(&self.target.url.connect_options(), lock)).await?;
         }
         let (observed, mut plan, carried) = self.guarded(self.plan_database(lock, row.as_ref())).await?;
+        let role = self.tool_role_is_safe(lock, row.as_ref()).await;
+        if let Err(fault) = &role
+            && self.request.dry_run
+            && plan.refusal.is_none()
+        {
+            plan.refusal = Some(Refusal { reason: fault.reason, text: fault.message.clone() });
+        }
         self.foresee(&mut plan).await?;
         self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
@@ -68,6 +75,7 @@ impl Run {
         if let Some(refusal) = plan.refusal(self.request.plan_digest.as_deref()) {
             return Err(self.tell_moved(lock, refusal, &plan, &observed).await);
         }
+        role?;
         for session in plan.sessions.iter().filter(|s| s.would_end) {
             self.emit(lock, EventKind::FindingReported { finding: ends(session) }).await?;
         }
@@ -140,7 +148,7 @@ impl Run {
         lock: &LockSession,
         row: Option<&DatabaseRow>,
     ) -> Result<(Observation, Plan, Carried), Fault> {
-        let matrix = &self.target.matrix;
+        let matrix = &self.target.matrix.of_database();
         let (mut observed, carried) = match row {
             Some(_) => self.observe_database(lock).await?,
             None => (nothing_there(matrix), Carried::default()),
@@ -184,7 +192,8 @@ impl Run {
     async fn observe_database(&self, lock: &LockSession) -> Result<(Observation, Carried), Fault> {
         let matrix = &self.target.matrix;
         let mut work = Work::begin(&self.target.url.connect_options(), lock, self.work_context()).await?;
-        let look = Look { histories: false, ..Look::of(matrix) };
+        let whole = &matrix.of_database();
+        let look = Look { histories: false, ..Look::of(whole) };
         let observed = async {
             let identity = targets::same_cluster(&self.engine.control, work.own().await?).await?;
             if !self.request.dry_run {

@@ -165,6 +165,8 @@ impl Engine {
         let live = self.live.enter(id);
         let backends = Arc::default();
         let role = authorization.role();
+        let filled = request.tool.is_some() && !request.dry_run;
+        let tool = filled.then(|| self.await_tool(id, &principal));
         let engine = Arc::clone(&self);
         let run = Run {
             engine,
@@ -179,6 +181,7 @@ impl Engine {
             role,
             backends,
             noticed: Arc::default(),
+            tool,
         };
         self.operations.spawn(run.live(lock));
         Ok(id)

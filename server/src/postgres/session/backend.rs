@@ -45,6 +45,7 @@ pub(crate) async fn terminate(pool: &PgPool, pid: i32) {
     }
 }
 
+/// Cancels what a backend runs.
 pub(in crate::postgres) async fn cancel(control: &PgPool, pid: i32) {
     let sent = sqlx::query("SELECT pg_catalog.pg_cancel_backend($1)").bind(pid).execute(control);
     if let Ok(Err(error)) = tokio::time::timeout(LOOK_LIMIT, sent).await {

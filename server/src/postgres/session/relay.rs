@@ -54,29 +54,9 @@ impl Relay {
     /// # Errors
     /// The server cannot be reached.
     pub(crate) async fn open(options: &PgConnectOptions) -> io::Result<(Self, PgConnectOptions)> {
-        let port = options.get_port();
-        let host = options.get_host();
-        let folder = options.get_socket().cloned().or_else(|| host.starts_with('/').then(|| host.into()));
         let traffic = Arc::new(Traffic::default());
-        let name = format!("resetd-{}", Uuid::new_v4().simple());
-        // A name in the kernel, not in a folder; who comes is looked at.
-        let address = SocketAddr::from_abstract_name(format!("{name}/.s.PGSQL.{port}"))?;
-        let listener = StdUnixListener::bind_addr(&address)?;
-        listener.set_nonblocking(true)?;
-        let listener = UnixListener::from_std(listener)?;
-        let counted = Arc::clone(&traffic);
-        let pump = match folder {
-            Some(folder) => {
-                let server = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await?;
-                tokio::spawn(pump(listener, server, counted))
-            }
-            None => {
-                let server = TcpStream::connect((host, port)).await?;
-                server.set_nodelay(true)?;
-                tokio::spawn(pump(listener, server, counted))
-            }
-        };
-        let through = options.clone().socket(PathBuf::from(format!("\0{name}")));
+        let (listener, through) = private_listener(options)?;
+        let pump = tokio::spawn(pump(listener, server(options).await?, Arc::clone(&traffic)));
         Ok((Self { traffic, _pump: AbortOnDropHandle::new(pump) }, through))
     }
 
@@ -113,6 +93,41 @@ impl Drop for Limited {
     }
 }
 
+/// The bytes to and from the server.
+pub(in crate::postgres) type ServerStream = Box<dyn Bytes>;
+
+/// Bytes in both directions.
+pub(crate) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+
+/// Connects to the server.
+pub(in crate::postgres) async fn server(options: &PgConnectOptions) -> io::Result<ServerStream> {
+    let (host, port) = (options.get_host(), options.get_port());
+    let folder = options.get_socket().cloned().or_else(|| host.starts_with('/').then(|| host.into()));
+    match folder {
+        Some(folder) => Ok(Box::new(UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await?)),
+        None => {
+            let server = TcpStream::connect((host, port)).await?;
+            server.set_nodelay(true)?;
+            Ok(Box::new(server))
+        }
+    }
+}
+
+/// A listener with a name in the kernel, not in a folder, and the options with which the driver comes to it. Who comes is to be
+/// looked at: [`own_process`].
+pub(in crate::postgres) fn private_listener(
+    options: &PgConnectOptions,
+) -> io::Result<(UnixListener, PgConnectOptions)> {
+    let name = format!("resetd-{}", Uuid::new_v4().simple());
+    let address = SocketAddr::from_abstract_name(format!("{name}/.s.PGSQL.{}", options.get_port()))?;
+    let listener = StdUnixListener::bind_addr(&address)?;
+    listener.set_nonblocking(true)?;
+    let through = options.clone().socket(PathBuf::from(format!("\0{name}")));
+    Ok((UnixListener::from_std(listener)?, through))
+}
+
 async fn pump(
     listener: UnixListener,
     server: impl AsyncRead + AsyncWrite + Send + 'static,
@@ -134,7 +149,7 @@ async fn pump(
 }
 
 /// The first one that is this process: any other of the machine could come as well.
-async fn own_process(listener: &UnixListener) -> io::Result<UnixStream> {
+pub(in crate::postgres) async fn own_process(listener: &UnixListener) -> io::Result<UnixStream> {
     loop {
         let (stream, _) = listener.accept().await?;
         let pid = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());

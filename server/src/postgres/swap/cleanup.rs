@@ -11,6 +11,7 @@ use crate::postgres::{
         pool::Control,
         retained,
     },
+    gateway::role,
     session::{advisory, connect},
     sql::{
         error::{control_fault, message},
@@ -73,6 +74,10 @@ async fn drop_all(connection: &mut PgConnection) -> Result<Vec<String>, Fault> {
             Ok(false) => {}
             Err(fault) => failed = Some(fault),
         }
+    }
+    // Only when its database is gone can a role go that owned it.
+    if let Err(fault) = role::drop_left_over(connection).await {
+        failed = Some(fault);
     }
     failed.map_or(Ok(dropped), Err)
 }
