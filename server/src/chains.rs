@@ -62,7 +62,8 @@ pub(crate) async fn from_request(
                     Reason::InvalidRequest,
                     format!("chain file `{}` is not <chain>/<name>.sql", file.path),
                 )
-                .hint("send the files of one migrations folder"));
+                .hint("send the files of one migrations folder")
+                .with("field", "options.client_chains"));
             };
             if name.ends_with(".sql") {
                 folders.entry(chain.to_owned()).or_default().push((file.path, file.content));

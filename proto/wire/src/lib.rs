@@ -5,6 +5,7 @@
 mod admin;
 mod event;
 mod fault;
+mod hint;
 mod operation;
 mod plan;
 mod request;
