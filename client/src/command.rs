@@ -4,9 +4,9 @@ use model::{
     fault::{Fault, exit},
     text::visible,
 };
-use uuid::Uuid;
 
 use crate::{
+    api::Api,
     args::{Args, AuditVerb, KeptVerb, OperationsVerb, ReportVerb, TargetVerb, TokenVerb, Verb, WindowVerb},
     destination::Destination,
     intent::Operate,
@@ -15,6 +15,7 @@ use crate::{
 
 mod audit;
 mod explain;
+mod ids;
 mod kept;
 mod operate;
 mod operations;
@@ -41,9 +42,15 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
     match &args.verb {
         Verb::Explain { code } => return explain::run(screen, code.as_deref()),
         Verb::Completions { shell } => return explain::completions(screen, *shell),
+        Verb::Report(ReportVerb::List { limit, list }) => return report::list(screen, *limit, list.json),
         _ => {}
     }
     choose_progress(&args.verb, screen);
+    if let (Verb::Audit(_), Some(target)) = (&args.verb, &args.target) {
+        let text = format!("--target {target} has no meaning here: the audit record is about all targets");
+        return Err(Fault::new(model::fault::Reason::InvalidRequest, text)
+            .hint("leave it out, and choose with: resetctl audit list --json | jq '.[] | select(.target == \"NAME\")'"));
+    }
     let to = Destination::of(&args, screen.environment())?;
     match &args.verb {
         Verb::Reset(it) => {
@@ -52,24 +59,27 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
         Verb::Run(it) => {
             operate::run(screen, &to, Operate::reset(model::operation::Verb::Run, it, &to.target)?).await
         }
-        Verb::Undo(it) => operate::run(screen, &to, Operate::undo(it, &to.target)?).await,
+        Verb::Undo(it) => {
+            let api = Api::new(to.address.clone());
+            let which = ids::maybe_operation(&api, &to.target, it.operation.as_deref()).await?;
+            operate::run(screen, &to, Operate::undo(it, which, &to.target)?).await
+        }
         Verb::Migrate(it) => operate::run(screen, &to, Operate::migrate(it, &to.target)?).await,
         Verb::Validate(it) => operate::run(screen, &to, Operate::validate(it, &to.target)?).await,
         Verb::Operations(verb) => match verb {
             OperationsVerb::List { active, limit, list } => {
                 operations::list(screen, &to, *active, *limit, list.json).await
             }
-            OperationsVerb::Show { id, list } => operations::show(screen, &to, parse(id)?, list.json).await,
+            OperationsVerb::Show { id, list } => operations::show(screen, &to, id, list.json).await,
             OperationsVerb::Watch { id, from, follow } => {
-                let id = id.as_deref().map(parse).transpose()?;
-                operations::watch(screen, &to, id, *from, &follow.into()).await
+                operations::watch(screen, &to, id.as_deref(), *from, &follow.into()).await
             }
             OperationsVerb::Cancel { id, reason } => {
-                operations::cancel(screen, &to, parse(id)?, reason).await
+                operations::cancel(screen, &to, id.as_deref(), reason).await
             }
         },
         Verb::Report(ReportVerb::Get { id, report_path }) => {
-            report::get(screen, &to, parse(id)?, report_path.as_deref()).await
+            report::get(screen, &to, id, report_path.as_deref()).await
         }
         Verb::Status { watch: false, list } => status::once(screen, &to, list.json).await,
         Verb::Status { watch: true, list } => status::watch(screen, &to, list.json).await,
@@ -79,14 +89,20 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
             targets::enroll(screen, &to, name, confirm_database.as_deref()).await
         }
         Verb::Target(TargetVerb::Unlock { name, operation, reason }) => {
-            let operation = operation.as_deref().map(parse).transpose()?;
+            let api = Api::new(to.address.clone());
+            let operation = ids::maybe_operation(&api, name, operation.as_deref()).await?;
             targets::unlock(screen, &to, name, operation, reason).await
         }
         Verb::Kept(KeptVerb::List(list)) => kept::list(screen, &to, list.json).await,
-        Verb::Kept(KeptVerb::Drop { operation }) => kept::drop(screen, &to, parse(operation)?).await,
+        Verb::Kept(KeptVerb::Drop { operation }) => {
+            let api = Api::new(to.address.clone());
+            kept::drop(screen, &to, ids::operation(&api, &to.target, operation).await?).await
+        }
         Verb::Token(verb) => tokens::run(screen, &to, verb).await,
         Verb::Audit(verb) => audit::run(screen, &to, verb).await,
-        Verb::Explain { .. } | Verb::Completions { .. } => Ok(exit::OK),
+        Verb::Explain { .. } | Verb::Completions { .. } | Verb::Report(ReportVerb::List { .. }) => {
+            Ok(exit::OK)
+        }
     }
 }
 
@@ -114,7 +130,8 @@ fn title(verb: &Verb) -> &'static str {
         Verb::Operations(OperationsVerb::Show { .. }) => "operations show",
         Verb::Operations(OperationsVerb::Watch { .. }) => "operations watch",
         Verb::Operations(OperationsVerb::Cancel { .. }) => "operations cancel",
-        Verb::Report(_) => "report get",
+        Verb::Report(ReportVerb::Get { .. }) => "report get",
+        Verb::Report(ReportVerb::List { .. }) => "report list",
         Verb::Status { .. } => "status",
         Verb::Window(verb) => window_title(verb),
         Verb::Targets(_) => "targets",
@@ -140,15 +157,6 @@ fn window_title(verb: &WindowVerb) -> &'static str {
         WindowVerb::Extend { .. } => "window extend",
         WindowVerb::Release { .. } => "window release",
     }
-}
-
-fn parse(id: &str) -> Result<Uuid, Fault> {
-    wire::parse_operation_id(id).map_err(|error| {
-        let text = error.to_string();
-        let text = text.strip_prefix("operation: ").unwrap_or(&text);
-        Fault::new(model::fault::Reason::InvalidRequest, text)
-            .hint("`resetctl operations list` shows the ids")
-    })
 }
 
 /// Lines of data, to stdout.

@@ -41,7 +41,7 @@ async fn list(screen: &mut Screen, api: &Api, limit: u32, as_json: bool) -> Resu
     if as_json {
         return print_json(screen, &Value::Array(all.iter().map(admin::record).collect()));
     }
-    let lines = admin::records(&all, screen.data_width());
+    let lines = admin::records(&all, &screen.zone(), screen.data_width());
     print(screen, &lines)
 }
 

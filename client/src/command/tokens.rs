@@ -17,6 +17,7 @@ use crate::{
     destination::Destination,
     render::{Screen, admin},
     secret_file::SecretFile,
+    time_spec,
 };
 
 /// `token …`
@@ -53,7 +54,8 @@ async fn create(
         )
         .hint(format!("revoke it and make another: resetctl token revoke {}", entry.id)));
     }
-    let until = format!("token {} proves token:{} until {:.0}", entry.id, entry.name, entry.expires_at);
+    let ends = time_spec::format_time(entry.expires_at, &screen.zone());
+    let until = format!("token {} proves token:{} until {ends}", entry.id, entry.name);
     match file {
         Some(file) => {
             let path = file.write(&secret).map_err(|fault| {
@@ -87,7 +89,7 @@ async fn list(screen: &mut Screen, api: &Api, as_json: bool) -> Result<u8, Fault
         screen.say("no tokens");
         return Ok(exit::OK);
     }
-    let lines = admin::tokens(&all, screen.data_width());
+    let lines = admin::tokens(&all, &screen.zone(), screen.data_width());
     print(screen, &lines)
 }
 
