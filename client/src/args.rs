@@ -1,8 +1,10 @@
 //! What was said on the command line, word by word. What it means is `intent.rs`'s business.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, builder::NonEmptyStringValueParser};
+
+use model::duration::parse_duration;
 
 use crate::{exit, render::ColorChoice};
 
@@ -10,6 +12,7 @@ mod admin;
 mod advice;
 mod kept;
 mod list;
+mod migrations;
 mod operate;
 mod operations;
 mod target;
@@ -18,13 +21,14 @@ mod window;
 pub use admin::{AuditVerb, TokenVerb};
 pub(crate) use advice::with_advice;
 pub use kept::KeptVerb;
-pub use list::ListArgs;
+pub use list::{DataFormat, ListArgs};
+pub use migrations::MigrationsVerb;
 pub use operate::{
     ChainArgs, FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs,
 };
 use operate::{MIGRATE_EXAMPLES, RESET_EXAMPLES, RUN_EXAMPLES, UNDO_EXAMPLES, VALIDATE_EXAMPLES};
 pub use operations::{OperationsVerb, ReportVerb};
-pub use target::TargetVerb;
+pub use target::{TargetVerb, WaitFor};
 pub use window::WindowVerb;
 
 /// The remote client of resetd: resets, migrates and validates shared PostgreSQL databases through their daemon.
@@ -94,6 +98,31 @@ pub enum Verb {
     /// Compare the target with its matrix, read-only.
     #[command(after_long_help = VALIDATE_EXAMPLES)]
     Validate(ValidateArgs),
+    /// What is applied in each schema, and what the daemon has to apply.
+    #[command(subcommand)]
+    Migrations(MigrationsVerb),
+    /// Exit 0 only if the target is as the last valid run of these chains left it; changes nothing.
+    #[command(after_long_help = GATE_EXAMPLES)]
+    Gate {
+        /// The chains of this checkout.
+        #[arg(long, value_name = "DIR", default_value = "migrations")]
+        chains: PathBuf,
+        /// How it is printed.
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Wait until a target is free or valid, or until your window is active.
+    #[command(
+        after_long_help = "Examples:\n  resetctl wait --for=free --timeout 10m\n  resetctl --target staging wait --for=valid"
+    )]
+    Wait {
+        /// What is waited for.
+        #[arg(long = "for", value_name = "STATE")]
+        what: WaitFor,
+        /// Give up after this long (exit code 9); default: never.
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+        timeout: Option<Duration>,
+    },
     /// Show, follow and cancel operations.
     #[command(subcommand)]
     Operations(OperationsVerb),
@@ -145,6 +174,12 @@ pub enum Verb {
         shell: clap_complete::Shell,
     },
 }
+
+const GATE_EXAMPLES: &str = "\
+Examples:
+  resetctl gate && exec ./start-service
+  resetctl --target staging gate --chains ./migrations --json
+Exit codes: 0 open; 4 GATE_CLOSED, with why; 9 something runs on the target now.";
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,10 @@ use model::{
 
 use crate::{
     api::Api,
-    args::{Args, AuditVerb, KeptVerb, OperationsVerb, ReportVerb, TargetVerb, TokenVerb, Verb, WindowVerb},
+    args::{
+        Args, AuditVerb, KeptVerb, ListArgs, MigrationsVerb, OperationsVerb, ReportVerb, TargetVerb,
+        TokenVerb, Verb, WindowVerb,
+    },
     destination::Destination,
     intent::Operate,
     render::Screen,
@@ -15,8 +18,11 @@ use crate::{
 
 mod audit;
 mod explain;
+mod gate;
 mod ids;
 mod kept;
+mod look;
+mod migrations;
 mod operate;
 mod operations;
 mod report;
@@ -24,6 +30,7 @@ mod settle;
 mod status;
 mod targets;
 mod tokens;
+mod wait;
 mod window;
 
 /// Does what was asked.
@@ -42,10 +49,16 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
     match &args.verb {
         Verb::Explain { code } => return explain::run(screen, code.as_deref()),
         Verb::Completions { shell } => return explain::completions(screen, *shell),
-        Verb::Report(ReportVerb::List { limit, list }) => return report::list(screen, *limit, list.json),
+        Verb::Report(ReportVerb::List { limit, list }) => {
+            screen.format(list.format());
+            return report::list(screen, *limit, list.is_data());
+        }
         _ => {}
     }
     choose_progress(&args.verb, screen);
+    if let Some(list) = list_args(&args.verb) {
+        screen.format(list.format());
+    }
     if let (Verb::Audit(_), Some(target)) = (&args.verb, &args.target) {
         let text = format!("--target {target} has no meaning here: the audit record is about all targets");
         return Err(Fault::new(model::fault::Reason::InvalidRequest, text)
@@ -66,11 +79,14 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
         }
         Verb::Migrate(it) => operate::run(screen, &to, Operate::migrate(it, &to.target)?).await,
         Verb::Validate(it) => operate::run(screen, &to, Operate::validate(it, &to.target)?).await,
+        Verb::Migrations(verb) => migrations::run(screen, &to, verb).await,
+        Verb::Gate { chains, list } => gate::run(screen, &to, chains, list.is_data()).await,
+        Verb::Wait { what, timeout } => wait::run(screen, &to, *what, *timeout).await,
         Verb::Operations(verb) => match verb {
             OperationsVerb::List { active, limit, list } => {
-                operations::list(screen, &to, *active, *limit, list.json).await
+                operations::list(screen, &to, *active, *limit, list.is_data()).await
             }
-            OperationsVerb::Show { id, list } => operations::show(screen, &to, id, list.json).await,
+            OperationsVerb::Show { id, list } => operations::show(screen, &to, id, list.is_data()).await,
             OperationsVerb::Watch { id, from, follow } => {
                 operations::watch(screen, &to, id.as_deref(), *from, &follow.into()).await
             }
@@ -81,10 +97,10 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
         Verb::Report(ReportVerb::Get { id, report_path }) => {
             report::get(screen, &to, id, report_path.as_deref()).await
         }
-        Verb::Status { watch: false, list } => status::once(screen, &to, list.json).await,
-        Verb::Status { watch: true, list } => status::watch(screen, &to, list.json).await,
+        Verb::Status { watch: false, list } => status::once(screen, &to, list.is_data()).await,
+        Verb::Status { watch: true, list } => status::watch(screen, &to, list.is_data()).await,
         Verb::Window(verb) => window::run(screen, &to, verb).await,
-        Verb::Targets(list) => targets::list(screen, &to, list.json).await,
+        Verb::Targets(list) => targets::list(screen, &to, list.is_data()).await,
         Verb::Target(TargetVerb::Enroll { name, confirm_database }) => {
             targets::enroll(screen, &to, name, confirm_database.as_deref()).await
         }
@@ -119,6 +135,29 @@ fn choose_progress(verb: &Verb, screen: &mut Screen) {
     screen.progress(mode);
 }
 
+/// How the verb prints data, where it does.
+fn list_args(verb: &Verb) -> Option<ListArgs> {
+    Some(match verb {
+        Verb::Operations(OperationsVerb::List { list, .. } | OperationsVerb::Show { list, .. })
+        | Verb::Report(ReportVerb::List { list, .. })
+        | Verb::Status { list, .. }
+        | Verb::Targets(list)
+        | Verb::Kept(KeptVerb::List(list))
+        | Verb::Gate { list, .. }
+        | Verb::Migrations(MigrationsVerb::List { list } | MigrationsVerb::Status { list })
+        | Verb::Token(TokenVerb::Create { list, .. } | TokenVerb::List(list))
+        | Verb::Audit(AuditVerb::List { list, .. } | AuditVerb::Verify { list, .. })
+        | Verb::Window(
+            WindowVerb::Reserve { list, .. }
+            | WindowVerb::List { list, .. }
+            | WindowVerb::Show { list, .. }
+            | WindowVerb::Extend { list, .. }
+            | WindowVerb::Release { list, .. },
+        ) => *list,
+        _ => return None,
+    })
+}
+
 fn title(verb: &Verb) -> &'static str {
     match verb {
         Verb::Reset(_) => "reset",
@@ -126,6 +165,10 @@ fn title(verb: &Verb) -> &'static str {
         Verb::Undo(_) => "undo",
         Verb::Migrate(_) => "migrate",
         Verb::Validate(_) => "validate",
+        Verb::Migrations(MigrationsVerb::Status { .. }) => "migrations status",
+        Verb::Migrations(MigrationsVerb::List { .. }) => "migrations list",
+        Verb::Gate { .. } => "gate",
+        Verb::Wait { .. } => "wait",
         Verb::Operations(OperationsVerb::List { .. }) => "operations list",
         Verb::Operations(OperationsVerb::Show { .. }) => "operations show",
         Verb::Operations(OperationsVerb::Watch { .. }) => "operations watch",
@@ -165,8 +208,12 @@ fn print(screen: &mut Screen, lines: &[String]) -> Result<u8, Fault> {
     print_bytes(screen, text.as_bytes())
 }
 
+/// Data for scripts, as JSON or as YAML.
 fn print_json(screen: &mut Screen, value: &serde_json::Value) -> Result<u8, Fault> {
-    let text = format!("{value:#}\n");
+    let text = match screen.is_yaml() {
+        true => crate::render::yaml::document(value),
+        false => format!("{value:#}\n"),
+    };
     print_bytes(screen, model::text::json(&text).as_bytes())
 }
 

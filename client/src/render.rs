@@ -20,7 +20,7 @@ use serde_json::Value;
 use wire::Received;
 
 use crate::{
-    args::ProgressMode,
+    args::{DataFormat, ProgressMode},
     environment::Environment,
     io::{Io, Keyboard},
 };
@@ -32,6 +32,7 @@ pub(crate) mod event;
 pub(crate) mod json;
 pub(crate) mod kept;
 pub(crate) mod listing;
+pub(crate) mod migrations;
 mod outcome;
 mod plan;
 mod progress;
@@ -40,6 +41,7 @@ mod surroundings;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod window;
+pub(crate) mod yaml;
 
 pub use colour::{ColorChoice, Colours};
 use text::Paint;
@@ -65,6 +67,7 @@ pub(crate) struct Screen {
     /// Who was in the way when a terminal was told last.
     blockers: Vec<String>,
     colour: ColorChoice,
+    format: DataFormat,
     /// What may be chosen now, by a key.
     menu: Option<String>,
     /// What goes on, as the last event says, and since when.
@@ -85,11 +88,22 @@ impl Screen {
             last_moving: None,
             blockers: Vec::new(),
             colour: ColorChoice::Auto,
+            format: DataFormat::Table,
             menu: None,
             doing: None,
             spoke: Instant::now(),
             errors_found: 0,
         }
+    }
+
+    /// Chooses how data is printed.
+    pub(crate) fn format(&mut self, format: DataFormat) {
+        self.format = format;
+    }
+
+    /// Data for scripts is YAML.
+    pub(crate) fn is_yaml(&self) -> bool {
+        self.format == DataFormat::Yaml
     }
 
     /// Chooses whether there are colours.
@@ -182,7 +196,10 @@ impl Screen {
 
     /// The columns that data may take.
     pub(crate) fn data_width(&self) -> usize {
-        self.io.stdout_width.unwrap_or(UNBOUNDED)
+        match self.format {
+            DataFormat::Wide => UNBOUNDED,
+            _ => self.io.stdout_width.unwrap_or(UNBOUNDED),
+        }
     }
 
     /// Talk, where somebody may listen.

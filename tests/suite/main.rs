@@ -15,6 +15,7 @@ mod cancel_rights;
 mod chains;
 mod cli;
 mod client_destination;
+mod client_gate;
 mod client_ids;
 mod client_outcome;
 mod client_terminal;

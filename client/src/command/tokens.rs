@@ -29,9 +29,9 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, verb: &TokenVerb)
     match verb {
         TokenVerb::Create { name, lifetime, output, list } => {
             let new = New { request_id: Uuid::new_v4(), name: name.clone(), lifetime: *lifetime };
-            create(screen, &api, &new, output.as_deref(), list.json).await
+            create(screen, &api, &new, output.as_deref(), list.is_data()).await
         }
-        TokenVerb::List(args) => list(screen, &api, args.json).await,
+        TokenVerb::List(args) => list(screen, &api, args.is_data()).await,
         TokenVerb::Revoke { id } => revoke(screen, &api, id).await,
     }
 }

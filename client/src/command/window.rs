@@ -36,12 +36,12 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, verb: &WindowVerb
     match verb {
         WindowVerb::Reserve { length, start, reason, list } => {
             let window = command.reserve(*length, start.as_deref(), reason).await?;
-            command.report(&window, "reserved", list.json)
+            command.report(&window, "reserved", list.is_data())
         }
-        WindowVerb::List { all, list } => command.list(*all, list.json).await,
+        WindowVerb::List { all, list } => command.list(*all, list.is_data()).await,
         WindowVerb::Show { id, list } => {
             let window = command.window(id).await?;
-            match list.json {
+            match list.is_data() {
                 true => print_json(command.screen, &json::window(&window)),
                 false => print(command.screen, &render::one(&window, &command.zone, Timestamp::now())),
             }
@@ -49,13 +49,13 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, verb: &WindowVerb
         WindowVerb::Extend { id, longer, until, list } => {
             let window = command.named(id.as_deref(), false).await?;
             let window = command.extend(&window, *longer, until.as_deref()).await?;
-            command.report(&window, "extended", list.json)
+            command.report(&window, "extended", list.is_data())
         }
         WindowVerb::Release { id, force, reason, list } => {
             let window = command.named(id.as_deref(), true).await?;
             let released = command.api.release_window(&window, reason, *force).await?;
             let word = if released.released_at.is_some() { "released" } else { "had ended" };
-            command.report(&released, word, list.json)
+            command.report(&released, word, list.is_data())
         }
     }
 }

@@ -188,6 +188,7 @@ reasons! {
     // Made by the client.
     DaemonUnreachable "DAEMON_UNREACHABLE" Unavailable UNREACHABLE Error "The daemon cannot be reached.";
     ContactLost "CONTACT_LOST" Unknown CONTACT_LOST Error "The connection to the daemon was lost; the outcome is unknown here.";
+    GateClosed "GATE_CLOSED" FailedPrecondition REFUSED Error "The target is not as the last valid run of these chains left it.";
     AuditBroken "AUDIT_BROKEN" FailedPrecondition FAILED Error "The audit record was altered.";
     ReportUnwritable "REPORT_UNWRITABLE" FailedPrecondition FAILED Error "The report cannot be written to its path.";
 }
