@@ -98,6 +98,12 @@ pub enum Verb {
     /// Compare the target with its matrix, read-only.
     #[command(after_long_help = VALIDATE_EXAMPLES)]
     Validate(ValidateArgs),
+    /// Who you are to the daemon.
+    #[command(after_long_help = "Examples:\n  resetctl whoami\n  resetctl whoami --json | jq -r .principal")]
+    Whoami(ListArgs),
+    /// Go from here to the daemon and its targets step by step, and say what to do about what is wrong.
+    #[command(after_long_help = "Examples:\n  resetctl doctor\n  resetctl --context staging doctor -o json")]
+    Doctor(ListArgs),
     /// What is applied in each schema, and what the daemon has to apply.
     #[command(subcommand)]
     Migrations(MigrationsVerb),

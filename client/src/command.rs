@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod audit;
+mod doctor;
 mod explain;
 mod gate;
 mod ids;
@@ -79,6 +80,8 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
         }
         Verb::Migrate(it) => operate::run(screen, &to, Operate::migrate(it, &to.target)?).await,
         Verb::Validate(it) => operate::run(screen, &to, Operate::validate(it, &to.target)?).await,
+        Verb::Whoami(list) => doctor::whoami(screen, &to, list.is_data()).await,
+        Verb::Doctor(list) => doctor::run(screen, &to, list.is_data()).await,
         Verb::Migrations(verb) => migrations::run(screen, &to, verb).await,
         Verb::Gate { chains, list } => gate::run(screen, &to, chains, list.is_data()).await,
         Verb::Wait { what, timeout } => wait::run(screen, &to, *what, *timeout).await,
@@ -143,6 +146,8 @@ fn list_args(verb: &Verb) -> Option<ListArgs> {
         | Verb::Status { list, .. }
         | Verb::Targets(list)
         | Verb::Kept(KeptVerb::List(list))
+        | Verb::Whoami(list)
+        | Verb::Doctor(list)
         | Verb::Gate { list, .. }
         | Verb::Migrations(MigrationsVerb::List { list } | MigrationsVerb::Status { list })
         | Verb::Token(TokenVerb::Create { list, .. } | TokenVerb::List(list))
@@ -167,6 +172,8 @@ fn title(verb: &Verb) -> &'static str {
         Verb::Validate(_) => "validate",
         Verb::Migrations(MigrationsVerb::Status { .. }) => "migrations status",
         Verb::Migrations(MigrationsVerb::List { .. }) => "migrations list",
+        Verb::Whoami(_) => "whoami",
+        Verb::Doctor(_) => "doctor",
         Verb::Gate { .. } => "gate",
         Verb::Wait { .. } => "wait",
         Verb::Operations(OperationsVerb::List { .. }) => "operations list",

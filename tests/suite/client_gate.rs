@@ -109,3 +109,24 @@ async fn the_state_of_each_chain_in_each_schema_is_shown() {
     let list = daemon.ctl("migrations list").await;
     assert!(list.expect(0).stdout.contains("core/core_900.sql"), "{list}");
 }
+
+#[tokio::test]
+async fn the_doctor_says_what_is_wrong_and_what_to_do() {
+    let target = TestTarget::migrated().await;
+    let daemon = Setup::of(&target).listen("unix:socket").start().await;
+    let out = daemon.ctl("doctor").await;
+    for part in ["daemon", "RESETCTL_SERVER", "you are", "unix:", &target.name] {
+        assert!(out.expect(0).stdout.contains(part), "{part}\n{out}");
+    }
+    let who = daemon.ctl("whoami").await;
+    assert!(who.expect(0).stdout.starts_with("unix:"), "{who}");
+    let json: Value = serde_json::from_str(&daemon.ctl("doctor --json").await.expect(0).stdout).unwrap();
+    assert!(json.as_array().unwrap().iter().all(|step| step["health"] != "error"), "{json}");
+    let yaml = daemon.ctl("doctor -o yaml").await;
+    assert!(yaml.expect(0).stdout.starts_with("- step: \"daemon\"\n"), "{yaml}");
+    // Nobody there, and no such target.
+    let out = daemon.ctl("--server unix:/tmp/no/such/resetd.sock doctor").await;
+    assert!(out.expect(11).stdout.contains("error") && out.stdout.contains("what to do"), "{out}");
+    let out = daemon.ctl("--target nosuch doctor").await;
+    assert!(out.expect(6).stdout.contains("TARGET_NOT_FOUND"), "{out}");
+}

@@ -11,7 +11,7 @@ use model::duration::parse_duration;
 
 /// What stands alone where no verb was said.
 const FIRST: &str = "\
-resetctl resets, migrates and validates the PostgreSQL databases of a resetd.
+no verb was given; these come first:
 
   resetctl status               who answers, and what goes on
   resetctl run --dry-run        what a run would drop, lose and apply

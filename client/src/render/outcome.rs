@@ -17,7 +17,7 @@ pub(crate) fn fault(fault: &Fault, title: &str, width: usize, paint: Paint) -> V
     if let Some(hint) = fault.hint.as_deref().filter(|h| !h.is_empty()) {
         lines.extend(wrap("  what to do:    ", hint, width));
     }
-    lines.push(format!("  more:          resetctl explain {}", fault.reason));
+    lines.extend(wrap("  more:          ", &format!("resetctl explain {}", fault.reason), width));
     lines
 }
 
@@ -75,7 +75,7 @@ fn refused(refusal: &Refusal, title: &str, width: usize, paint: Paint) -> Vec<St
         None => refusal.text.clone(),
     };
     lines.extend(wrap("  why:           ", &text, width));
-    lines.push(format!("  more:          resetctl explain {}", refusal.reason));
+    lines.extend(wrap("  more:          ", &format!("resetctl explain {}", refusal.reason), width));
     lines
 }
 
