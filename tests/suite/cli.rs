@@ -695,7 +695,7 @@ async fn embedded_it_needs_nothing_and_no_rights() {
     assert!(ended.success(), "{ended}\n{}", fs::read_to_string(home.join("log")).unwrap());
     let left: Vec<String> =
         fs::read_dir(home).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    let known = ["resetd", "resetctl", "log", ".tmp"];
+    let known = ["resetd", "resetctl", "log", ".local"];
     assert!(left.iter().all(|name| known.contains(&name.as_str())), "{left:?}");
 }
 
