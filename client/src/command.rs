@@ -112,7 +112,7 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
             let operation = ids::maybe_operation(&api, name, operation.as_deref()).await?;
             targets::unlock(screen, &to, name, operation, reason).await
         }
-        Verb::Kept(KeptVerb::List(list)) => kept::list(screen, &to, list.json).await,
+        Verb::Kept(KeptVerb::List(list)) => kept::list(screen, &to, list.is_data()).await,
         Verb::Kept(KeptVerb::Drop { operation }) => {
             let api = Api::new(to.address.clone());
             kept::drop(screen, &to, ids::operation(&api, &to.target, operation).await?).await

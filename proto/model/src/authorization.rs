@@ -499,8 +499,9 @@ mod tests {
         }];
         let ci = Principal { kind: PrincipalKind::Token, name: "ci".to_owned(), owner: false };
         let t = subject("staging", false);
-        let fault =
-            Policy { grants }.authorize(RESET, &ci, Some(&t), &[t.clone()], None).expect_err("denied");
+        let fault = Policy { grants }
+            .authorize(RESET, &ci, Some(&t), std::slice::from_ref(&t), None)
+            .expect_err("denied");
         let text = "OperationService/Reset needs the role resetter on target staging, and token:ci has the role viewer";
         assert_eq!(fault.message, text);
         let lines = "[[role]] principal = \"token:ci\", targets = [\"staging\"], role = \"resetter\"";
