@@ -204,6 +204,7 @@ mod tests {
             next_windows: Vec::new(),
             last: None,
             kept: Vec::new(),
+            kept_schemas: Vec::new(),
             warnings: Vec::new(),
         };
         let at = "2026-01-02T03:04:05Z".parse().expect("a time");
