@@ -13,6 +13,7 @@ use model::{
     fault::{Fault, Reason},
     operation::{ChainFile, limits},
 };
+use wire::v1::ChainInfo;
 
 /// The daemon's own chain: compiled in there, never the caller's.
 const CONTROL: &str = "control";
@@ -104,6 +105,43 @@ pub(crate) fn difference(folder: &Path, daemon: &BTreeMap<String, String>) -> Op
     })
 }
 
+/// Each difference between the chains in `folder` and the daemon's, by file; none where the folder cannot be compared.
+pub(crate) fn differences(folder: &Path, daemon: &[ChainInfo]) -> Vec<String> {
+    let Ok(local) = assemble(folder) else { return Vec::new() };
+    let mut found = Vec::new();
+    for chain in &local.chains {
+        match daemon.iter().find(|it| it.name == chain.name) {
+            None => found.push(format!("chain {}: the daemon has none", chain.name)),
+            Some(theirs) => found.extend(by_file(chain, theirs)),
+        }
+    }
+    let missing = daemon.iter().filter(|it| it.replayed && !local.chains.iter().any(|c| c.name == it.name));
+    found.extend(missing.map(|it| format!("chain {}: only the daemon has it", it.name)));
+    found
+}
+
+fn by_file(chain: &Chain, theirs: &ChainInfo) -> Vec<String> {
+    if !theirs.fault.is_empty() {
+        return vec![format!("chain {}: the daemon's is faulty: {}", chain.name, theirs.fault)];
+    }
+    if theirs.files.is_empty() && theirs.fingerprint != chain.fingerprint() {
+        return vec![format!("chain {}: head {} here, {} there", chain.name, chain.head().id, theirs.head)];
+    }
+    let mut found = Vec::new();
+    for revision in &chain.revisions {
+        match theirs.files.iter().find(|it| it.revision == revision.id) {
+            None => found.push(format!("{}: only here", revision.file)),
+            Some(it) if it.checksum != revision.checksum => {
+                found.push(format!("{}: edited on one side (revision {})", revision.file, revision.id));
+            }
+            Some(_) => {}
+        }
+    }
+    let only_there = theirs.files.iter().filter(|it| chain.position(&it.revision).is_none());
+    found.extend(only_there.map(|it| format!("{}: only with the daemon", it.file)));
+    found
+}
+
 fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, Fault> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).map_err(|e| unreadable(folder, &e))? {
@@ -172,6 +210,43 @@ mod tests {
         let file = fs::File::create(large.path().join("core/b.sql")).expect("made");
         file.set_len(limits::REQUEST_BYTES as u64 + 1).expect("grown");
         assert_eq!(read(large.path()).expect_err("too large").reason, Reason::LimitExceeded);
+    }
+
+    #[test]
+    fn differences_are_named_by_file() {
+        let it = folder(&[
+            ("core/core_001.sql", CORE),
+            ("memory/mem_001.sql", MEMORY),
+            ("new/new_001.sql", "-- revision: new_001\n-- revises: none\nSELECT 1;\n"),
+        ]);
+        let info = |name: &str, files: &[(&str, &str)]| ChainInfo {
+            name: name.into(),
+            replayed: true,
+            files: files
+                .iter()
+                .map(|(file, text)| wire::v1::RevisionInfo {
+                    revision: file[..file.len() - 4].into(),
+                    file: format!("{name}/{file}"),
+                    checksum: model::hex_sha256(text.as_bytes()),
+                    ..wire::v1::RevisionInfo::default()
+                })
+                .collect(),
+            ..ChainInfo::default()
+        };
+        let daemon = [
+            info("core", &[("core_001.sql", CORE), ("core_002.sql", "")]),
+            info("memory", &[("mem_001.sql", "other")]),
+            info("old", &[]),
+        ];
+        assert_eq!(
+            differences(it.path(), &daemon),
+            [
+                "core/core_002.sql: only with the daemon",
+                "memory/mem_001.sql: edited on one side (revision mem_001)",
+                "chain new: the daemon has none",
+                "chain old: only the daemon has it",
+            ]
+        );
     }
 
     #[test]

@@ -4,18 +4,26 @@ use model::{
     fault::{Fault, exit},
     text::visible,
 };
-use uuid::Uuid;
 
 use crate::{
-    args::{Args, AuditVerb, KeptVerb, OperationsVerb, ReportVerb, TargetVerb, TokenVerb, Verb, WindowVerb},
+    api::Api,
+    args::{
+        Args, AuditVerb, KeptVerb, ListArgs, MigrationsVerb, OperationsVerb, ReportVerb, TargetVerb,
+        TokenVerb, Verb, WindowVerb,
+    },
     destination::Destination,
     intent::Operate,
     render::Screen,
 };
 
 mod audit;
+mod doctor;
 mod explain;
+mod gate;
+mod ids;
 mod kept;
+mod look;
+mod migrations;
 mod operate;
 mod operations;
 mod report;
@@ -23,6 +31,7 @@ mod settle;
 mod status;
 mod targets;
 mod tokens;
+mod wait;
 mod window;
 
 /// Does what was asked.
@@ -41,9 +50,21 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
     match &args.verb {
         Verb::Explain { code } => return explain::run(screen, code.as_deref()),
         Verb::Completions { shell } => return explain::completions(screen, *shell),
+        Verb::Report(ReportVerb::List { limit, list }) => {
+            screen.format(list.format());
+            return report::list(screen, *limit, list.is_data());
+        }
         _ => {}
     }
     choose_progress(&args.verb, screen);
+    if let Some(list) = list_args(&args.verb) {
+        screen.format(list.format());
+    }
+    if let (Verb::Audit(_), Some(target)) = (&args.verb, &args.target) {
+        let text = format!("--target {target} has no meaning here: the audit record is about all targets");
+        return Err(Fault::new(model::fault::Reason::InvalidRequest, text)
+            .hint("leave it out, and choose with: resetctl audit list --json | jq '.[] | select(.target == \"NAME\")'"));
+    }
     let to = Destination::of(&args, screen.environment())?;
     match &args.verb {
         Verb::Reset(it) => {
@@ -52,41 +73,55 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
         Verb::Run(it) => {
             operate::run(screen, &to, Operate::reset(model::operation::Verb::Run, it, &to.target)?).await
         }
-        Verb::Undo(it) => operate::run(screen, &to, Operate::undo(it, &to.target)?).await,
+        Verb::Undo(it) => {
+            let api = Api::new(to.address.clone());
+            let which = ids::maybe_operation(&api, &to.target, it.operation.as_deref()).await?;
+            operate::run(screen, &to, Operate::undo(it, which, &to.target)?).await
+        }
         Verb::Migrate(it) => operate::run(screen, &to, Operate::migrate(it, &to.target)?).await,
         Verb::Validate(it) => operate::run(screen, &to, Operate::validate(it, &to.target)?).await,
+        Verb::Whoami(list) => doctor::whoami(screen, &to, list.is_data()).await,
+        Verb::Doctor(list) => doctor::run(screen, &to, list.is_data()).await,
+        Verb::Migrations(verb) => migrations::run(screen, &to, verb).await,
+        Verb::Gate { chains, list } => gate::run(screen, &to, chains, list.is_data()).await,
+        Verb::Wait { what, timeout } => wait::run(screen, &to, *what, *timeout).await,
         Verb::Operations(verb) => match verb {
             OperationsVerb::List { active, limit, list } => {
-                operations::list(screen, &to, *active, *limit, list.json).await
+                operations::list(screen, &to, *active, *limit, list.is_data()).await
             }
-            OperationsVerb::Show { id, list } => operations::show(screen, &to, parse(id)?, list.json).await,
+            OperationsVerb::Show { id, list } => operations::show(screen, &to, id, list.is_data()).await,
             OperationsVerb::Watch { id, from, follow } => {
-                let id = id.as_deref().map(parse).transpose()?;
-                operations::watch(screen, &to, id, *from, &follow.into()).await
+                operations::watch(screen, &to, id.as_deref(), *from, &follow.into()).await
             }
             OperationsVerb::Cancel { id, reason } => {
-                operations::cancel(screen, &to, parse(id)?, reason).await
+                operations::cancel(screen, &to, id.as_deref(), reason).await
             }
         },
         Verb::Report(ReportVerb::Get { id, report_path }) => {
-            report::get(screen, &to, parse(id)?, report_path.as_deref()).await
+            report::get(screen, &to, id, report_path.as_deref()).await
         }
-        Verb::Status { watch: false, list } => status::once(screen, &to, list.json).await,
-        Verb::Status { watch: true, list } => status::watch(screen, &to, list.json).await,
+        Verb::Status { watch: false, list } => status::once(screen, &to, list.is_data()).await,
+        Verb::Status { watch: true, list } => status::watch(screen, &to, list.is_data()).await,
         Verb::Window(verb) => window::run(screen, &to, verb).await,
-        Verb::Targets(list) => targets::list(screen, &to, list.json).await,
+        Verb::Targets(list) => targets::list(screen, &to, list.is_data()).await,
         Verb::Target(TargetVerb::Enroll { name, confirm_database }) => {
             targets::enroll(screen, &to, name, confirm_database.as_deref()).await
         }
         Verb::Target(TargetVerb::Unlock { name, operation, reason }) => {
-            let operation = operation.as_deref().map(parse).transpose()?;
+            let api = Api::new(to.address.clone());
+            let operation = ids::maybe_operation(&api, name, operation.as_deref()).await?;
             targets::unlock(screen, &to, name, operation, reason).await
         }
-        Verb::Kept(KeptVerb::List(list)) => kept::list(screen, &to, list.json).await,
-        Verb::Kept(KeptVerb::Drop { operation }) => kept::drop(screen, &to, parse(operation)?).await,
+        Verb::Kept(KeptVerb::List(list)) => kept::list(screen, &to, list.is_data()).await,
+        Verb::Kept(KeptVerb::Drop { operation }) => {
+            let api = Api::new(to.address.clone());
+            kept::drop(screen, &to, ids::operation(&api, &to.target, operation).await?).await
+        }
         Verb::Token(verb) => tokens::run(screen, &to, verb).await,
         Verb::Audit(verb) => audit::run(screen, &to, verb).await,
-        Verb::Explain { .. } | Verb::Completions { .. } => Ok(exit::OK),
+        Verb::Explain { .. } | Verb::Completions { .. } | Verb::Report(ReportVerb::List { .. }) => {
+            Ok(exit::OK)
+        }
     }
 }
 
@@ -103,6 +138,31 @@ fn choose_progress(verb: &Verb, screen: &mut Screen) {
     screen.progress(mode);
 }
 
+/// How the verb prints data, where it does.
+fn list_args(verb: &Verb) -> Option<ListArgs> {
+    Some(match verb {
+        Verb::Operations(OperationsVerb::List { list, .. } | OperationsVerb::Show { list, .. })
+        | Verb::Report(ReportVerb::List { list, .. })
+        | Verb::Status { list, .. }
+        | Verb::Targets(list)
+        | Verb::Kept(KeptVerb::List(list))
+        | Verb::Whoami(list)
+        | Verb::Doctor(list)
+        | Verb::Gate { list, .. }
+        | Verb::Migrations(MigrationsVerb::List { list } | MigrationsVerb::Status { list })
+        | Verb::Token(TokenVerb::Create { list, .. } | TokenVerb::List(list))
+        | Verb::Audit(AuditVerb::List { list, .. } | AuditVerb::Verify { list, .. })
+        | Verb::Window(
+            WindowVerb::Reserve { list, .. }
+            | WindowVerb::List { list, .. }
+            | WindowVerb::Show { list, .. }
+            | WindowVerb::Extend { list, .. }
+            | WindowVerb::Release { list, .. },
+        ) => *list,
+        _ => return None,
+    })
+}
+
 fn title(verb: &Verb) -> &'static str {
     match verb {
         Verb::Reset(_) => "reset",
@@ -110,11 +170,18 @@ fn title(verb: &Verb) -> &'static str {
         Verb::Undo(_) => "undo",
         Verb::Migrate(_) => "migrate",
         Verb::Validate(_) => "validate",
+        Verb::Migrations(MigrationsVerb::Status { .. }) => "migrations status",
+        Verb::Migrations(MigrationsVerb::List { .. }) => "migrations list",
+        Verb::Whoami(_) => "whoami",
+        Verb::Doctor(_) => "doctor",
+        Verb::Gate { .. } => "gate",
+        Verb::Wait { .. } => "wait",
         Verb::Operations(OperationsVerb::List { .. }) => "operations list",
         Verb::Operations(OperationsVerb::Show { .. }) => "operations show",
         Verb::Operations(OperationsVerb::Watch { .. }) => "operations watch",
         Verb::Operations(OperationsVerb::Cancel { .. }) => "operations cancel",
-        Verb::Report(_) => "report get",
+        Verb::Report(ReportVerb::Get { .. }) => "report get",
+        Verb::Report(ReportVerb::List { .. }) => "report list",
         Verb::Status { .. } => "status",
         Verb::Window(verb) => window_title(verb),
         Verb::Targets(_) => "targets",
@@ -142,23 +209,18 @@ fn window_title(verb: &WindowVerb) -> &'static str {
     }
 }
 
-fn parse(id: &str) -> Result<Uuid, Fault> {
-    wire::parse_operation_id(id).map_err(|error| {
-        let text = error.to_string();
-        let text = text.strip_prefix("operation: ").unwrap_or(&text);
-        Fault::new(model::fault::Reason::InvalidRequest, text)
-            .hint("`resetctl operations list` shows the ids")
-    })
-}
-
 /// Lines of data, to stdout.
 fn print(screen: &mut Screen, lines: &[String]) -> Result<u8, Fault> {
     let text: String = lines.iter().map(|line| format!("{}\n", visible(line))).collect();
     print_bytes(screen, text.as_bytes())
 }
 
+/// Data for scripts, as JSON or as YAML.
 fn print_json(screen: &mut Screen, value: &serde_json::Value) -> Result<u8, Fault> {
-    let text = format!("{value:#}\n");
+    let text = match screen.is_yaml() {
+        true => crate::render::yaml::document(value),
+        false => format!("{value:#}\n"),
+    };
     print_bytes(screen, model::text::json(&text).as_bytes())
 }
 

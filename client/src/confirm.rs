@@ -19,13 +19,13 @@ pub(crate) enum Choice {
     Watch,
 }
 
-/// The choice in a line; `None` asks again. The end of the input detaches: nobody is there any more.
-pub(crate) fn choice(line: Option<&str>) -> Option<Choice> {
-    let Some(line) = line else { return Some(Choice::Detach) };
-    match line.trim().to_ascii_lowercase().as_str() {
-        "d" | "detach" => Some(Choice::Detach),
-        "c" | "cancel" => Some(Choice::Cancel),
-        "" | "k" | "keep" | "w" | "watch" | "keep watching" => Some(Choice::Watch),
+/// The choice of a key; `None` waits for another one. The end of the input detaches: nobody is there any more.
+pub(crate) fn choice(key: Option<u8>) -> Option<Choice> {
+    let Some(key) = key else { return Some(Choice::Detach) };
+    match key.to_ascii_lowercase() {
+        b'd' => Some(Choice::Detach),
+        b'c' => Some(Choice::Cancel),
+        b'k' | b'w' | b'\r' | b'\n' => Some(Choice::Watch),
         _ => None,
     }
 }
@@ -52,12 +52,13 @@ mod tests {
     }
 
     #[test]
-    fn choices_are_short_or_long_and_nothing_is_cancelled_by_accident() {
-        assert_eq!(choice(Some("d\n")), Some(Choice::Detach));
-        assert_eq!(choice(Some("Cancel\n")), Some(Choice::Cancel));
-        assert_eq!(choice(Some("\n")), Some(Choice::Watch));
-        assert_eq!(choice(Some("k\n")), Some(Choice::Watch));
-        assert_eq!(choice(Some("ctrl\n")), None);
+    fn a_choice_is_one_key_and_nothing_is_cancelled_by_accident() {
+        assert_eq!(choice(Some(b'd')), Some(Choice::Detach));
+        assert_eq!(choice(Some(b'C')), Some(Choice::Cancel));
+        assert_eq!(choice(Some(b'\n')), Some(Choice::Watch));
+        assert_eq!(choice(Some(b'k')), Some(Choice::Watch));
+        assert_eq!(choice(Some(b'x')), None);
+        assert_eq!(choice(Some(0x1b)), None);
         assert_eq!(choice(None), Some(Choice::Detach));
     }
 }

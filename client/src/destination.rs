@@ -86,6 +86,11 @@ impl Destination {
         })
     }
 
+    /// Where the daemon's address comes from.
+    pub(crate) fn server_source(&self) -> &str {
+        &self.server_from
+    }
+
     /// What a verb is about to change, and where each of it comes from. `target` and `database` are as the daemon says them.
     pub(crate) fn statement(&self, verb: Verb, target: &str, database: &str) -> String {
         let Self { address, server_from, target_from, .. } = self;

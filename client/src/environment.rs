@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 use model::secret::Secret;
 
-use crate::settings::Settings;
+use crate::{render::Colours, settings::Settings};
 
 /// What the environment says.
 #[derive(Clone, Debug, Default)]
@@ -14,10 +14,12 @@ pub struct Environment {
     pub runtime_dir: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`, else `~/.config`.
     pub config_home: Option<PathBuf>,
+    /// `XDG_STATE_HOME`, else `~/.local/state`.
+    pub state_home: Option<PathBuf>,
     /// `RESETCTL_SERVER` and its like: what flags say as well, and `RESETCTL_TOKEN`.
     pub(crate) settings: Settings,
-    /// `NO_COLOR` is set, or the terminal is `dumb`.
-    pub no_color: bool,
+    /// What it says about colours.
+    pub colours: Colours,
     /// The zone in which this person reads clocks (`TZ`, else the system's); nothing is UTC.
     pub zone: Option<TimeZone>,
 }
@@ -32,6 +34,7 @@ impl Environment {
         let text = |name: &str| path(name).map(|value| value.to_string_lossy().into_owned());
         Self {
             runtime_dir: path("XDG_RUNTIME_DIR"),
+            state_home: path("XDG_STATE_HOME").or_else(|| path("HOME").map(|home| home.join(".local/state"))),
             config_home: path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config"))),
             zone: TimeZone::try_system().ok(),
             settings: Settings {
@@ -46,7 +49,13 @@ impl Environment {
                     .filter(|token| !token.is_empty())
                     .map(Secret::new),
             },
-            no_color: path("NO_COLOR").is_some() || path("TERM").is_some_and(|t| t.as_os_str() == "dumb"),
+            colours: Colours {
+                no_color: text("NO_COLOR"),
+                clicolor_force: text("CLICOLOR_FORCE"),
+                force_color: text("FORCE_COLOR"),
+                clicolor: text("CLICOLOR"),
+                dumb: path("TERM").is_some_and(|t| t.as_os_str() == "dumb"),
+            },
         }
     }
 }

@@ -5,5 +5,5 @@ mod follower;
 mod sequence;
 mod watch;
 
-pub(crate) use follower::{Start, follow};
+pub(crate) use follower::{Start, Step, follow};
 pub(crate) use watch::{Announce, Ending, Execute, Seen, Watch};

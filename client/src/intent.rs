@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     args::{
-        FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs,
+        ChainArgs, FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs,
         tool::ToolArgs,
     },
     chains,
@@ -60,6 +60,8 @@ pub(crate) struct Operate {
     pub(crate) chains_folder: Option<PathBuf>,
     /// The migration tool, as it was said.
     pub(crate) tool: ToolArgs,
+    /// The folder of the chains that the daemon should have, as it was named.
+    pub(crate) expected_folder: Option<PathBuf>,
 }
 
 impl ReportTo {
@@ -101,7 +103,17 @@ impl Operate {
         if verb != Verb::Run && tool.with.is_some() {
             return Err(usage("--with belongs to `run`: a reset leaves the database empty"));
         }
-        let plain = Self::plain(verb, &args.common, target)?;
+        if scope == Scope::ManagedSchemas {
+            let flags = [(args.terminate_sessions, "--terminate-sessions"), (args.jobs > 0, "--jobs")];
+            if let Some((_, flag)) = flags.iter().find(|(said, _)| *said) {
+                return Err(Fault::new(
+                    Reason::ScopeConflict,
+                    format!("{flag} works with --scope database only; scope managed-schemas would ignore it"),
+                )
+                .hint(format!("leave out {flag}, or add --scope database")));
+            }
+        }
+        let plain = Self::plain(verb, &args.common, Some(&args.chains), target)?;
         let request = Request {
             scope: Some(scope),
             scope_named: args.scope.is_some(),
@@ -126,10 +138,10 @@ impl Operate {
     ///
     /// # Errors
     /// The words contradict each other.
-    pub(crate) fn undo(args: &UndoArgs, target: &str) -> Result<Self, Fault> {
-        let plain = Self::plain(Verb::Undo, &args.common, target)?;
+    pub(crate) fn undo(args: &UndoArgs, operation: Option<Uuid>, target: &str) -> Result<Self, Fault> {
+        let plain = Self::plain(Verb::Undo, &args.common, None, target)?;
         let request = Request {
-            undoes: args.operation,
+            undoes: operation,
             dry_run: args.dry_run,
             confirmation: args.confirm_destructive_reset.clone(),
             allow_production_db_name: args.allow_production_db_name,
@@ -145,7 +157,7 @@ impl Operate {
     /// # Errors
     /// The words contradict each other, or a chain folder cannot be read.
     pub(crate) fn migrate(args: &MigrateArgs, target: &str) -> Result<Self, Fault> {
-        let plain = Self::plain(Verb::Migrate, &args.common, target)?;
+        let plain = Self::plain(Verb::Migrate, &args.common, Some(&args.chains), target)?;
         let request = Request {
             dry_run: args.dry_run,
             allow_phased: args.allow_phased,
@@ -160,7 +172,7 @@ impl Operate {
     /// # Errors
     /// The words contradict each other, or a chain folder cannot be read.
     pub(crate) fn validate(args: &ValidateArgs, target: &str) -> Result<Self, Fault> {
-        Self::plain(Verb::Validate, &args.common, target)
+        Self::plain(Verb::Validate, &args.common, Some(&args.chains), target)
     }
 
     /// A person may be asked to confirm: it drops something and nothing was said about it.
@@ -169,7 +181,14 @@ impl Operate {
         request.verb.is_destructive() && !request.dry_run && request.confirmation.is_none()
     }
 
-    fn plain(verb: Verb, args: &OperationArgs, target: &str) -> Result<Self, Fault> {
+    fn plain(
+        verb: Verb,
+        args: &OperationArgs,
+        chains: Option<&ChainArgs>,
+        target: &str,
+    ) -> Result<Self, Fault> {
+        let expected = chains.and_then(|it| it.expect_chains.as_deref());
+        let folder = chains.and_then(|it| it.chains.as_deref());
         if args.timeout.is_some_and(|t| t.is_zero()) {
             return Err(usage("--timeout must be longer than nothing"));
         }
@@ -177,16 +196,17 @@ impl Operate {
             labels: labels(&args.label)?,
             wait: wait(args.wait),
             timeout: args.timeout,
-            expect_chains: args.expect_chains.as_deref().map(expected_fingerprint).transpose()?,
+            expect_chains: expected.map(expected_fingerprint).transpose()?,
             detached: args.detach,
-            client_chains: args.chains.as_deref().map(chains::read).transpose()?.unwrap_or_default(),
+            client_chains: folder.map(chains::read).transpose()?.unwrap_or_default(),
             ..Request::new(verb, target, Uuid::new_v4())
         };
         Ok(Self {
             request,
             follow: (&args.follow).into(),
             detach: args.detach,
-            chains_folder: args.chains.clone(),
+            chains_folder: folder.map(Path::to_owned),
+            expected_folder: expected.filter(|text| !model::is_sha256(text)).map(PathBuf::from),
             tool: ToolArgs::default(),
         })
     }

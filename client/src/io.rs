@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 use tokio::sync::oneshot;
 
 use crate::environment::Environment;
@@ -28,6 +29,55 @@ impl Keyboard {
         });
         receiver
     }
+
+    /// Reads one key; the thread is left behind as that of a line is.
+    pub(crate) fn key(&self) -> KeyPress {
+        let keys = SingleKeys::begin();
+        let (sender, key) = oneshot::channel();
+        let source = self.0.clone();
+        std::thread::spawn(move || {
+            let pressed = source.lock().ok().and_then(|mut from| {
+                let first = from.fill_buf().ok().and_then(|bytes| bytes.first().copied());
+                from.consume(usize::from(first.is_some()));
+                first
+            });
+            // Nobody waits any more: the key is not needed.
+            let _ = sender.send(pressed);
+        });
+        KeyPress { key, _keys: keys }
+    }
+}
+
+/// The terminal gives each key at once and shows none, for as long as this lives.
+pub(crate) struct SingleKeys(Option<Termios>);
+
+impl SingleKeys {
+    fn begin() -> Self {
+        let stdin = std::io::stdin();
+        let Some(before) = termios::tcgetattr(&stdin).ok().filter(|_| stdin.is_terminal()) else {
+            return Self(None);
+        };
+        let mut keys = before.clone();
+        keys.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+        // Where that is not possible a key counts with the end of its line.
+        let set = termios::tcsetattr(&stdin, SetArg::TCSANOW, &keys);
+        Self(set.is_ok().then_some(before))
+    }
+}
+
+impl Drop for SingleKeys {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // A terminal that is gone needs nothing.
+            let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, before);
+        }
+    }
+}
+
+/// A key that is waited for: what it will be, and the terminal's way to give it.
+pub(crate) struct KeyPress {
+    pub(crate) key: oneshot::Receiver<Option<u8>>,
+    _keys: SingleKeys,
 }
 
 /// The client's ends to the outside.

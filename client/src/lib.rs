@@ -32,16 +32,19 @@ mod time_spec;
 
 pub use environment::Environment;
 pub use io::Io;
+pub use render::{ColorChoice, Colours};
 
 /// Runs the client with these arguments (the program's name first) and gives its exit code.
 pub async fn main_with(args: Vec<OsString>, io: Io) -> u8 {
     let mut screen = render::Screen::new(io);
-    match args::Args::try_parse_from(args) {
-        Ok(args) => command::dispatch(args, screen).await,
+    match args::Args::try_parse_from(&args) {
+        Ok(args) => {
+            screen.colour(args.color);
+            command::dispatch(args, screen).await
+        }
         Err(error) => {
             let help = !error.use_stderr();
-            let error = args::with_advice(error);
-            screen.usage(&error.render(), help);
+            screen.usage(&args::with_advice(error, &args).render(), help);
             if help { model::fault::exit::OK } else { model::fault::exit::USAGE }
         }
     }

@@ -4,13 +4,13 @@
 
 use std::{
     io::{self, Write as _},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use jiff::tz::TimeZone;
 use model::{
-    event::{Blocker, EventKind, Finished},
+    event::{EventKind, Finished},
     fault::Fault,
     finding::Severity,
     plan::{Plan, Refusal},
@@ -20,31 +20,34 @@ use serde_json::Value;
 use wire::Received;
 
 use crate::{
-    args::ProgressMode,
+    args::{DataFormat, ProgressMode},
     environment::Environment,
     io::{Io, Keyboard},
 };
 
 pub(crate) mod admin;
 pub(crate) mod board;
+mod colour;
 pub(crate) mod event;
 pub(crate) mod json;
 pub(crate) mod kept;
 pub(crate) mod listing;
+pub(crate) mod migrations;
 mod outcome;
 mod plan;
+mod progress;
+pub(crate) mod reports;
 mod surroundings;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod window;
+pub(crate) mod yaml;
 
-use event::Weight;
+pub use colour::{ColorChoice, Colours};
 use text::Paint;
 
 /// What is not a terminal is never wrapped or shortened.
 const UNBOUNDED: usize = 1_000_000;
-/// In a log, what only moves is told this often.
-const SELDOM: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Mode {
@@ -63,12 +66,49 @@ pub(crate) struct Screen {
     last_moving: Option<(String, Instant)>,
     /// Who was in the way when a terminal was told last.
     blockers: Vec<String>,
+    colour: ColorChoice,
+    format: DataFormat,
+    /// What may be chosen now, by a key.
+    menu: Option<String>,
+    /// What goes on, as the last event says, and since when.
+    doing: Option<(String, Instant)>,
+    /// When something was written last.
+    spoke: Instant,
+    /// How many findings that stop an operation were shown.
+    errors_found: usize,
 }
 
 impl Screen {
     pub(crate) fn new(io: Io) -> Self {
         let mode = if io.stderr_is_terminal { Mode::Tty } else { Mode::Plain };
-        Self { io, mode, bar: None, last_moving: None, blockers: Vec::new() }
+        Self {
+            io,
+            mode,
+            bar: None,
+            last_moving: None,
+            blockers: Vec::new(),
+            colour: ColorChoice::Auto,
+            format: DataFormat::Table,
+            menu: None,
+            doing: None,
+            spoke: Instant::now(),
+            errors_found: 0,
+        }
+    }
+
+    /// Chooses how data is printed.
+    pub(crate) fn format(&mut self, format: DataFormat) {
+        self.format = format;
+    }
+
+    /// Data for scripts is YAML.
+    pub(crate) fn is_yaml(&self) -> bool {
+        self.format == DataFormat::Yaml
+    }
+
+    /// Chooses whether there are colours.
+    pub(crate) fn colour(&mut self, choice: ColorChoice) {
+        self.colour = choice;
     }
 
     /// Chooses how progress is shown.
@@ -97,10 +137,10 @@ impl Screen {
 
     /// Help and version go to stdout, a wrong command line to stderr.
     pub(crate) fn usage(&mut self, text: &clap::builder::StyledStr, help: bool) {
-        let colour = !self.io.environment.no_color;
+        let colours = &self.io.environment.colours;
         let (to, colour) = match help {
-            true => (&mut self.io.stdout, colour && self.io.stdout_width.is_some()),
-            false => (&mut self.io.stderr, colour && self.io.stderr_is_terminal),
+            true => (&mut self.io.stdout, colours.on(self.colour, self.io.stdout_width.is_some())),
+            false => (&mut self.io.stderr, colours.on(self.colour, self.io.stderr_is_terminal)),
         };
         // A closed terminal cannot be told anything.
         let _ = if colour { write!(to, "{}", text.ansi()) } else { write!(to, "{text}") };
@@ -156,7 +196,10 @@ impl Screen {
 
     /// The columns that data may take.
     pub(crate) fn data_width(&self) -> usize {
-        self.io.stdout_width.unwrap_or(UNBOUNDED)
+        match self.format {
+            DataFormat::Wide => UNBOUNDED,
+            _ => self.io.stdout_width.unwrap_or(UNBOUNDED),
+        }
     }
 
     /// Talk, where somebody may listen.
@@ -212,49 +255,54 @@ impl Screen {
         }
     }
 
-    /// An event that is not the last.
-    pub(crate) fn event(&mut self, event: &Received) {
-        match (self.mode, event::weight(event)) {
-            (Mode::Json, _) => self.json(&event::json(event)),
-            (Mode::Quiet, _) | (_, Weight::Silent) => {}
-            (Mode::Plain, Weight::Milestone) => self.lines(vec![event::plain(event)]),
-            (Mode::Plain, Weight::Moving) => self.seldom(event),
-            (Mode::Tty, Weight::Milestone) => {
-                self.milestone(event);
-                self.moving(event);
-            }
-            (Mode::Tty, Weight::Moving) => {
-                if self.is_news(event) {
-                    self.milestone(event);
-                }
-                self.moving(event);
-            }
+    /// A line of its own, as it is, whatever the mode but JSON.
+    pub(crate) fn alone(&mut self, text: &str) {
+        match self.mode {
+            Mode::Json => self.say(text),
+            _ => self.lines(vec![text.to_owned()]),
         }
     }
 
-    /// A line of its own on a terminal, with its details below.
-    fn milestone(&mut self, event: &Received) {
-        let (mark, text) = event::tty(event, self.paint());
-        let mut lines = text::wrap(&mark, &text, self.width());
-        let details = event::details(event);
-        lines.extend(details.iter().flat_map(|detail| text::wrap("  ", detail, self.width())));
-        self.lines(lines);
-    }
-
-    /// Other sessions are in the way than before: who they were is still to be seen when the operation has failed.
-    fn is_news(&mut self, event: &Received) -> bool {
-        let Some(EventKind::Blocked { blockers, .. }) = &event.kind else { return false };
-        let now: Vec<String> = blockers.iter().map(Blocker::object).collect();
-        let news = now != self.blockers;
-        self.blockers = now;
-        news
-    }
-
-    /// A whole plan, with the command that executes it.
+    /// A whole plan, with the command that executes it: what a question is about, beside the question.
     pub(crate) fn plan(&mut self, plan: &Plan, execute: &str) {
         if matches!(self.mode, Mode::Tty | Mode::Plain) {
-            let lines = plan::lines(plan, execute, self.width(), self.paint());
+            let lines = plan::lines(plan, execute, &self.zone(), self.width(), self.paint());
             self.lines(lines);
+        }
+    }
+
+    /// A whole plan that was asked for: data.
+    ///
+    /// # Errors
+    /// As [`Self::data`].
+    pub(crate) fn plan_data(&mut self, plan: &Plan, execute: &str) -> io::Result<()> {
+        let colours = &self.io.environment.colours;
+        let paint = Paint(colours.on(self.colour, self.io.stdout_width.is_some()));
+        let lines = plan::lines(plan, execute, &self.zone(), self.data_width(), paint);
+        let text: String = lines.iter().map(|line| format!("{}\n", visible_coloured(line))).collect();
+        match self.bar.clone() {
+            Some(bar) => bar.suspend(|| self.data(text.as_bytes())),
+            None => self.data(text.as_bytes()),
+        }
+    }
+
+    /// A text of the daemon for who reads it: points in time in their zone on a terminal, in UTC in a log.
+    fn local(&self, text: &str) -> String {
+        match self.mode {
+            Mode::Tty => crate::time_spec::localised(text, &self.zone()),
+            _ => text.to_owned(),
+        }
+    }
+
+    fn local_fault(&self, fault: &Fault) -> Fault {
+        let found = fault.metadata.get("findings").and_then(|n| n.parse::<usize>().ok());
+        if found.is_some_and(|n| n > 0 && self.errors_found >= n) {
+            return outcome::without_findings(fault);
+        }
+        Fault {
+            message: self.local(&fault.message),
+            hint: fault.hint.as_deref().map(|hint| self.local(hint)),
+            ..fault.clone()
         }
     }
 
@@ -265,8 +313,15 @@ impl Screen {
         let lines = match &event.kind {
             _ if self.mode == Mode::Json => return self.json(&event::json(event)),
             Some(EventKind::Finished(end)) if self.silenced(end) => return,
-            Some(EventKind::Finished(end)) => outcome::finished(end, title, refusal, width, paint),
-            _ => text::wrap("", &event.text, width),
+            Some(EventKind::Finished(end)) => {
+                let end = Finished {
+                    summary: self.local(&end.summary),
+                    error: end.error.as_ref().map(|error| self.local_fault(error)),
+                    ..(**end).clone()
+                };
+                outcome::finished(&end, title, refusal, width, paint)
+            }
+            _ => text::wrap("", &self.local(&event.text), width),
         };
         self.lines(lines);
     }
@@ -284,7 +339,10 @@ impl Screen {
                 let text = format!("{title}: {fault}{hint}");
                 self.json(&event::json_talk(fault.reason.name(), Severity::Error, &text));
             }
-            _ => self.lines(outcome::fault(fault, title, self.width(), self.paint())),
+            _ => {
+                let fault = self.local_fault(fault);
+                self.lines(outcome::fault(&fault, title, self.width(), self.paint()));
+            }
         }
     }
 
@@ -295,40 +353,12 @@ impl Screen {
         }
     }
 
-    fn moving(&mut self, event: &Received) {
-        let bar = self.bar.get_or_insert_with(new_bar);
-        match &event.kind {
-            Some(EventKind::Progress(it)) if it.total > 0 => {
-                bar.set_style(style("{spinner} {elapsed:>4} {bar:16} {pos}/{len} {wide_msg}"));
-                bar.set_length(it.total);
-                bar.set_position(it.done);
-                bar.set_message(text::clean(&format!("{}: {}", it.phase, it.current)));
-            }
-            _ => {
-                bar.set_style(style("{spinner} {elapsed:>4} {wide_msg}"));
-                bar.set_message(text::clean(&event.text));
-            }
-        }
-    }
-
-    /// The same thing again is told now and then, so that a log shows life; another thing at once.
-    fn seldom(&mut self, event: &Received) {
-        let phase = match &event.kind {
-            Some(EventKind::Progress(it)) => it.phase.clone(),
-            _ => event.text.clone(),
-        };
-        if self.last_moving.as_ref().is_some_and(|(what, at)| *what == phase && at.elapsed() < SELDOM) {
-            return;
-        }
-        self.last_moving = Some((phase, Instant::now()));
-        self.lines(vec![event::plain(event)]);
-    }
-
     fn json(&mut self, value: &Value) {
         self.lines(vec![text::json(value)]);
     }
 
     fn lines(&mut self, lines: Vec<String>) {
+        self.spoke = Instant::now();
         let stderr = &mut self.io.stderr;
         let mut write = || {
             for line in &lines {
@@ -344,22 +374,13 @@ impl Screen {
     }
 
     fn paint(&self) -> Paint {
-        Paint(self.mode == Mode::Tty && self.io.stderr_is_terminal && !self.io.environment.no_color)
+        let terminal = self.mode == Mode::Tty && self.io.stderr_is_terminal;
+        Paint(self.mode != Mode::Json && self.io.environment.colours.on(self.colour, terminal))
     }
 
     fn width(&self) -> usize {
         self.io.stderr_width.unwrap_or(UNBOUNDED)
     }
-}
-
-fn new_bar() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use model::fault::{Fault, Reason};
 use uuid::Uuid;
 
-use crate::intent::ReportTo;
+use crate::{environment::Environment, intent::ReportTo};
 
-/// Where reports are kept when nothing is said.
-const FOLDER: &str = ".tmp/resetd/reports";
+/// Where reports are kept when nothing is said, below the state of the person (`XDG_STATE_HOME`, `~/.local/state`).
+const FOLDER: &str = "resetctl/reports";
 
 /// Where a report can be written.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,25 +27,34 @@ pub(crate) enum ReportSink {
     File(PathBuf),
     /// A pipe or device: it is written to, never replaced.
     Device(PathBuf),
+    /// Nowhere: nobody said where, and the usual place cannot be written to, for this reason.
+    Nowhere(String),
 }
 
 impl ReportSink {
-    /// Finds out that a report can be written, before anything is started: parents are created, a temporary file is made
-    /// and removed. Whether a missing report is an error is a key of the profile, which only the daemon knows; the client
-    /// keeps to the strictest profile.
+    /// Finds out that a report can be written, before anything is started: parents of a named path are created, a
+    /// temporary file is made and removed. Whether a missing report is an error is a key of the profile, which only the
+    /// daemon knows; for what changes something (`changes`) the client keeps to the strictest profile.
     ///
     /// # Errors
     /// `REPORT_UNWRITABLE`
-    pub(crate) fn prepare(to: &ReportTo) -> Result<Self, Fault> {
+    pub(crate) fn prepare(to: &ReportTo, environment: &Environment, changes: bool) -> Result<Self, Fault> {
         match to {
             ReportTo::Stdout => Ok(Self::Stdout),
-            ReportTo::DefaultFolder => {
-                let folder = PathBuf::from(FOLDER);
-                try_folder(&folder).map_err(|e| unwritable(&folder, &e))?;
-                Ok(Self::Folder(folder))
-            }
+            ReportTo::DefaultFolder => match Self::usual(environment) {
+                Err(fault) if !changes => Ok(Self::Nowhere(fault.message)),
+                sink => sink,
+            },
             ReportTo::File(path) => Self::file(path).map_err(|e| unwritable(path, &e)),
         }
+    }
+
+    fn usual(environment: &Environment) -> Result<Self, Fault> {
+        let folder = usual_folder(environment)?;
+        // Nothing is made for what may be refused: that it can be made is enough.
+        let there = folder.ancestors().find(|it| it.exists()).unwrap_or(Path::new("/"));
+        temporary(there).map_err(|e| unwritable(&folder, &e))?;
+        Ok(Self::Folder(folder))
     }
 
     fn file(path: &Path) -> io::Result<Self> {
@@ -78,6 +87,7 @@ impl ReportSink {
     ) -> io::Result<Option<PathBuf>> {
         let path = match self {
             Self::Stdout => return stdout(bytes).map(|()| None),
+            Self::Nowhere(why) => return Err(io::Error::other(why.clone())),
             Self::Device(path) => {
                 File::options().write(true).open(path)?.write_all(bytes)?;
                 return Ok(Some(path.clone()));
@@ -88,6 +98,20 @@ impl ReportSink {
         write_atomically(&path, bytes)?;
         Ok(Some(path))
     }
+}
+
+/// Where reports are kept when nothing is said.
+///
+/// # Errors
+/// `REPORT_UNWRITABLE`: the environment names no place.
+pub(crate) fn usual_folder(environment: &Environment) -> Result<PathBuf, Fault> {
+    environment.state_home.as_ref().map(|state| state.join(FOLDER)).ok_or_else(|| {
+        Fault::new(
+            Reason::ReportUnwritable,
+            "there is no place to keep the report: neither XDG_STATE_HOME nor HOME is set; nothing was started",
+        )
+        .hint("say where it goes: --report-path PATH, or --report-path - for standard output")
+    })
 }
 
 /// `<UTC time>-<target>-<verb>-<operation>.json`; a refused request has no operation.
@@ -168,7 +192,8 @@ mod tests {
     fn parents_are_created_and_only_the_report_is_left() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a/b/report.json");
-        let sink = ReportSink::prepare(&ReportTo::File(path.clone())).expect("writable");
+        let sink = ReportSink::prepare(&ReportTo::File(path.clone()), &Environment::default(), true)
+            .expect("writable");
         assert_eq!(listing(path.parent().expect("a parent")), Vec::<String>::new(), "the trial is removed");
         for bytes in [&b"one\n"[..], b"two\n"] {
             assert_eq!(sink.write("unused", bytes, never).expect("written"), Some(path.clone()));
@@ -182,14 +207,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("file"), "").expect("written");
         for path in [folder.path().to_owned(), folder.path().join("file/report.json")] {
-            let fault = ReportSink::prepare(&ReportTo::File(path)).expect_err("in the way");
+            let fault = ReportSink::prepare(&ReportTo::File(path), &Environment::default(), true)
+                .expect_err("in the way");
             assert_eq!((fault.reason, fault.reason.exit_code()), (Reason::ReportUnwritable, 1));
         }
     }
 
     #[test]
     fn a_device_is_written_to_and_never_replaced() {
-        let sink = ReportSink::prepare(&ReportTo::File("/dev/null".into())).expect("writable");
+        let sink = ReportSink::prepare(&ReportTo::File("/dev/null".into()), &Environment::default(), true)
+            .expect("writable");
         assert_eq!(sink, ReportSink::Device("/dev/null".into()));
         sink.write("unused", b"x", never).expect("written");
         assert!(!fs::metadata("/dev/null").expect("still there").is_file());
@@ -201,11 +228,37 @@ mod tests {
         let (target, link) = (folder.path().join("target"), folder.path().join("link"));
         fs::write(&target, "old").expect("written");
         std::os::unix::fs::symlink(&target, &link).expect("linked");
-        ReportSink::prepare(&ReportTo::File(link.clone()))
+        ReportSink::prepare(&ReportTo::File(link.clone()), &Environment::default(), true)
             .expect("writable")
             .write("unused", b"new", never)
             .expect("written");
         assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
         assert_eq!(fs::read(&target).expect("read"), b"new");
+    }
+
+    #[test]
+    fn the_usual_place_is_below_the_state_and_is_made_with_the_first_report() {
+        let home = tempfile::tempdir().expect("a folder");
+        let state = home.path().join("state");
+        let environment = Environment { state_home: Some(state.clone()), ..Environment::default() };
+        let sink = ReportSink::prepare(&ReportTo::DefaultFolder, &environment, true).expect("writable");
+        assert!(!state.exists(), "nothing is made before there is a report");
+        let path = sink.write("one.json", b"x", never).expect("written").expect("a path");
+        assert_eq!(path, state.join("resetctl/reports/one.json"));
+    }
+
+    #[test]
+    fn where_there_is_no_usual_place_only_what_changes_something_is_refused() {
+        let nowhere = [
+            Environment::default(),
+            Environment { state_home: Some("/proc/none".into()), ..Environment::default() },
+        ];
+        for environment in nowhere {
+            let fault =
+                ReportSink::prepare(&ReportTo::DefaultFolder, &environment, true).expect_err("nowhere");
+            assert_eq!(fault.reason, Reason::ReportUnwritable);
+            let sink = ReportSink::prepare(&ReportTo::DefaultFolder, &environment, false).expect("goes on");
+            assert!(sink.write("one.json", b"x", never).is_err(), "and the end says that it is not kept");
+        }
     }
 }

@@ -81,6 +81,33 @@ pub(crate) fn format_time(at: Timestamp, zone: &TimeZone) -> String {
     local.strftime(format).to_string()
 }
 
+/// A text in which each point in time (RFC 3339 in UTC) is said in a zone.
+pub(crate) fn localised(text: &str, zone: &TimeZone) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    // The shortest form has 20 characters, all of them ASCII: `2026-01-02T03:04:05Z`.
+    while let Some(at) = rest.find('T') {
+        let begin = at.checked_sub(10).filter(|begin| rest.is_char_boundary(*begin));
+        let end = rest[at..].find('Z').map(|z| at + z + 1).filter(|end| end - at <= 20);
+        let found = begin.zip(end).and_then(|(begin, end)| {
+            let time: Timestamp = rest[begin..end].parse().ok()?;
+            Some((begin, end, time))
+        });
+        match found {
+            Some((begin, end, time)) => {
+                out.push_str(&rest[..begin]);
+                out.push_str(&format_time(time, zone));
+                rest = &rest[end..];
+            }
+            None => {
+                out.push_str(&rest[..=at]);
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    out + rest
+}
+
 /// From and until, the day said once where it is the same.
 pub(crate) fn range(from: Timestamp, to: Timestamp, zone: &TimeZone) -> String {
     let (a, b) = (from.to_zoned(zone.clone()), to.to_zoned(zone.clone()));
@@ -164,6 +191,24 @@ mod tests {
         for text in ["", "14", "25:00", "-10m", "+", "+x", "tomorrow", "14:00Z", "2026-13-01 10:00"] {
             let fault = parse("--start", text, ts(now), &berlin()).expect_err(text);
             assert!(fault.message.starts_with("--start: ") && fault.hint.is_some(), "{text}: {fault}");
+        }
+    }
+
+    #[test]
+    fn points_in_time_inside_a_text_are_said_in_the_zone() {
+        for (text, expected) in [
+            ("held until 2026-01-05T13:00:00Z: Tests", "held until 2026-01-05 14:00 CET: Tests"),
+            (
+                "2026-01-05T13:00:07.123456Z and 2026-07-05T13:00:00Z",
+                "2026-01-05 14:00:07 CET and 2026-07-05 15:00 CEST",
+            ),
+            (
+                "übertragen: Target T, ZT 2026-13-05T13:00:00Z",
+                "übertragen: Target T, ZT 2026-13-05T13:00:00Z",
+            ),
+            ("no time", "no time"),
+        ] {
+            assert_eq!(localised(text, &berlin()), expected);
         }
     }
 

@@ -68,7 +68,8 @@ pub(crate) async fn from_request(
                     Reason::InvalidRequest,
                     format!("chain file `{}` is not <chain>/<name>.sql", file.path),
                 )
-                .hint("send the files of one migrations folder"));
+                .hint("send the files of one migrations folder")
+                .with("field", "options.client_chains"));
             };
             let fits = seed.map_or(name.ends_with(".sql"), |seed| name == SEEDS && seed.ends_with(".sql"));
             if fits {

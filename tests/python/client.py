@@ -10,6 +10,7 @@ import sys
 import uuid
 
 import grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_tools import protoc
 
 protos, work, address, target = sys.argv[1:]
@@ -47,6 +48,17 @@ with grpc.insecure_channel(address) as channel:
     except grpc.RpcError as error:
         details = [value for key, value in error.trailing_metadata() if key == "grpc-status-details-bin"]
         print("refused", error.code().name, b"CONFIRMATION_MISSING" in b"".join(details))
+
+    try:
+        options = operation.OperationOptions(request_id="not a uuid", target=target)
+        list(operations.Validate(operation.ValidateRequest(options=options), timeout=TIMEOUT))
+        print("violation", "none")
+    except grpc.RpcError as error:
+        details = b"".join(value for key, value in error.trailing_metadata() if key == "grpc-status-details-bin")
+        print("violation", error.code().name, b"google.rpc.BadRequest" in details and b"options.request_id" in details)
+
+    services = ProtoReflectionDescriptorDatabase(channel).get_services()
+    print("reflection", "resetd.v1.OperationService" in services)
 
     events = run("RESET")
     numbered = [event for event in events if event.sequence > 0]

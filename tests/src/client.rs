@@ -148,16 +148,14 @@ pub struct Running {
 
 /// Listens to one stream of a client.
 #[derive(Debug)]
-struct Ear {
+pub(crate) struct Ear {
     heard: Arc<Mutex<String>>,
     listens: JoinHandle<()>,
 }
 
 impl Ear {
     fn on(stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
-        let heard = Arc::new(Mutex::new(String::new()));
-        let text = Arc::clone(&heard);
-        let listens = tokio::spawn(async move {
+        Self::listening(|text| async move {
             let mut lines = BufReader::new(stream);
             let mut line = String::new();
             // By lines with their ends, so that nothing is added to what was written.
@@ -165,15 +163,23 @@ impl Ear {
                 text.lock().expect("nobody panics with it").push_str(&line);
                 line.clear();
             }
-        });
+        })
+    }
+
+    /// Listens by a task that writes down what it hears.
+    pub(crate) fn listening<F: Future<Output = ()> + Send + 'static>(
+        listen: impl FnOnce(Arc<Mutex<String>>) -> F,
+    ) -> Self {
+        let heard = Arc::new(Mutex::new(String::new()));
+        let listens = tokio::spawn(listen(Arc::clone(&heard)));
         Self { heard, listens }
     }
 
-    fn heard(&self) -> String {
+    pub(crate) fn heard(&self) -> String {
         self.heard.lock().expect("nobody panics with it").clone()
     }
 
-    async fn all(self) -> String {
+    pub(crate) async fn all(self) -> String {
         self.listens.await.expect("a stream of text is read to its end");
         self.heard.lock().expect("nobody panics with it").clone()
     }

@@ -98,6 +98,7 @@ pub mod raw;
 mod snapshot;
 mod sql;
 mod target;
+mod terminal;
 mod wait;
 
 pub use api::{Api, Event, EventStream, collect, request};
@@ -114,6 +115,7 @@ pub use program::Said;
 pub use snapshot::{Relation, State};
 pub use sql::Session;
 pub use target::{Because, Make, Roles, TestTarget};
+pub use terminal::Terminal;
 pub use wait::{eventually, soon};
 
 /// A digest of the right form that is no plan's and no chains'.

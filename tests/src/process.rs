@@ -28,6 +28,11 @@ const FOREIGN: &[&str] = &[
     "PGSERVICE",
     "PGOPTIONS",
     "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "FORCE_COLOR",
+    "XDG_STATE_HOME",
+    "RESETCTL_CONTEXT",
 ];
 
 /// A command that is killed when it is dropped.

@@ -51,7 +51,7 @@ async fn undo_of_a_run_gives_the_dump_of_before_and_undo_of_it_takes_it_again() 
     dry.expect(0);
     assert_eq!(dry.at("/plan/outside"), &json!([]), "{dry}");
     assert_eq!(dry.at("/plan/keep_previous_seconds"), &json!(24 * 3600), "{dry}");
-    assert!(dry.stderr.contains("keeps the previous schemas for 24h"), "{dry}");
+    assert!(dry.stdout.contains("keeps the previous schemas for 24h"), "{dry}");
     let out = daemon.ctl(RUN).await;
     out.expect(0);
     let reset = out.list("/details/reset");
@@ -97,7 +97,7 @@ async fn undo_of_a_run_gives_the_dump_of_before_and_undo_of_it_takes_it_again() 
     assert_eq!(dry.text("/details/scope"), "managed-schemas", "{dry}");
     assert_eq!(dry.text("/details/undo/status"), "planned", "{dry}");
     assert_eq!(dry.text("/plan/brings_back_schemas/operation"), operation, "{dry}");
-    assert!(dry.stderr.contains("brings back 6 schemas of before operation"), "{dry}");
+    assert!(dry.stdout.contains("brings back 6 schemas of before operation"), "{dry}");
     assert_eq!(new, target.state().await);
 
     let undone = daemon.ctl(UNDO).await;
@@ -157,7 +157,7 @@ async fn the_plan_says_why_a_reset_cannot_be_undone() {
     let daemon = Setup::of(&target).start().await;
     let dry = daemon.ctl("run --dry-run").await;
     dry.expect(0);
-    assert!(dry.stderr.contains("general.part of app.whole"), "{dry}");
+    assert!(dry.stdout.contains("general.part of app.whole"), "{dry}");
     assert_eq!(dry.at("/plan/keep_previous_seconds"), &json!(0), "{dry}");
     daemon.ctl(RUN).await.expect(0);
     assert_eq!(kept(&target).await, [""; 0]);

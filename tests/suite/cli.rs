@@ -248,7 +248,7 @@ async fn a_report_that_cannot_be_written_is_told_before_anything_starts() {
 }
 
 fn reports(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder.join(".tmp/resetd/reports"));
+    let entries = fs::read_dir(folder.join(".local/state/resetctl/reports"));
     let mut all: Vec<PathBuf> = entries.map(|e| e.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
     all.sort();
     all
@@ -264,6 +264,11 @@ async fn reports_are_kept_in_a_folder_of_their_own() {
         program(folder.path(), "resetctl", words, &[("RESETCTL_SERVER", &daemon.address)]).await
     };
     ctl(&["validate"]).await.expect(0);
+    // What was mistyped is nobody's history, and a folder is not made for it.
+    assert!(reports(folder.path()).len() == 1, "{:?}", reports(folder.path()));
+    ctl(&["validate", "--target", "stagin"]).await.expect(6);
+    ctl(&["run", "--jobs", "2"]).await.expect(2);
+    assert!(reports(folder.path()).len() == 1, "{:?}", reports(folder.path()));
     ctl(&["run"]).await.expect(4);
     ctl(&["run", "--plan-digest", OTHER_DIGEST, "--confirm-destructive-reset", "RESET"]).await.expect(4);
     let found = reports(folder.path());
@@ -276,6 +281,16 @@ async fn reports_are_kept_in_a_folder_of_their_own() {
         assert_eq!(report["report_version"], 1, "{report}");
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o644, "{path:?}");
     }
+    // And they are found again.
+    let list = ctl(&["report", "list", "--json"]).await;
+    let list: Value = serde_json::from_str(&list.expect(0).stdout).unwrap();
+    let ends: Vec<&str> = list.as_array().unwrap().iter().map(|it| it["end"].as_str().unwrap()).collect();
+    assert_eq!(ends, ["refused", "CONFIRMATION_MISSING", "succeeded"], "newest first\n{list}");
+    assert_eq!(list[2]["path"], found[0].display().to_string(), "{list}");
+    let table = ctl(&["report", "list", "--limit", "1"]).await;
+    let name = found[2].file_name().unwrap().to_str().unwrap();
+    assert!(table.expect(0).stdout.contains(name), "{}", table.stdout);
+    assert!(!folder.path().join(".tmp").exists(), "nothing beside it");
     // Parents are made; what was there is replaced whole; nothing else is left.
     let deep = folder.path().join("a/b/c.json");
     fs::create_dir_all(deep.parent().unwrap()).unwrap();
@@ -680,7 +695,7 @@ async fn embedded_it_needs_nothing_and_no_rights() {
     assert!(ended.success(), "{ended}\n{}", fs::read_to_string(home.join("log")).unwrap());
     let left: Vec<String> =
         fs::read_dir(home).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    let known = ["resetd", "resetctl", "log", ".tmp"];
+    let known = ["resetd", "resetctl", "log", ".local"];
     assert!(left.iter().all(|name| known.contains(&name.as_str())), "{left:?}");
 }
 

@@ -40,7 +40,7 @@ async fn undo_brings_the_rows_back_and_undo_after_undo_takes_them_again() {
     assert_eq!(dry.text("/details/scope"), "database", "{dry}");
     assert_eq!(dry.text("/plan/brings_back/operation"), operation, "{dry}");
     assert_eq!(dry.at("/plan/brings_back/oid").to_string(), old.1, "{dry}");
-    assert!(dry.stderr.contains(&format!("brings back {kept}")), "{dry}");
+    assert!(dry.stdout.contains(&format!("brings back {kept}")), "{dry}");
     assert_eq!(new, (target.state().await, oid(&target).await));
     let approved = dry.text("/plan/digest").to_owned();
     for (n, (before, after)) in [(&new, &old), (&old, &new), (&new, &old)].into_iter().enumerate() {
@@ -85,7 +85,7 @@ async fn nothing_is_kept_where_the_profile_keeps_nothing() {
     let daemon = Setup::of(&target).with("[profile.local]\nkeep_previous = \"0s\"\n").start().await;
     let dry = daemon.ctl("run --scope database --dry-run").await;
     dry.expect(0);
-    assert!(dry.stderr.contains("cannot be undone"), "{dry}");
+    assert!(dry.stdout.contains("cannot be undone"), "{dry}");
     let out = daemon.ctl(RUN).await;
     out.expect(0);
     assert!(out.list("/plan/findings").iter().any(|f| f["code"] == "CANNOT_BE_UNDONE"), "{out}");

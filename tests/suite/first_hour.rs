@@ -19,7 +19,7 @@ async fn migrate_executes_exactly_the_plan_of_its_dry_run() {
     let seen = daemon.ctl("migrate --dry-run").await;
     let digest = seen.expect(0).text("/plan/digest").to_owned();
     let advised = format!("migrate --plan-digest {digest}");
-    assert!(seen.stderr.contains(&advised), "{seen}");
+    assert!(seen.stdout.contains(&advised), "{seen}");
 
     target.sql("CREATE SCHEMA general").await;
     let moved = daemon.ctl(&advised).await;

@@ -168,7 +168,7 @@ async fn foreign(case: Foreign) {
     assert_eq!(dry.text("/status"), "ok", "{dry}");
     assert_eq!(dry.text("/plan/refusal/reason"), "BLAST_RADIUS", "{dry}");
     assert!(dry.at("/plan/outside").to_string().contains(case.named), "{dry}");
-    assert!(dry.stderr.contains(case.named), "a person sees it\n{dry}");
+    assert!(dry.stdout.contains(case.named), "a person sees it\n{dry}");
     assert_eq!(before, target.state().await);
 
     let digest = dry.text("/plan/digest");

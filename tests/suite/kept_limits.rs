@@ -42,7 +42,7 @@ async fn more_than_so_many_are_not_kept() {
             Some(name) => {
                 assert_eq!(told.len(), 1, "{dry}");
                 assert!(told[0].contains(&name) && told[0].contains("keep_count = 2"), "{dry}");
-                assert!(dry.stderr.contains(&name), "{dry}");
+                assert!(dry.stdout.contains(&name), "{dry}");
                 assert!(now.contains(&name));
                 eventually("it is dropped", || async { !generated(&target, "kept").await.contains(&name) })
                     .await;

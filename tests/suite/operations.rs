@@ -730,7 +730,7 @@ async fn a_target_is_enrolled_by_an_admin_before_it_is_reset() {
         // Where a window is required, enrolment is not enough.
         let strict = setup().start().await;
         let out = strict.ctl(RUN).await;
-        out.expect(9).refused("WINDOW_REQUIRED");
+        out.expect(4).refused("WINDOW_REQUIRED");
         assert!(out.at("/operation").is_null(), "{out}");
         strict.ctl("validate").await.expect(0);
     }

@@ -34,7 +34,7 @@ async fn an_extension_is_moved_out_and_the_column_that_uses_it_survives() {
     assert_eq!(dry.text("/plan/extension_moves/0/from"), "general");
     assert_eq!(dry.text("/plan/extension_moves/0/to"), "extensions");
     assert!(dry.list("/plan/outside").is_empty(), "{dry}");
-    assert!(dry.stderr.contains("moves extension hstore from general to extensions"), "{dry}");
+    assert!(dry.stdout.contains("moves extension hstore from general to extensions"), "{dry}");
     assert_eq!(before, target.state().await, "a dry run changes nothing");
 
     daemon.ctl(&format!("reset {CONFIRMED}")).await.expect(0);
@@ -90,7 +90,7 @@ async fn an_approved_blast_radius_is_dropped_and_named() {
     let dry = daemon.ctl("reset --dry-run").await;
     dry.expect(0);
     let digest = dry.text("/plan/digest").to_owned();
-    assert!(dry.stderr.contains(&format!("--plan-digest {digest}")), "{dry}");
+    assert!(dry.stdout.contains(&format!("--plan-digest {digest}")), "{dry}");
     let stored = target.control_rows("SELECT count(*) FROM resetd.plan").await;
     assert_eq!(stored, [["1"]], "the refused plan and the dry run's are one");
 

@@ -182,7 +182,7 @@ async fn every_finding_is_provoked_once_and_nothing_changes() {
         for key in ["object", "message", "hint"] {
             assert!(found[key].as_str().is_some_and(|text| !text.is_empty()), "{key}\n{dry}");
         }
-        assert!(dry.stderr.contains(case.code), "{dry}");
+        assert!(dry.stdout.contains(case.code), "{dry}");
         if case.severity == "error" {
             let confirmed = if case.verb == "migrate" { "" } else { CONFIRMED };
             let out = daemon.ctl(&format!("{} {confirmed}", case.verb)).await;

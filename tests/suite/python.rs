@@ -32,6 +32,8 @@ fn expected(principal: &str) -> Vec<String> {
     let lines = [
         &format!("principal {principal}"),
         "refused FAILED_PRECONDITION True",
+        "violation INVALID_ARGUMENT True",
+        "reflection True",
         "events True",
         "end FINISHED 0",
         "again True",

@@ -42,6 +42,7 @@ async fn nothing_hidden_is_shown_and_nothing_is_lost() {
         let words = ["run", "--dry-run", "--label", &label, "--progress", mode];
         let out = daemon.ctl_args(&words).await;
         safe(mode, &out.expect(0).stderr);
+        safe(mode, &out.stdout);
         assert!(
             out.stderr.contains("u{202e}") || out.stderr.contains("u202e"),
             "it is there, written out\n{out}"

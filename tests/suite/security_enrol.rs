@@ -162,7 +162,7 @@ async fn what_raises_the_stakes_can_be_kept_to_admins() {
     let chains = harness::Migrations::shipped();
     for line in [
         "run --allow-production-db-name --confirm-destructive-reset RESET".to_owned(),
-        "run --terminate-sessions --confirm-destructive-reset RESET".to_owned(),
+        "run --scope database --terminate-sessions --allow-production-db-name --confirm-destructive-reset RESET".to_owned(),
         format!("migrate --chains {}", chains.path().display()),
     ] {
         let out = daemon.ctl(&line).await;

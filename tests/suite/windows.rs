@@ -155,7 +155,7 @@ async fn where_a_window_is_required_the_command_that_reserves_one_is_said() {
         "run --wait=10s --confirm-destructive-reset RESET",
     ] {
         let out = two.daemon.ctl(line).await;
-        out.refused("WINDOW_REQUIRED").expect(9);
+        out.refused("WINDOW_REQUIRED").expect(4);
         assert!(out.stderr.contains("window reserve --for 45m"), "{out}");
     }
     two.daemon.ctl("validate").await.expect(0);
@@ -164,8 +164,26 @@ async fn where_a_window_is_required_the_command_that_reserves_one_is_said() {
     let command = format!("--target {} window reserve --for 45m --reason TEXT", two.target.name);
     two.daemon.ctl(&command).await.expect(0);
     two.daemon.ctl(RUN).await.expect(0);
-    // The owner's right does not follow from the guest's window.
-    two.own(&RUN.split(' ').collect::<Vec<_>>()).await.refused("WINDOW_HELD");
+    // The owner's right does not follow from the guest's window, and does not come by waiting for its end.
+    let wait = ["run", "--wait", "--confirm-destructive-reset", "RESET"];
+    for words in [&RUN.split(' ').collect::<Vec<_>>()[..], &wait] {
+        let out = two.own(words).await;
+        out.refused("WINDOW_REQUIRED").expect(4);
+        assert!(out.at("/operation").is_null(), "refused before it waits\n{out}");
+        assert!(out.stderr.contains(GUEST) && out.stderr.contains("window reserve --start"), "{out}");
+    }
+    // Nor by waiting for one that begins too late; one that begins in time is waited for.
+    let start = ["window", "reserve", "--start", "+2h", "--for", "20m", "--reason", "later"];
+    two.own(&start).await.expect(0);
+    two.own(&wait.map(|word| if word == "--wait" { "--wait=1s" } else { word }))
+        .await
+        .refused("WAIT_EXPIRED");
+    let mine = two.daemon.ctl("window list --json").await;
+    let mine: serde_json::Value = serde_json::from_str(&mine.stdout).unwrap();
+    two.daemon.ctl_args(&["window", "release", mine[0]["id"].as_str().unwrap()]).await.expect(0);
+    let out = two.own(&wait.map(|word| if word == "--wait" { "--wait=1h" } else { word })).await;
+    out.refused("WINDOW_REQUIRED").expect(4);
+    assert!(out.at("/operation").is_null(), "{out}");
     two.daemon.stop().await;
 }
 

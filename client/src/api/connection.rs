@@ -25,7 +25,7 @@ use wire::v1::{
     target_service_client::TargetServiceClient, window_service_client::WindowServiceClient,
 };
 
-use super::{preface, tls};
+use super::{preface, rpc_error::in_words, tls};
 use crate::destination::{
     address::{self, Address, Transport},
     credentials::Credentials,
@@ -146,11 +146,11 @@ impl Connection {
             Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
                 "nobody listens there: start `resetd serve`, or correct --server (RESETCTL_SERVER, the context)"
             }
-            _ => "check that a resetd of this version listens there: `resetctl status`",
+            _ => "check the address and what listens there; `resetctl doctor` goes through it step by step",
         };
         Fault::new(
             Reason::DaemonUnreachable,
-            format!("the daemon at {} cannot be reached: {cause}", self.address),
+            format!("the daemon at {} cannot be reached: {}", self.address, in_words(&cause.to_string())),
         )
         .hint(hint)
         .with("server", &self.address)

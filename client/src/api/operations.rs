@@ -49,6 +49,14 @@ impl Api {
         Ok(events(stream.map(|item| item.map(|it| it.event))))
     }
 
+    /// What an operation said last, in words and with its time; none where it is over or not shown.
+    pub(crate) async fn last_words(&self, id: Uuid) -> Option<wire::Received> {
+        let last = self.operation(id).await.ok()?.last_sequence;
+        let mut events = self.watch_operation(id, last).await.ok()?;
+        let event = events.next().await?.ok()??;
+        wire::decode_event(event).ok()
+    }
+
     /// One operation.
     pub(crate) async fn operation(&self, id: Uuid) -> Result<Operation, Fault> {
         let request = v1::GetOperationRequest { operation: id.to_string() };

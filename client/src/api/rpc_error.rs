@@ -88,7 +88,25 @@ fn reason_of(code: Code) -> Option<Reason> {
     })
 }
 
+/// What HTTP/2 says is no language of people: what it means is said instead.
+const RAW: &[(&str, &str)] = &[
+    ("h2 protocol error", "the connection broke, or what listens there does not speak gRPC"),
+    ("broken pipe", "the connection was closed"),
+    ("connection reset", "the connection was closed"),
+    ("transport error", "the connection failed"),
+];
+
 fn described(status: &Status) -> String {
+    in_words(&raw(status))
+}
+
+/// What a transport says, or what it means where its own words say nothing to a person.
+pub(super) fn in_words(text: &str) -> String {
+    let known = RAW.iter().find(|(sign, _)| text.to_lowercase().contains(sign));
+    known.map_or(text, |(_, meaning)| meaning).to_owned()
+}
+
+fn raw(status: &Status) -> String {
     let mut text = match status.message() {
         "" => status.code().description().to_owned(),
         message => message.to_owned(),
@@ -117,6 +135,19 @@ mod tests {
             let passing =
                 ["SHUTTING_DOWN", "CONTROL_UNAVAILABLE", "AUDIT_UNAVAILABLE"].contains(&reason.name());
             assert_eq!(error.retryable, passing, "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_the_transport_says_is_told_in_words() {
+        for (text, expected) in [
+            ("h2 protocol error: http2 error", "does not speak gRPC"),
+            ("error reading a body: Broken pipe (os error 32)", "was closed"),
+            ("the certificate expired", "the certificate expired"),
+        ] {
+            let error = RpcError::from(&Status::unavailable(text));
+            assert!(error.fault.message.contains(expected), "{}", error.fault);
+            assert!(!error.fault.message.contains("h2 "), "{}", error.fault);
         }
     }
 

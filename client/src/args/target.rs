@@ -1,6 +1,6 @@
 //! The words of `target …`.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 /// What admins do with a target.
 #[derive(Debug, Subcommand)]
@@ -31,4 +31,27 @@ pub enum TargetVerb {
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum WaitFor {
+    /// Nobody works on it, waits for it, or has it reserved but you.
+    Free,
+    /// It matches its matrix.
+    Valid,
+    /// Your own window is active.
+    Window,
+}
+
+impl WaitFor {
+    /// The state in words.
+    #[must_use]
+    pub fn reached(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Valid => "valid",
+            Self::Window => "your window is active",
+        }
+    }
 }

@@ -41,7 +41,7 @@ pub enum WindowVerb {
     /// Show one window.
     #[command(after_long_help = "Example:\n  resetctl window show 0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f")]
     Show {
-        /// The window's id.
+        /// The window's id, the beginning of it, or @last.
         id: String,
         /// How it is printed.
         #[command(flatten)]
@@ -52,7 +52,7 @@ pub enum WindowVerb {
         after_long_help = "Examples:\n  resetctl window extend --for 30m\n  resetctl window extend --until 17:30"
     )]
     Extend {
-        /// The window's id; default: your active one.
+        /// The window's id, the beginning of it, or @last; default: your active one.
         id: Option<String>,
         /// So much longer.
         #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration,
@@ -68,7 +68,7 @@ pub enum WindowVerb {
     /// End your window now; somebody else's as an admin, with a reason.
     #[command(after_long_help = RELEASE_EXAMPLES)]
     Release {
-        /// The window's id; default: your active one.
+        /// The window's id, the beginning of it, or @last; default: your active one.
         id: Option<String>,
         /// Release somebody else's window: a change of theirs that runs in it is ended and rolled back.
         #[arg(long, requires = "id", requires = "reason")]

@@ -21,10 +21,10 @@ use crate::{
 pub(crate) async fn run(screen: &mut Screen, to: &Destination, verb: &AuditVerb) -> Result<u8, Fault> {
     let api = Api::new(to.address.clone());
     match verb {
-        AuditVerb::List { limit, list: args } => list(screen, &api, *limit, args.json).await,
+        AuditVerb::List { limit, list: args } => list(screen, &api, *limit, args.is_data()).await,
         AuditVerb::Verify { expect, list } => {
             let expected = expect.as_deref().map(head).transpose()?;
-            verify(screen, &api, expected.as_ref(), list.json).await
+            verify(screen, &api, expected.as_ref(), list.is_data()).await
         }
     }
 }
@@ -41,7 +41,7 @@ async fn list(screen: &mut Screen, api: &Api, limit: u32, as_json: bool) -> Resu
     if as_json {
         return print_json(screen, &Value::Array(all.iter().map(admin::record).collect()));
     }
-    let lines = admin::records(&all, screen.data_width());
+    let lines = admin::records(&all, &screen.zone(), screen.data_width());
     print(screen, &lines)
 }
 

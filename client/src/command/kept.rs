@@ -27,7 +27,7 @@ pub(crate) async fn list(screen: &mut Screen, to: &Destination, as_json: bool) -
         screen.say("nothing is kept");
         return Ok(exit::OK);
     }
-    let lines = kept::lines(&all, screen.data_width());
+    let lines = kept::lines(&all, &screen.zone(), screen.data_width());
     print(screen, &lines)
 }
 

@@ -16,7 +16,7 @@ use crate::{
     chains, confirm,
     destination::Destination,
     follow::{self, Announce, Ending, Execute, Seen, Start, Watch},
-    intent::Operate,
+    intent::{Operate, ReportTo},
     invocation,
     render::Screen,
     report_file::ReportSink,
@@ -25,6 +25,10 @@ use crate::{
 
 /// Chains that a person works on lie here.
 const LOCAL_CHAINS: &str = "migrations";
+/// How long the daemon is waited for where its answer only makes a message better.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How many differences one message names.
+const NAMED: usize = 10;
 
 /// One verb on its way.
 struct Command<'a> {
@@ -39,7 +43,9 @@ struct Command<'a> {
 /// # Errors
 /// Nothing was started, because its report could not be written.
 pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Operate) -> Result<u8, Fault> {
-    let sink = ReportSink::prepare(&operate.follow.report)?;
+    // Who goes before the end writes no report.
+    let changes = !operate.request.reads_only() && !operate.detach;
+    let sink = ReportSink::prepare(&operate.follow.report, screen.environment(), changes)?;
     let api = Api::new(to.address.clone());
     if operate.request.verb.is_destructive() {
         to.conflicts.iter().for_each(|line| screen.warn(line));
@@ -60,10 +66,17 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Oper
             let view = View {
                 detach: operate.detach,
                 whole_plan: request.dry_run,
+                plan_is_data: request.dry_run && operate.follow.report != ReportTo::Stdout,
                 announce: request.verb.is_destructive() && !request.dry_run,
             };
             command.follow(&operate, view).await
         }
+    };
+    let ending = match ending {
+        Ending::Failed(fault) if fault.reason == Reason::ChainsDiffer => {
+            Ending::Failed(command.name_differences(&operate, fault).await)
+        }
+        ending => ending,
     };
     let case = Case {
         to,
@@ -84,6 +97,8 @@ struct View {
     detach: bool,
     /// With the whole plan.
     whole_plan: bool,
+    /// It is what was asked for.
+    plan_is_data: bool,
     /// With what it is about to change, because nobody is asked.
     announce: bool,
 }
@@ -104,6 +119,7 @@ impl Command<'_> {
                 let execute = move |plan: &Plan| invocation::execute(to, operate, plan);
                 Box::new(execute) as Execute<'_>
             }),
+            plan_is_data: view.plan_is_data,
             announce: view.announce.then(|| {
                 let verb = operate.request.verb;
                 let announce = move |it: &Accepted| to.statement(verb, &it.target, &it.database);
@@ -139,7 +155,7 @@ impl Command<'_> {
         self.screen.ask(&question);
         let line = tokio::select! {
             line = self.screen.keyboard().line() => line.ok().flatten().unwrap_or_default(),
-            signal = self.signals.next() => return Err(Box::new((Ending::Detached(signal), Seen::default()))),
+            signal = self.signals.next() => return Err(Box::new((Ending::Aborted(signal), Seen::default()))),
         };
         if !confirm::confirms(&line) {
             let fault = Fault::new(Reason::ConfirmationMissing, "it was not confirmed: nothing was changed")
@@ -151,13 +167,30 @@ impl Command<'_> {
         Ok(())
     }
 
+    /// Which chains and files differ, where the caller's are here and the daemon says what it has.
+    async fn name_differences(&self, operate: &Operate, fault: Fault) -> Fault {
+        let Some(folder) = &operate.expected_folder else { return fault };
+        let asked = tokio::time::timeout(PATIENCE, self.api.server_info()).await;
+        let Ok(Ok(daemon)) = asked else { return fault };
+        let found = chains::differences(folder, &daemon.chains);
+        if found.is_empty() {
+            return fault;
+        }
+        let named: Vec<&str> = found.iter().take(NAMED).map(String::as_str).collect();
+        let more = found.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let message =
+            format!("{} differs from the daemon's chains: {}{more}", folder.display(), named.join("; "));
+        Fault { message, ..fault }
+    }
+
     /// One line when the chains in the working folder are not the daemon's; never an error, never a long wait.
     async fn warn_of_local_chains(&mut self) {
         let folder = Path::new(LOCAL_CHAINS);
         if !folder.is_dir() {
             return;
         }
-        let asked = tokio::time::timeout(Duration::from_secs(2), self.api.server_info()).await;
+        let asked = tokio::time::timeout(PATIENCE, self.api.server_info()).await;
         if let Ok(Ok(daemon)) = asked
             && let Some(line) = chains::difference(folder, &daemon.fingerprints())
         {

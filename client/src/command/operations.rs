@@ -8,7 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    print, print_json,
+    ids, print, print_json,
     settle::{Case, settle},
 };
 use crate::{
@@ -21,6 +21,9 @@ use crate::{
     report_file::ReportSink,
     signals::Signals,
 };
+
+/// How many active operations are named where one has to be chosen.
+const NAMED: usize = 10;
 
 /// `operations list`
 pub(crate) async fn list(
@@ -39,7 +42,7 @@ pub(crate) async fn list(
         screen.say("no operations");
         return Ok(model::fault::exit::OK);
     }
-    let lines = listing::operations(&all, screen.data_width());
+    let lines = listing::operations(&all, &screen.zone(), screen.data_width());
     print(screen, &lines)
 }
 
@@ -47,13 +50,18 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     screen: &mut Screen,
     to: &Destination,
-    id: Uuid,
+    id: &str,
     as_json: bool,
 ) -> Result<u8, Fault> {
-    let operation = Api::new(to.address.clone()).operation(id).await?;
+    let api = Api::new(to.address.clone());
+    let id = ids::operation(&api, &to.target, id).await?;
+    let operation = api.operation(id).await?;
     match as_json {
         true => print_json(screen, &json::operation(&operation)),
-        false => print(screen, &listing::operation(&operation)),
+        false => {
+            let lines = listing::operation(&operation, &screen.zone());
+            print(screen, &lines)
+        }
     }
 }
 
@@ -64,15 +72,15 @@ pub(crate) async fn show(
 pub(crate) async fn watch(
     screen: &mut Screen,
     to: &Destination,
-    id: Option<Uuid>,
+    id: Option<&str>,
     from: u64,
     follow: &Follow,
 ) -> Result<u8, Fault> {
-    let sink = ReportSink::prepare(&follow.report)?;
+    let sink = ReportSink::prepare(&follow.report, screen.environment(), false)?;
     let api = Api::new(to.address.clone());
     let mut signals = Signals::catch();
     let id = match id {
-        Some(id) => id,
+        Some(id) => ids::operation(&api, &to.target, id).await?,
         None => last(screen, &api, &to.target).await?,
     };
     let operation = api.operation(id).await?;
@@ -96,6 +104,7 @@ pub(crate) async fn watch(
         tool: None,
         runner: None,
         execute: None,
+        plan_is_data: false,
         announce: None,
     };
     let (ending, mut seen) = watch.run().await;
@@ -130,16 +139,47 @@ async fn last(screen: &mut Screen, api: &Api, target: &str) -> Result<Uuid, Faul
 pub(crate) async fn cancel(
     screen: &mut Screen,
     to: &Destination,
-    id: Uuid,
+    id: Option<&str>,
     reason: &str,
 ) -> Result<u8, Fault> {
-    let operation = Api::new(to.address.clone()).cancel_operation(id, reason).await?;
+    let api = Api::new(to.address.clone());
+    let id = match id {
+        Some(id) => ids::operation(&api, &to.target, id).await?,
+        None => the_active_one(&api, &to.target).await?,
+    };
+    let operation = api.cancel_operation(id, reason).await?;
     let text = match operation.state {
         State::Finished => {
-            format!("the operation has ended: {}", operation.end.as_ref().map_or("", |e| &e.summary))
+            format!("operation {id} has ended: {}", operation.end.as_ref().map_or("", |e| &e.summary))
         }
-        _ => format!("asked for a cancel; see its end with: {}", invocation::watch(to, id)),
+        _ => format!(
+            "asked {} of {} to end; see its end with: {}",
+            operation.verb.as_str(),
+            operation.target,
+            invocation::watch(to, id)
+        ),
     };
     screen.say(&text);
     Ok(model::fault::exit::OK)
+}
+
+/// The one operation that has not ended: where there are several, somebody has to say which.
+async fn the_active_one(api: &Api, target: &str) -> Result<Uuid, Fault> {
+    let active = api.operations(target, true, NAMED).await?;
+    match &active[..] {
+        [one] => Ok(one.id),
+        [] => Err(Fault::new(Reason::OperationNotFound, "no operation is active")
+            .hint("`resetctl operations list` shows those that have ended")),
+        several => {
+            let named: Vec<String> = several
+                .iter()
+                .map(|it| format!("{} of {} ({})", it.verb.as_str(), it.target, it.id))
+                .collect();
+            Err(Fault::new(
+                Reason::InvalidRequest,
+                format!("several operations are active, and none was named: {}", named.join(", ")),
+            )
+            .hint("name the one: resetctl operations cancel ID"))
+        }
+    }
 }

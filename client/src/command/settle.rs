@@ -52,6 +52,7 @@ pub(crate) async fn settle(screen: &mut Screen, mut case: Case<'_>, ending: Endi
         }
         Ending::Lost(fault) => lost(screen, &case, seen, fault),
         Ending::Detached(signal) => detached(screen, &case, seen, signal),
+        Ending::Aborted(signal) => aborted(screen, &case, seen, signal),
     }
 }
 
@@ -78,7 +79,7 @@ async fn finished(screen: &mut Screen, case: &Case<'_>, seen: &Seen, event: &Rec
     };
     let name = case.file_name(Some(event.operation));
     let kept = match case.api.report(event.operation, expected).await {
-        Ok(bytes) => keep(screen, case.sink, &name, &bytes),
+        Ok(bytes) => keep(screen, case.sink, &name, Some(event.operation), &bytes),
         Err(fault) => Err(fault.to_string()),
     };
     let code = event.exit_code.unwrap_or(own);
@@ -151,8 +152,27 @@ fn detached(screen: &mut Screen, case: &Case<'_>, seen: &Seen, signal: Signal) -
     signal.exit_code()
 }
 
+/// Nobody confirmed, and nothing was asked for.
+fn aborted(screen: &mut Screen, case: &Case<'_>, seen: &Seen, signal: Signal) -> u8 {
+    let text = "Aborted. Nothing was changed.";
+    screen.ask("\n");
+    screen.alone(text);
+    if matches!(case.sink, ReportSink::File(_)) {
+        stand_in(screen, case, seen, &Fault::new(Reason::ConfirmationMissing, text));
+    }
+    signal.exit_code()
+}
+
 /// The report of a call that has none from the daemon: refused, lost or left.
 fn stand_in(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: &Fault) {
+    // What was mistyped is no event of anybody's history; a path that was named gets its report always.
+    let mistyped = matches!(fault.reason.exit_code(), exit::USAGE | exit::NOT_FOUND);
+    if seen.operation.is_none()
+        && (mistyped || matches!(case.sink, ReportSink::Nowhere(_)))
+        && matches!(case.sink, ReportSink::Folder(_) | ReportSink::Nowhere(_))
+    {
+        return;
+    }
     let request = case.request;
     let scope = request.and_then(|r| r.scope);
     let dry_run = request.is_some_and(|r| r.dry_run);
@@ -169,15 +189,25 @@ fn stand_in(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: &Fault) {
     }
     report.plan = seen.plan.clone();
     let name = case.file_name(seen.operation);
-    if let Err(problem) = keep(screen, case.sink, &name, report.to_text().as_bytes()) {
+    if let Err(problem) = keep(screen, case.sink, &name, seen.operation, report.to_text().as_bytes()) {
         screen.alarm(&format!("THE REPORT IS NOT ON DISK: {problem}"));
     }
 }
 
-fn keep(screen: &mut Screen, sink: &ReportSink, name: &str, bytes: &[u8]) -> Result<(), String> {
+/// Keeps a report; the last line says where, and which operation it is of.
+fn keep(
+    screen: &mut Screen,
+    sink: &ReportSink,
+    name: &str,
+    operation: Option<Uuid>,
+    bytes: &[u8],
+) -> Result<(), String> {
     let written = sink.write(name, bytes, |bytes| screen.report(bytes)).map_err(|e| e.to_string())?;
-    if let Some(path) = written {
-        screen.say(&format!("report: {}", path.display()));
+    let of = operation.map(|id| format!("operation {id}"));
+    let at = written.map(|path| format!("report: {}", path.display()));
+    let line: Vec<String> = of.into_iter().chain(at).collect();
+    if !line.is_empty() {
+        screen.say(&line.join(", "));
     }
     Ok(())
 }

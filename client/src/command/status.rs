@@ -13,13 +13,15 @@ use super::{print, print_json};
 use crate::{
     api::{Api, Targets, Update},
     destination::Destination,
-    render::{Screen, board, json, listing, text},
+    render::{Screen, board, json, listing, listing::Progress, text},
     signals::Signals,
 };
 
 /// How long the daemon is waited for when contact is lost, and how often it is tried.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long a running operation is asked what it does.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a board is drawn again where nothing changed but the time.
 const REDRAW: Duration = Duration::from_secs(5);
 
@@ -32,13 +34,26 @@ pub(crate) async fn once(screen: &mut Screen, to: &Destination, as_json: bool) -
     let daemon = api.server_info().await?;
     let mut all = api.targets().await?;
     choose(&mut all, &to.target)?;
+    let progress = progress(&api, all.iter()).await;
     match as_json {
-        true => print_json(screen, &json::status(&daemon, &all)),
+        true => print_json(screen, &json::status(&daemon, &all, &progress)),
         false => {
-            let lines = listing::status(&daemon, &all, &screen.zone());
+            let lines = listing::status(&daemon, &all, &progress, &screen.zone());
             print(screen, &lines)
         }
     }
+}
+
+/// What the operations that run said last, by target; whatever is not answered soon is left out.
+async fn progress(api: &Api, targets: impl Iterator<Item = &TargetStatus>) -> Progress {
+    let mut all = Progress::new();
+    for target in targets {
+        let Some(id) = target.holder.as_ref().and_then(|holder| holder.operation) else { continue };
+        if let Ok(Some(event)) = tokio::time::timeout(PATIENCE, api.last_words(id)).await {
+            all.insert(target.name.clone(), event);
+        }
+    }
+    all
 }
 
 fn choose(all: &mut Vec<TargetStatus>, name: &str) -> Result<(), Fault> {
@@ -65,7 +80,7 @@ pub(crate) async fn watch(screen: &mut Screen, to: &Destination, as_json: bool) 
     let mut all = api.targets().await?;
     choose(&mut all, &to.target)?;
     let mut signals = Signals::catch();
-    let mut follower = Follower { screen, to, as_json, targets: BTreeMap::new() };
+    let mut follower = Follower { screen, to, as_json, targets: BTreeMap::new(), progress: Progress::new() };
     tokio::select! {
         signal = signals.next() => Ok(signal.exit_code()),
         failed = follower.follow(&api) => Err(failed),
@@ -77,6 +92,7 @@ struct Follower<'a> {
     to: &'a Destination,
     as_json: bool,
     targets: BTreeMap<String, TargetStatus>,
+    progress: Progress,
 }
 
 impl Follower<'_> {
@@ -84,7 +100,7 @@ impl Follower<'_> {
         let mut lost: Option<Instant> = None;
         loop {
             let fault = match api.watch_targets().await {
-                Ok(mut stream) => match self.show(&mut stream, &mut lost).await {
+                Ok(mut stream) => match self.show(api, &mut stream, &mut lost).await {
                     // A stream lasts its time; if the daemon is gone, the next one is not opened.
                     Ok(()) => {
                         tokio::time::sleep(PAUSE).await;
@@ -113,12 +129,20 @@ impl Follower<'_> {
     }
 
     /// Until the stream ends.
-    async fn show(&mut self, stream: &mut Targets, lost: &mut Option<Instant>) -> Result<(), Fault> {
+    async fn show(
+        &mut self,
+        api: &Api,
+        stream: &mut Targets,
+        lost: &mut Option<Instant>,
+    ) -> Result<(), Fault> {
         let mut redraw = tokio::time::interval(REDRAW);
         loop {
             let update = tokio::select! {
                 update = stream.next() => update?,
                 _ = redraw.tick() => {
+                    if !self.as_json {
+                        self.progress = progress(api, self.targets.values()).await;
+                    }
                     self.draw(None)?;
                     continue;
                 }
@@ -154,7 +178,9 @@ impl Follower<'_> {
         }
         let zone = self.screen.zone();
         let all: Vec<&TargetStatus> = self.targets.values().collect();
-        let written = self.screen.board(|width| board::lines(&all, width, &zone, Timestamp::now()), change);
+        let progress = &self.progress;
+        let board = |width| board::lines(&all, progress, width, &zone, Timestamp::now());
+        let written = self.screen.board(board, change);
         written.map_err(|e| {
             Fault::new(Reason::ReportUnwritable, format!("standard output cannot be written: {e}"))
         })

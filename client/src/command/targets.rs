@@ -21,7 +21,7 @@ pub(crate) async fn list(screen: &mut Screen, to: &Destination, as_json: bool) -
         screen.say("no targets that you may see");
         return Ok(exit::OK);
     }
-    let lines = listing::targets(&all, screen.data_width());
+    let lines = listing::targets(&all, &screen.zone(), screen.data_width());
     print(screen, &lines)
 }
 

@@ -17,6 +17,7 @@ use crate::{
     destination::Destination,
     render::{Screen, admin},
     secret_file::SecretFile,
+    time_spec,
 };
 
 /// `token …`
@@ -28,9 +29,9 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, verb: &TokenVerb)
     match verb {
         TokenVerb::Create { name, lifetime, output, list } => {
             let new = New { request_id: Uuid::new_v4(), name: name.clone(), lifetime: *lifetime };
-            create(screen, &api, &new, output.as_deref(), list.json).await
+            create(screen, &api, &new, output.as_deref(), list.is_data()).await
         }
-        TokenVerb::List(args) => list(screen, &api, args.json).await,
+        TokenVerb::List(args) => list(screen, &api, args.is_data()).await,
         TokenVerb::Revoke { id } => revoke(screen, &api, id).await,
     }
 }
@@ -53,7 +54,8 @@ async fn create(
         )
         .hint(format!("revoke it and make another: resetctl token revoke {}", entry.id)));
     }
-    let until = format!("token {} proves token:{} until {:.0}", entry.id, entry.name, entry.expires_at);
+    let ends = time_spec::format_time(entry.expires_at, &screen.zone());
+    let until = format!("token {} proves token:{} until {ends}", entry.id, entry.name);
     match file {
         Some(file) => {
             let path = file.write(&secret).map_err(|fault| {
@@ -87,7 +89,7 @@ async fn list(screen: &mut Screen, api: &Api, as_json: bool) -> Result<u8, Fault
         screen.say("no tokens");
         return Ok(exit::OK);
     }
-    let lines = admin::tokens(&all, screen.data_width());
+    let lines = admin::tokens(&all, &screen.zone(), screen.data_width());
     print(screen, &lines)
 }
 

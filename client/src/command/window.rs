@@ -8,9 +8,8 @@ use model::{
     window::Window,
 };
 use serde_json::Value;
-use uuid::Uuid;
 
-use super::{print, print_json};
+use super::{ids, print, print_json};
 use crate::{
     api::{Api, Start},
     args::WindowVerb,
@@ -37,12 +36,12 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, verb: &WindowVerb
     match verb {
         WindowVerb::Reserve { length, start, reason, list } => {
             let window = command.reserve(*length, start.as_deref(), reason).await?;
-            command.report(&window, "reserved", list.json)
+            command.report(&window, "reserved", list.is_data())
         }
-        WindowVerb::List { all, list } => command.list(*all, list.json).await,
+        WindowVerb::List { all, list } => command.list(*all, list.is_data()).await,
         WindowVerb::Show { id, list } => {
-            let window = command.api.window(parse(id)?).await?;
-            match list.json {
+            let window = command.window(id).await?;
+            match list.is_data() {
                 true => print_json(command.screen, &json::window(&window)),
                 false => print(command.screen, &render::one(&window, &command.zone, Timestamp::now())),
             }
@@ -50,18 +49,22 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, verb: &WindowVerb
         WindowVerb::Extend { id, longer, until, list } => {
             let window = command.named(id.as_deref(), false).await?;
             let window = command.extend(&window, *longer, until.as_deref()).await?;
-            command.report(&window, "extended", list.json)
+            command.report(&window, "extended", list.is_data())
         }
         WindowVerb::Release { id, force, reason, list } => {
             let window = command.named(id.as_deref(), true).await?;
             let released = command.api.release_window(&window, reason, *force).await?;
             let word = if released.released_at.is_some() { "released" } else { "had ended" };
-            command.report(&released, word, list.json)
+            command.report(&released, word, list.is_data())
         }
     }
 }
 
 impl Command<'_> {
+    async fn window(&self, id: &str) -> Result<Window, Fault> {
+        self.api.window(ids::window(&self.api, &self.to.target, id).await?).await
+    }
+
     async fn reserve(&self, length: Duration, start: Option<&str>, reason: &str) -> Result<Window, Fault> {
         let parsed = |text| time_spec::parse("--start", text, Timestamp::now(), &self.zone);
         let start = match start.map(parsed).transpose()? {
@@ -89,7 +92,7 @@ impl Command<'_> {
     /// that lasts now.
     async fn named(&self, id: Option<&str>, active: bool) -> Result<Window, Fault> {
         if let Some(id) = id {
-            return self.api.window(parse(id)?).await;
+            return self.window(id).await;
         }
         let own = self.api.server_info().await?.principal;
         let mut windows = self.api.windows(&self.to.target, false).await?;
@@ -142,12 +145,4 @@ impl Command<'_> {
             false => print(self.screen, &[window.id.to_string()]),
         }
     }
-}
-
-fn parse(id: &str) -> Result<Uuid, Fault> {
-    wire::parse_window_id(id).map_err(|error| {
-        let text = error.to_string();
-        let text = text.strip_prefix("window: ").unwrap_or(&text);
-        Fault::new(Reason::InvalidRequest, text).hint("`resetctl window list` shows the ids")
-    })
 }

@@ -2,14 +2,14 @@
 //!
 //! It must not know how events come here (`follower`) or what happens afterwards (`command/settle.rs`).
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use model::{
     event::{Accepted, EventKind},
     fault::{Fault, Reason},
     plan::Plan,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 use wire::Received;
 
@@ -18,6 +18,7 @@ use crate::{
     api::Api,
     confirm::{self, Choice},
     gateway::{Line, Runner},
+    io::KeyPress,
     render::Screen,
     signals::{Signal, Signals},
 };
@@ -35,6 +36,8 @@ pub(crate) enum Ending {
     Lost(Fault),
     /// By a signal; the operation goes on.
     Detached(Signal),
+    /// By a signal at the question: nothing was asked for.
+    Aborted(Signal),
 }
 
 /// What was learnt of the operation.
@@ -83,6 +86,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) detach: bool,
     /// Show a plan whole, not in one line: the command that executes it.
     pub(crate) execute: Option<Execute<'a>>,
+    /// A plan is what was asked for, and goes to standard output.
+    pub(crate) plan_is_data: bool,
     /// Say first what is about to be changed.
     pub(crate) announce: Option<Announce<'a>>,
     /// The command of a migration tool, to be offered once the operation is accepted.
@@ -91,31 +96,38 @@ pub(crate) struct Watch<'a> {
     pub(crate) runner: Option<Runner>,
 }
 
+/// What may be chosen after Ctrl-C.
+const MENU: &str = "the operation goes on: [d]etach, [c]ancel it, [k]eep watching?";
+/// How often a silent log is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
 struct State<'a, 'b> {
     it: &'b mut Watch<'a>,
     seen: Seen,
-    /// Events held back while a question is open, so that they do not write over it.
-    held: VecDeque<Received>,
-    question: Option<oneshot::Receiver<Option<String>>>,
+    question: Option<KeyPress>,
 }
 
 impl Watch<'_> {
     /// Watches to the end.
     pub(crate) async fn run(mut self) -> (Ending, Seen) {
-        let mut state = State { it: &mut self, seen: Seen::default(), held: VecDeque::new(), question: None };
+        let mut state = State { it: &mut self, seen: Seen::default(), question: None };
+        let mut look = tokio::time::interval(LOOK);
         let ending = loop {
             let ending = tokio::select! {
                 step = state.it.steps.recv() => state.step(step),
                 signal = state.it.signals.next() => state.signal(signal),
-                line = answered(&mut state.question) => state.answer(line).await,
+                key = answered(&mut state.question) => state.answer(key).await,
                 line = printed(&mut state.it.runner) => state.printed(line),
+                _ = look.tick() => {
+                    state.it.screen.still();
+                    None
+                }
             };
             if let Some(ending) = ending {
                 break ending;
             }
         };
-        state.question = None;
-        state.flush();
+        state.close();
         let seen = state.seen;
         self.screen.rest();
         (ending, seen)
@@ -144,15 +156,11 @@ impl State<'_, '_> {
             self.it.runner = Some(Runner::start(self.it.api.clone(), event.operation, command));
         }
         if event.exit_code.is_some() {
-            self.question = None;
-            self.flush();
+            self.close();
             return Some(Ending::Finished(Box::new(event)));
         }
         let accepted = self.it.detach.then_some(Ending::Accepted(event.operation));
-        match self.question.is_some() {
-            true => self.held.push_back(event),
-            false => self.show(&event),
-        }
+        self.show(&event);
         accepted
     }
 
@@ -162,13 +170,22 @@ impl State<'_, '_> {
         }
         self.it.screen.event(event);
         if let (Some(EventKind::Planned { plan }), Some(execute)) = (&event.kind, &self.it.execute) {
-            self.it.screen.plan(plan, &execute(plan));
+            let execute = execute(plan);
+            match self.it.plan_is_data {
+                false => self.it.screen.plan(plan, &execute),
+                true => {
+                    if let Err(error) = self.it.screen.plan_data(plan, &execute) {
+                        self.it.screen.alarm(&format!("standard output cannot be written: {error}"));
+                    }
+                }
+            }
         }
     }
 
-    fn flush(&mut self) {
-        while let Some(event) = self.held.pop_front() {
-            self.show(&event);
+    /// Nothing is to be chosen any more.
+    fn close(&mut self) {
+        if self.question.take().is_some() {
+            self.it.screen.menu(None);
         }
     }
 
@@ -196,9 +213,7 @@ impl State<'_, '_> {
         }
         let ask = signal == Signal::Interrupt && self.it.screen.can_ask() && self.question.is_none();
         if !ask {
-            if self.question.take().is_some() {
-                self.it.screen.ask("\n");
-            }
+            self.close();
             return Some(Ending::Detached(signal));
         }
         self.ask();
@@ -206,21 +221,23 @@ impl State<'_, '_> {
     }
 
     fn ask(&mut self) {
-        self.it.screen.ask("\nthe operation goes on: [d]etach, [c]ancel it, [k]eep watching? ");
-        self.question = Some(self.it.screen.keyboard().line());
+        self.question = Some(self.it.screen.keyboard().key());
+        self.it.screen.menu(Some(MENU));
     }
 
-    async fn answer(&mut self, line: Option<String>) -> Option<Ending> {
-        match confirm::choice(line.as_deref()) {
-            Some(Choice::Detach) => return Some(Ending::Detached(Signal::Interrupt)),
-            Some(Choice::Cancel) => self.cancel().await,
-            Some(Choice::Watch) => {}
-            None => {
-                self.ask();
-                return None;
-            }
+    async fn answer(&mut self, key: Option<u8>) -> Option<Ending> {
+        let Some(choice) = confirm::choice(key) else {
+            // The terminal is put back before it is taken again.
+            self.question = None;
+            self.question = Some(self.it.screen.keyboard().key());
+            return None;
+        };
+        self.close();
+        match choice {
+            Choice::Detach => return Some(Ending::Detached(Signal::Interrupt)),
+            Choice::Cancel => self.cancel().await,
+            Choice::Watch => {}
         }
-        self.flush();
         None
     }
 
@@ -247,10 +264,8 @@ async fn printed(runner: &mut Option<Runner>) -> Line {
     }
 }
 
-/// The answer to an open question; never when none is open.
-async fn answered(question: &mut Option<oneshot::Receiver<Option<String>>>) -> Option<String> {
+/// The key that was pressed while there is something to choose; the menu stays until it is closed.
+async fn answered(question: &mut Option<KeyPress>) -> Option<u8> {
     let Some(open) = question else { return std::future::pending().await };
-    let line = open.await.ok().flatten();
-    *question = None;
-    line
+    (&mut open.key).await.ok().flatten()
 }

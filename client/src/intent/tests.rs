@@ -94,3 +94,17 @@ fn reports_go_to_a_file_to_stdout_or_to_the_default_folder() {
     assert_eq!(to("resetctl validate --report-path a/b.json"), ReportTo::File("a/b.json".into()));
     assert!(Args::try_parse_from(["resetctl", "run", "--detach", "--report-path", "x"]).is_err());
 }
+
+#[test]
+fn what_scope_managed_schemas_would_ignore_is_a_contradiction() {
+    for (words, flag) in [
+        ("resetctl run --terminate-sessions", "--terminate-sessions"),
+        ("resetctl reset --jobs 2", "--jobs"),
+        ("resetctl run --scope managed-schemas --jobs 1", "--jobs"),
+    ] {
+        let fault = operate(words).expect_err(words);
+        assert_eq!((fault.reason, fault.reason.exit_code()), (Reason::ScopeConflict, 2));
+        assert!(fault.message.contains(flag), "{fault}");
+    }
+    assert!(operate("resetctl run --scope database --jobs 2 --terminate-sessions").is_ok());
+}

@@ -1,18 +1,19 @@
 //! Tokens and audit records as tables and as JSON for scripts; the keys are public. Pure.
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use model::{
     audit::{AuditVerdict, Record},
     token::Entry,
 };
 use serde_json::{Value, json};
 
-use super::table::{self, left, right};
+use super::table::{self, left, right, whole};
+use crate::time_spec::format_time;
 
 /// A table of tokens.
-pub(crate) fn tokens(all: &[Entry], width: usize) -> Vec<String> {
+pub(crate) fn tokens(all: &[Entry], zone: &TimeZone, width: usize) -> Vec<String> {
     let columns = [
-        left("ID", 0),
+        whole("ID"),
         left("NAME", 0),
         left("STATE", 0),
         left("EXPIRES", 1),
@@ -25,9 +26,9 @@ pub(crate) fn tokens(all: &[Entry], width: usize) -> Vec<String> {
             it.id.clone(),
             it.name.clone(),
             it.state().to_owned(),
-            time(it.expires_at),
-            it.last_used_at.map_or_else(|| "never".to_owned(), time),
-            time(it.created_at),
+            format_time(it.expires_at, zone),
+            it.last_used_at.map_or_else(|| "never".to_owned(), |at| format_time(at, zone)),
+            format_time(it.created_at, zone),
             it.created_by.clone(),
         ]
     };
@@ -50,7 +51,7 @@ pub(crate) fn token(it: &Entry) -> Value {
 }
 
 /// A table of audit records.
-pub(crate) fn records(all: &[(Record, String)], width: usize) -> Vec<String> {
+pub(crate) fn records(all: &[(Record, String)], zone: &TimeZone, width: usize) -> Vec<String> {
     let columns = [
         right("NO", 0),
         left("TIME", 2),
@@ -60,12 +61,12 @@ pub(crate) fn records(all: &[(Record, String)], width: usize) -> Vec<String> {
         left("DECISION", 0),
         left("FROM", 5),
         left("DETAIL", 3),
-        left("OPERATION", 4),
+        whole("OPERATION"),
     ];
     let row = |(it, _): &(Record, String)| {
         vec![
             it.sequence.to_string(),
-            time(it.at),
+            format_time(it.at, zone),
             it.principal.clone().unwrap_or_else(|| "-".to_owned()),
             it.method.rsplit('/').next().unwrap_or_default().to_owned(),
             it.target.clone().unwrap_or_default(),
@@ -118,8 +119,4 @@ pub(crate) fn verdict(it: &AuditVerdict) -> Value {
         "head": it.head.to_string(),
         "guard": it.guard,
     })
-}
-
-fn time(at: Timestamp) -> String {
-    format!("{at:.0}")
 }

@@ -4,15 +4,21 @@ use jiff::{Timestamp, tz::TimeZone};
 use model::target::TargetStatus;
 
 use super::{
-    listing::{ended, verb},
+    listing::{Progress, ended, verb},
     table::{self, left, right},
     text::{clean, shorten},
     window::brief,
 };
-use crate::time_spec::{distance, format_time};
+use crate::time_spec::{distance, format_time, localised};
 
 /// The whole board.
-pub(crate) fn lines(all: &[&TargetStatus], width: usize, zone: &TimeZone, now: Timestamp) -> Vec<String> {
+pub(crate) fn lines(
+    all: &[&TargetStatus],
+    progress: &Progress,
+    width: usize,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Vec<String> {
     let columns = [
         left("TARGET", 0),
         left("NOW", 0),
@@ -44,6 +50,10 @@ pub(crate) fn lines(all: &[&TargetStatus], width: usize, zone: &TimeZone, now: T
     };
     let mut lines = table::layout(&columns, &all.iter().map(row).collect::<Vec<_>>(), width);
     for it in all {
+        if let Some(event) = progress.get(&it.name) {
+            let text = localised(&event.text, zone);
+            lines.push(format!("  {}: {text} ({})", it.name, distance(event.at, now)));
+        }
         let waiting = it.queue.iter().enumerate();
         lines.extend(waiting.map(|(n, waiting)| {
             format!("  {} {}. {} by {}", it.name, n + 1, verb(waiting), waiting.principal)

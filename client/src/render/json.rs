@@ -3,6 +3,7 @@
 use model::{lock::Holder, operation::Operation, target::TargetStatus, window::Window};
 use serde_json::{Value, json};
 
+use super::listing::Progress;
 use crate::api::Daemon;
 
 /// One operation.
@@ -53,11 +54,13 @@ pub(crate) fn target(it: &TargetStatus) -> Value {
 
 /// One window.
 pub(crate) fn window(it: &Window) -> Value {
+    let now = jiff::Timestamp::now();
     json!({
         "id": it.id,
         "target": it.target,
         "principal": it.principal,
         "reason": it.reason,
+        "state": super::window::state(it, now).replace(' ', "-"),
         "starts_at": it.starts_at,
         "ends_at": it.ends_at,
         "released_at": it.released_at,
@@ -66,7 +69,7 @@ pub(crate) fn window(it: &Window) -> Value {
 }
 
 /// The daemon and its targets.
-pub(crate) fn status(daemon: &Daemon, targets: &[TargetStatus]) -> Value {
+pub(crate) fn status(daemon: &Daemon, targets: &[TargetStatus], progress: &Progress) -> Value {
     json!({
         "version": daemon.version,
         "instance": daemon.instance,
@@ -81,6 +84,12 @@ pub(crate) fn status(daemon: &Daemon, targets: &[TargetStatus]) -> Value {
             "fault": (!c.fault.is_empty()).then_some(&c.fault),
             "replayed": c.replayed,
         })).collect::<Vec<_>>(),
+        "chains_fingerprint": daemon
+            .chains
+            .iter()
+            .all(|c| c.fault.is_empty())
+            .then(|| model::chain::set_fingerprint(daemon.fingerprints())),
+        "progress": progress.iter().map(|(name, it)| (name.clone(), super::event::json(it))).collect::<serde_json::Map<_, _>>(),
         "targets": targets.iter().map(target).collect::<Vec<_>>(),
     })
 }

@@ -1,11 +1,12 @@
 //! What undo can bring back, as a table and as JSON for scripts; the keys are public. Pure.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use model::target::TargetStatus;
 use serde_json::{Value, json as object};
 use uuid::Uuid;
 
-use super::table::{self, left};
+use super::table::{self, left, whole};
+use crate::time_spec::format_time;
 
 /// One row: operation, scope, names, until when, and why it is left.
 type Row<'a> = (Uuid, &'static str, Vec<&'a str>, Timestamp, Option<&'a str>);
@@ -20,10 +21,10 @@ fn rows(it: &TargetStatus) -> Vec<Row<'_>> {
 }
 
 /// A table of everything that is kept.
-pub(crate) fn lines(all: &[TargetStatus], width: usize) -> Vec<String> {
+pub(crate) fn lines(all: &[TargetStatus], zone: &TimeZone, width: usize) -> Vec<String> {
     let columns = [
         left("TARGET", 0),
-        left("OPERATION", 0),
+        whole("OPERATION"),
         left("SCOPE", 0),
         left("UNTIL", 0),
         left("WHAT", 3),
@@ -34,7 +35,7 @@ pub(crate) fn lines(all: &[TargetStatus], width: usize) -> Vec<String> {
             target.name.clone(),
             operation.to_string(),
             scope.to_owned(),
-            format!("{until:.0}"),
+            format_time(until, zone),
             names.join(", "),
             left.unwrap_or_default().to_owned(),
         ]

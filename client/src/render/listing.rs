@@ -1,27 +1,40 @@
 //! Operations, targets and the daemon as tables and lines. Pure.
 
+use std::collections::BTreeMap;
+
 use jiff::{Timestamp, tz::TimeZone};
 use model::{
-    chain::set_fingerprint,
     operation::{Operation, State},
     target::TargetStatus,
 };
+use wire::Received;
 
 use super::{
-    table::{self, left, right},
+    table::{self, left, right, whole},
     text::{clean, count},
     window::brief,
 };
-use crate::api::Daemon;
+use crate::{
+    api::Daemon,
+    time_spec::{distance, format_time, localised},
+};
+
+/// What the operations that run said last, by target.
+pub(crate) type Progress = BTreeMap<String, Received>;
+
+/// The characters of a fingerprint that people are shown: `sha256:` and 12 digits.
+const SHORT: usize = 19;
 
 /// A table of operations.
-pub(crate) fn operations(all: &[Operation], width: usize) -> Vec<String> {
+pub(crate) fn operations(all: &[Operation], zone: &TimeZone, width: usize) -> Vec<String> {
+    let now = Timestamp::now();
     let columns = [
-        left("ID", 0),
+        whole("ID"),
         left("VERB", 0),
         left("TARGET", 0),
         left("STATE", 0),
-        left("CREATED", 2),
+        left("AGE", 1),
+        left("CREATED", 6),
         right("TOOK", 4),
         left("PRINCIPAL", 3),
         left("SUMMARY", 5),
@@ -32,7 +45,8 @@ pub(crate) fn operations(all: &[Operation], width: usize) -> Vec<String> {
             verb(it),
             it.target.clone(),
             ended(it),
-            time(Some(it.created_at)),
+            distance(it.created_at, now),
+            time(Some(it.created_at), zone),
             took(it),
             it.principal.clone(),
             it.end.as_ref().map(|e| e.summary.clone()).unwrap_or_default(),
@@ -42,7 +56,8 @@ pub(crate) fn operations(all: &[Operation], width: usize) -> Vec<String> {
 }
 
 /// One operation in full.
-pub(crate) fn operation(it: &Operation) -> Vec<String> {
+pub(crate) fn operation(it: &Operation, zone: &TimeZone) -> Vec<String> {
+    let time = |at| time(at, zone);
     let labels: Vec<String> = it.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
     let end = it.end.as_ref();
     let pairs = [
@@ -68,7 +83,7 @@ pub(crate) fn operation(it: &Operation) -> Vec<String> {
 }
 
 /// A table of targets.
-pub(crate) fn targets(all: &[TargetStatus], width: usize) -> Vec<String> {
+pub(crate) fn targets(all: &[TargetStatus], zone: &TimeZone, width: usize) -> Vec<String> {
     let columns = [
         left("TARGET", 0),
         left("DATABASE", 1),
@@ -87,7 +102,7 @@ pub(crate) fn targets(all: &[TargetStatus], width: usize) -> Vec<String> {
             it.queue.len().to_string(),
             it.window
                 .as_ref()
-                .map(|w| format!("{} until {}", w.principal, time(Some(w.ends_at))))
+                .map(|w| format!("{} until {}", w.principal, time(Some(w.ends_at), zone)))
                 .unwrap_or_default(),
             it.last.as_ref().map(|l| format!("{} {}", verb(l), ended(l))).unwrap_or_default(),
         ]
@@ -96,8 +111,13 @@ pub(crate) fn targets(all: &[TargetStatus], width: usize) -> Vec<String> {
 }
 
 /// The daemon and what goes on with targets.
-pub(crate) fn status(daemon: &Daemon, targets: &[TargetStatus], zone: &TimeZone) -> Vec<String> {
-    let since = daemon.started_at.map(|at| format!(", since {}", time(Some(at)))).unwrap_or_default();
+pub(crate) fn status(
+    daemon: &Daemon,
+    targets: &[TargetStatus],
+    progress: &Progress,
+    zone: &TimeZone,
+) -> Vec<String> {
+    let since = daemon.started_at.map(|at| format!(", since {}", time(Some(at), zone))).unwrap_or_default();
     let mut lines = vec![
         format!("daemon     resetd {}{since} (instance {})", clean(&daemon.version), clean(&daemon.instance)),
         format!("cluster    PostgreSQL {}", clean(&daemon.postgres)),
@@ -107,27 +127,21 @@ pub(crate) fn status(daemon: &Daemon, targets: &[TargetStatus], zone: &TimeZone)
         let what = match chain.fault.as_str() {
             "" => {
                 let revisions = count(chain.revisions, "revision");
-                format!("at {}, {revisions}, {}", chain.head, chain.fingerprint)
+                format!("at {}, {revisions}, {}", chain.head, short(&chain.fingerprint))
             }
             fault => format!("FAULTY: {fault}"),
         };
         let what = if chain.replayed { what } else { format!("{what}; not replayed: in no target's matrix") };
         lines.push(format!("chain      {}: {}", clean(&chain.name), clean(&what)));
     }
-    if daemon.chains.iter().all(|c| c.fault.is_empty()) && !daemon.chains.is_empty() {
-        lines.push(format!(
-            "chains     {} (all of them, for --expect-chains)",
-            set_fingerprint(daemon.fingerprints())
-        ));
-    }
     for target in targets {
         lines.push(String::new());
-        lines.extend(target_lines(target, zone));
+        lines.extend(target_lines(target, progress.get(&target.name), zone));
     }
     lines
 }
 
-fn target_lines(it: &TargetStatus, zone: &TimeZone) -> Vec<String> {
+fn target_lines(it: &TargetStatus, progress: Option<&Received>, zone: &TimeZone) -> Vec<String> {
     let mut lines =
         vec![format!("target     {} (database {}, profile {})", it.name, it.database, it.profile)];
     let flags = [(it.protected, "protected"), (!it.enrolled, "not enrolled")];
@@ -136,11 +150,15 @@ fn target_lines(it: &TargetStatus, zone: &TimeZone) -> Vec<String> {
         lines.push(format!("           {}", flags.join(", ")));
     }
     match &it.holder {
-        Some(holder) => lines.push(format!("lock       {}", holder.phrase())),
+        Some(holder) => lines.push(format!("lock       {}", localised(&holder.phrase(), zone))),
         None => lines.push("lock       free".to_owned()),
     }
+    if let Some(event) = progress {
+        let text = localised(&event.text, zone);
+        lines.push(format!("now        {text} ({})", distance(event.at, Timestamp::now())));
+    }
     for (n, waiting) in it.queue.iter().enumerate() {
-        let since = time(Some(waiting.created_at));
+        let since = time(Some(waiting.created_at), zone);
         lines.push(format!(
             "queue {:<4} {} by {} since {since} ({})",
             n + 1,
@@ -154,12 +172,12 @@ fn target_lines(it: &TargetStatus, zone: &TimeZone) -> Vec<String> {
     }
     lines.extend(it.next_windows.iter().map(|window| format!("next       {}", brief(window, zone))));
     for kept in &it.kept {
-        let until = time(Some(kept.until));
+        let until = time(Some(kept.until), zone);
         lines.push(format!("kept       {} of operation {} until {until}", clean(&kept.name), kept.operation));
     }
     lines.extend(it.warnings.iter().map(|warning| format!("warning    {}", clean(warning))));
     for kept in &it.kept_schemas {
-        let until = time(Some(kept.until));
+        let until = time(Some(kept.until), zone);
         let what = match &kept.left_because {
             Some(why) => format!("left: {why}"),
             None => format!("until {until}"),
@@ -167,12 +185,15 @@ fn target_lines(it: &TargetStatus, zone: &TimeZone) -> Vec<String> {
         lines.push(format!("kept       {} schemas of operation {} {what}", kept.names.len(), kept.operation));
     }
     if let Some(last) = &it.last {
-        let at = time(last.end.as_ref().map(|e| e.at));
+        let now = Timestamp::now();
+        let at = last.end.as_ref().map_or(last.created_at, |e| e.at);
         lines.push(format!(
-            "last       {} by {} {} at {at} ({})",
+            "last       {} by {} {} {}, {} ({})",
             verb(last),
             last.principal,
             ended(last),
+            distance(at, now),
+            format_time(at, zone),
             last.id
         ));
     }
@@ -196,8 +217,13 @@ pub(super) fn holding(it: &TargetStatus) -> String {
     }
 }
 
-fn time(at: Option<Timestamp>) -> String {
-    at.map(|at| format!("{at:.0}")).unwrap_or_default()
+fn time(at: Option<Timestamp>, zone: &TimeZone) -> String {
+    at.map(|at| format_time(at, zone)).unwrap_or_default()
+}
+
+/// The beginning of a fingerprint: enough to compare by eye; JSON has all of it.
+fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..SHORT).unwrap_or(fingerprint)
 }
 
 fn took(it: &Operation) -> String {

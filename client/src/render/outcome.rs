@@ -1,19 +1,46 @@
 //! How something ended, for a person: what happened, where, what to do, and where the report is. Pure.
 
-use model::{event::Finished, fault::Fault, operation::Outcome, plan::Refusal};
+use model::{
+    event::Finished,
+    fault::{Fault, Reason},
+    operation::Outcome,
+    plan::Refusal,
+};
 
 use super::text::{Paint, clean, wrap};
 
 /// The lines of a fault: what happened, where, what to do, and the command that explains it.
 pub(crate) fn fault(fault: &Fault, title: &str, width: usize, paint: Paint) -> Vec<String> {
     let mut lines = vec![paint.red(&clean(&format!("✗ {title}: {}", fault.reason)))];
-    lines.extend(wrap("  what happened: ", &fault.message, width));
+    lines.extend(happened(fault, width));
     lines.extend(place(fault, width));
     if let Some(hint) = fault.hint.as_deref().filter(|h| !h.is_empty()) {
         lines.extend(wrap("  what to do:    ", hint, width));
     }
-    lines.push(format!("  more:          resetctl explain {}", fault.reason));
+    lines.extend(wrap("  more:          ", &format!("resetctl explain {}", fault.reason), width));
     lines
+}
+
+/// What happened; several findings are a list.
+fn happened(fault: &Fault, width: usize) -> Vec<String> {
+    let several = fault.metadata.get("findings").is_some_and(|n| n != "1");
+    match fault.message.split_once(": ").filter(|_| several) {
+        None => wrap("  what happened: ", &fault.message, width),
+        Some((first, findings)) => {
+            let mut lines = wrap("  what happened: ", &format!("{first}:"), width);
+            lines.extend(findings.split("; ").flat_map(|it| wrap("    - ", it, width)));
+            lines
+        }
+    }
+}
+
+/// The same fault where its findings stand above, each with what to do: they are not said twice.
+pub(crate) fn without_findings(fault: &Fault) -> Fault {
+    let Some((first, _)) = fault.message.split_once(": ") else { return fault.clone() };
+    let mut short =
+        Fault { message: format!("{first}, named above with what to do"), hint: None, ..fault.clone() };
+    short.metadata.remove("findings");
+    short
 }
 
 /// The lines of an operation's end.
@@ -41,8 +68,14 @@ pub(crate) fn finished(
 fn refused(refusal: &Refusal, title: &str, width: usize, paint: Paint) -> Vec<String> {
     let first = format!("! {title}: a real run would be refused: {}", refusal.reason);
     let mut lines = vec![paint.yellow(&clean(&first))];
-    lines.extend(wrap("  why:           ", &refusal.text, width));
-    lines.push(format!("  more:          resetctl explain {}", refusal.reason));
+    // The plan above has its findings, each with what to do.
+    let by_findings = matches!(refusal.reason, Reason::PreflightFailed | Reason::NotTransactional);
+    let text = match refusal.text.split_once(": ").filter(|_| by_findings) {
+        Some((first, _)) => format!("{first}, named in the plan above"),
+        None => refusal.text.clone(),
+    };
+    lines.extend(wrap("  why:           ", &text, width));
+    lines.extend(wrap("  more:          ", &format!("resetctl explain {}", refusal.reason), width));
     lines
 }
 
@@ -79,7 +112,7 @@ fn place(fault: &Fault, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use console::measure_text_width;
-    use model::fault::{Reason, SqlSite, Status};
+    use model::fault::{SqlSite, Status};
 
     use super::*;
 
@@ -122,6 +155,23 @@ mod tests {
                 assert!(text.contains(part), "{part} in\n{text}");
             }
         }
+    }
+
+    #[test]
+    fn several_findings_are_a_list_and_said_once() {
+        let message = "preflight found 2 errors: role app: may not; schema general: is locked";
+        let it = Fault::new(Reason::PreflightFailed, message).hint("grant it").with("findings", 2);
+        let lines = fault(&it, "run", 80, Paint(false));
+        assert_eq!(
+            lines[1..4],
+            [
+                "  what happened: preflight found 2 errors:",
+                "    - role app: may not",
+                "    - schema general: is locked"
+            ]
+        );
+        let again = fault(&without_findings(&it), "run", 80, Paint(false)).join("\n");
+        assert!(again.contains("found 2 errors, named above") && !again.contains("role app"), "{again}");
     }
 
     #[test]

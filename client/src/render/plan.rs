@@ -1,6 +1,7 @@
 //! A plan, readable at a glance: totals first, then every schema, everything outside in full, findings, whether it would
 //! be refused, the digest, and the command that executes exactly this plan. Pure.
 
+use jiff::tz::TimeZone;
 use model::{
     fault::Reason,
     finding::{Finding, Severity},
@@ -13,12 +14,13 @@ use super::{
     table::{self, left, right},
     text::{Paint, bytes, clean, count, number, wrap},
 };
+use crate::time_spec::format_time;
 
 /// The plan's lines.
-pub(crate) fn lines(plan: &Plan, execute: &str, width: usize, paint: Paint) -> Vec<String> {
+pub(crate) fn lines(plan: &Plan, execute: &str, zone: &TimeZone, width: usize, paint: Paint) -> Vec<String> {
     let title = wrap("", &format!("Plan for {}", title(plan)), width);
     let mut lines: Vec<String> = title.iter().map(|line| paint.bold(line)).collect();
-    lines.extend(totals(plan, width, paint));
+    lines.extend(totals(plan, zone, width, paint));
     lines.extend(schemas(plan, width, paint));
     lines.extend(outside(plan, width, paint));
     lines.extend(surroundings::lines(plan, width, paint));
@@ -27,8 +29,14 @@ pub(crate) fn lines(plan: &Plan, execute: &str, width: usize, paint: Paint) -> V
     lines.extend(findings(&plan.findings, width, paint));
     if let Some(refusal) = &plan.refusal {
         lines.push(String::new());
-        let first = format!("A real run would be refused: {}: ", refusal.reason);
-        lines.extend(wrap("", &format!("{first}{}", refusal.text), width).iter().map(|l| paint.yellow(l)));
+        // What its findings say is not said again.
+        let by_findings = matches!(refusal.reason, Reason::PreflightFailed | Reason::NotTransactional);
+        let why = match by_findings && !plan.findings.is_empty() {
+            true => " by the findings above".to_owned(),
+            false => format!(": {}", refusal.text),
+        };
+        let text = format!("A real run would be refused: {}{why}", refusal.reason);
+        lines.extend(wrap("", &text, width).iter().map(|l| paint.yellow(l)));
     }
     lines.push(String::new());
     lines.push(format!("Digest {}", clean(&plan.digest)));
@@ -52,13 +60,13 @@ fn title(plan: &Plan) -> String {
     format!("{} (database {}{scope})", plan.target, plan.database)
 }
 
-fn totals(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
+fn totals(plan: &Plan, zone: &TimeZone, width: usize, paint: Paint) -> Vec<String> {
     let mut all = Vec::new();
     if !plan.schemas.is_empty() {
         all.push(dropped(plan));
         all.extend(surroundings::kinds(plan));
     }
-    all.extend(surroundings::totals(plan));
+    all.extend(surroundings::totals(plan, zone));
     if !plan.created_schemas.is_empty() {
         all.push(format!("creates {}", plan.created_schemas.join(", ")));
     }
@@ -72,14 +80,14 @@ fn totals(plan: &Plan, width: usize, paint: Paint) -> Vec<String> {
             it.name,
             it.oid,
             it.operation,
-            minute(it.kept_since)
+            format_time(it.kept_since, zone)
         ));
         all.push(format!(
             "what was written since {} goes with the database that serves now",
-            minute(it.kept_since)
+            format_time(it.kept_since, zone)
         ));
     }
-    all.extend(plan.brings_back_schemas.as_ref().map(returning));
+    all.extend(plan.brings_back_schemas.as_ref().map(|set| returning(set, zone)));
     all.extend(keeps(plan));
     if all.is_empty() && plan.outside.is_empty() {
         all.push("changes nothing".to_owned());
@@ -114,21 +122,17 @@ fn keeps(plan: &Plan) -> Option<String> {
     })
 }
 
-fn returning(set: &ReturningSchemas) -> String {
+fn returning(set: &ReturningSchemas, zone: &TimeZone) -> String {
     let sum = |of: fn(&ReturningSchema) -> i128| set.schemas.iter().map(of).sum::<i128>();
     format!(
         "brings back {} of before operation {} (set aside at {}): {}, about {}, {}",
         count(set.schemas.iter().filter(|s| s.oid.is_some()).count() as i128, "schema"),
         set.operation,
-        minute(set.kept_since),
+        format_time(set.kept_since, zone),
         count(sum(|s| s.tables.into()), "table"),
         count(sum(|s| s.estimated_rows.max(0).into()), "row"),
         bytes(set.schemas.iter().map(|s| s.bytes.max(0)).fold(0, i64::saturating_add)),
     )
-}
-
-fn minute(at: jiff::Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 fn dropped(plan: &Plan) -> String {
@@ -324,7 +328,7 @@ mod tests {
     fn everything_but_what_is_copied_fits_at_60_80_and_120() {
         let execute = "resetctl reset --plan-digest X";
         for width in [60, 80, 120] {
-            let all = lines(&plan(), execute, width, Paint(false));
+            let all = lines(&plan(), execute, &TimeZone::UTC, width, Paint(false));
             let long: Vec<&String> =
                 all.iter().filter(|l| measure_text_width(l) > width && !l.starts_with("Digest ")).collect();
             assert!(long.is_empty(), "{width}: {long:#?}");
@@ -333,7 +337,7 @@ mod tests {
 
     #[test]
     fn totals_come_first_and_nothing_outside_is_left_out() {
-        let text = lines(&plan(), "resetctl run", 80, Paint(false)).join("\n");
+        let text = lines(&plan(), "resetctl run", &TimeZone::UTC, 80, Paint(false)).join("\n");
         let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what} in\n{text}"));
         let order = [
             "drops 1 schema: 16 tables",
@@ -353,7 +357,7 @@ mod tests {
     fn what_no_digest_lets_through_is_not_offered() {
         let offered = |reason| {
             let refusal = Some(Refusal { reason, text: "why".into() });
-            let all = lines(&Plan { refusal, ..plan() }, "resetctl run", 80, Paint(false));
+            let all = lines(&Plan { refusal, ..plan() }, "resetctl run", &TimeZone::UTC, 80, Paint(false));
             all.iter().any(|l| l.contains("resetctl run"))
         };
         assert!(offered(Reason::BlastRadius) && offered(Reason::DataLimit));
@@ -371,6 +375,10 @@ mod tests {
             scope: None,
             ..plan()
         };
-        assert!(lines(&empty, "x", 80, Paint(false)).iter().any(|l| l.trim() == "changes nothing"));
+        assert!(
+            lines(&empty, "x", &TimeZone::UTC, 80, Paint(false))
+                .iter()
+                .any(|l| l.trim() == "changes nothing")
+        );
     }
 }

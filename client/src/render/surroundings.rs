@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::tz::TimeZone;
 use model::{
     blast::{SchemaProperty, TableGrant},
     plan::Plan,
 };
 
 use super::text::{Paint, clean, count, number, wrap};
+use crate::time_spec::format_time;
 
 /// How many objects of each kind go, in one line.
 pub(super) fn kinds(plan: &Plan) -> Option<String> {
@@ -23,7 +25,7 @@ pub(super) fn kinds(plan: &Plan) -> Option<String> {
 }
 
 /// Extensions, and how much was written lately: lines of the totals.
-pub(super) fn totals(plan: &Plan) -> Vec<String> {
+pub(super) fn totals(plan: &Plan, zone: &TimeZone) -> Vec<String> {
     let mut all: Vec<String> = plan.extension_moves.iter().map(|it| format!("moves {it}")).collect();
     if !plan.created_extensions.is_empty() {
         all.push(format!("creates extensions {}", plan.created_extensions.join(", ")));
@@ -32,7 +34,7 @@ pub(super) fn totals(plan: &Plan) -> Vec<String> {
     if let Some(since) = it.since.filter(|_| !plan.schemas.is_empty()) {
         all.push(format!(
             "since {}: {} committed; rows: {} inserted, {} updated, {} deleted",
-            since.strftime("%Y-%m-%d %H:%M UTC"),
+            format_time(since, zone),
             count(i128::from(it.commits), "transaction"),
             number(it.inserted),
             number(it.updated),
@@ -153,7 +155,7 @@ mod tests {
     fn everything_around_the_schemas_is_named() {
         let plan = plan();
         assert_eq!(kinds(&plan).as_deref(), Some("in them: 20 index, 8 table"));
-        let totals = totals(&plan).join("\n");
+        let totals = totals(&plan, &TimeZone::UTC).join("\n");
         assert!(totals.contains("moves extension hstore from general to extensions"), "{totals}");
         assert!(totals.contains("since 1970-01-01 00:00 UTC: 1 transaction committed"), "{totals}");
         let text = lines(&plan, 80, Paint(false)).join("\n");

@@ -1,9 +1,9 @@
-//! Aligned tables that fit: where the width is short, the least important columns go first, then long cells are shortened.
-//! Pure.
+//! Aligned tables that fit: where the width is short, the least important columns go first, then long cells are shortened;
+//! where that is not enough, each row becomes a block of lines. What identifies a row is never cut. Pure.
 
 use console::measure_text_width;
 
-use super::text::{clean, shorten};
+use super::text::{clean, shorten, wrap};
 
 const GAP: usize = 2;
 const NARROWEST: usize = 8;
@@ -15,16 +15,23 @@ pub(crate) struct Column {
     right: bool,
     /// The highest rank is left out first; 0 never is.
     rank: u8,
+    /// Its cells are never shortened.
+    whole: bool,
 }
 
 /// A column of text.
 pub(crate) const fn left(title: &'static str, rank: u8) -> Column {
-    Column { title, right: false, rank }
+    Column { title, right: false, rank, whole: false }
 }
 
 /// A column of numbers.
 pub(crate) const fn right(title: &'static str, rank: u8) -> Column {
-    Column { title, right: true, rank }
+    Column { title, right: true, rank, whole: false }
+}
+
+/// A column that is always there and never shortened: what one copies.
+pub(crate) const fn whole(title: &'static str) -> Column {
+    Column { title, right: false, rank: 0, whole: true }
 }
 
 /// The lines of a table, titles first, each at most `width` columns where that is possible.
@@ -42,8 +49,30 @@ pub(crate) fn layout(columns: &[Column], rows: &[Vec<String>], width: usize) -> 
         shown.retain(|at| *at != last);
     }
     let widths = shrunk(&shown, columns, natural, width);
+    if total(&shown, &widths) > width && columns.iter().any(|c| c.whole) {
+        return blocks(columns, &rows, width);
+    }
     let titles: Vec<String> = columns.iter().map(|c| c.title.to_owned()).collect();
     std::iter::once(&titles).chain(&rows).map(|row| line(row, &shown, columns, &widths)).collect()
+}
+
+/// Each row as lines of its own, nothing left out; an empty line between them.
+fn blocks(columns: &[Column], rows: &[Vec<String>], width: usize) -> Vec<String> {
+    let longest = columns.iter().map(|c| c.title.len()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for (n, row) in rows.iter().enumerate() {
+        if n > 0 {
+            lines.push(String::new());
+        }
+        for (column, cell) in columns.iter().zip(row).filter(|(_, cell)| !cell.is_empty()) {
+            match column.whole {
+                // Alone on its line: it is copied from there.
+                true => lines.push(cell.clone()),
+                false => lines.extend(wrap(&format!("  {:<longest$} ", column.title), cell, width)),
+            }
+        }
+    }
+    lines
 }
 
 fn natural_width(at: usize, column: &Column, rows: &[Vec<String>]) -> usize {
@@ -57,7 +86,11 @@ fn total(shown: &[usize], widths: &[usize]) -> usize {
 
 fn shrunk(shown: &[usize], columns: &[Column], mut widths: Vec<usize>, width: usize) -> Vec<usize> {
     while total(shown, &widths) > width {
-        let widest = shown.iter().copied().filter(|at| !columns[*at].right).max_by_key(|at| widths[*at]);
+        let widest = shown
+            .iter()
+            .copied()
+            .filter(|at| !columns[*at].right && !columns[*at].whole)
+            .max_by_key(|at| widths[*at]);
         match widest {
             Some(at) if widths[at] > NARROWEST => widths[at] -= 1,
             _ => break,
@@ -122,6 +155,21 @@ mod tests {
         assert_eq!(title(80), "SCHEMA TABLES SIZE");
         assert_eq!(title(60), "SCHEMA TABLES");
         assert!(layout(&COLUMNS, &rows(), 60)[2].contains('…'));
+    }
+
+    #[test]
+    fn what_is_copied_is_whole_at_any_width() {
+        let id = "0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f";
+        let columns = [whole("ID"), left("TARGET", 0), left("STATE", 1), left("SUMMARY", 3)];
+        let row = [id, "a_target_with_a_long_name", "succeeded", "six schemas were reset and migrated"];
+        let rows = vec![row.map(str::to_owned).to_vec(); 2];
+        for width in [36, 40, 60, 100, 200] {
+            let lines = layout(&columns, &rows, width);
+            assert_eq!(lines.iter().filter(|line| line.contains(id)).count(), 2, "{width}: {lines:#?}");
+            assert!(lines.iter().all(|line| measure_text_width(line) <= width), "{width}: {lines:#?}");
+        }
+        let narrow = layout(&columns, &rows[..1], 40).join("\n");
+        assert!(narrow.contains("SUMMARY six schemas were"), "{narrow}");
     }
 
     #[test]

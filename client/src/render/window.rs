@@ -4,7 +4,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use model::window::Window;
 
 use super::{
-    table::{self, left},
+    table::{self, left, whole},
     text::clean,
 };
 use crate::time_spec::{distance, format_time, range};
@@ -12,11 +12,11 @@ use crate::time_spec::{distance, format_time, range};
 /// A table of windows.
 pub(crate) fn table(all: &[Window], zone: &TimeZone, now: Timestamp, width: usize) -> Vec<String> {
     let columns = [
-        left("ID", 4),
-        left("TARGET", 1),
+        whole("ID"),
+        left("TARGET", 2),
         left("PRINCIPAL", 0),
         left("STATE", 0),
-        left("FROM", 2),
+        left("FROM", 1),
         left("UNTIL", 0),
         left("REASON", 3),
     ];
@@ -67,7 +67,8 @@ pub(crate) fn brief(it: &Window, zone: &TimeZone) -> String {
     format!("{}, {}: {}", it.principal, range(it.starts_at, it.ends_at, zone), it.reason)
 }
 
-fn state(it: &Window, now: Timestamp) -> &'static str {
+/// Where a window stands.
+pub(super) fn state(it: &Window, now: Timestamp) -> &'static str {
     match it {
         it if it.released_at.is_some() => "released",
         it if it.is_active(now) => "active",
@@ -99,12 +100,13 @@ mod tests {
     fn tables_fit_and_texts_cannot_move_the_cursor() {
         let windows = [window("rehearsal \u{1b}[2J of a release with a long reason"), window("b")];
         let now = windows[0].starts_at;
-        for width in [60, 80, 120] {
+        for width in [60, 80, 140] {
             let lines = table(&windows, &TimeZone::UTC, now, width);
             assert!(lines.iter().all(|l| console::measure_text_width(l) <= width), "{width}: {lines:#?}");
-            assert!(!lines[1].contains('\u{1b}'), "{}", lines[1]);
-            for always in ["unix:alice", "active", "13:45"] {
-                assert!(lines[1].contains(always), "{width}: {}", lines[1]);
+            let all = lines.join("\n");
+            assert!(!all.contains('\u{1b}'), "{all}");
+            for always in ["unix:alice", "active", "13:45", &windows[0].id.to_string()] {
+                assert!(all.contains(always), "{width}: {all}");
             }
         }
         let change = change(&windows[1], "reserved", &TimeZone::UTC, now);

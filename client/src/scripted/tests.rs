@@ -267,6 +267,7 @@ async fn the_command_of_a_dry_run_is_the_one_that_was_asked_without_the_dry() {
         "--target staging run --scope managed-schemas --managed-schema general --label a=b --wait=1m30s \
          --plan-digest {SHOWN} --confirm-destructive-reset RESET\n"
     );
-    assert!(end.err.contains(&words), "{}", end.err);
+    assert!(end.out.contains(&words), "a plan is data\n{}\n{}", end.out, end.err);
+    assert!(end.out.contains("- view reporting.v") && !end.err.contains("- view"), "{}", end.err);
     assert_eq!((end.code, end.report.as_deref()), (0, Some(REPORT)));
 }

@@ -249,7 +249,12 @@ impl Policy {
         let about_some = |subject| self.authorize(method, principal, Some(subject), subjects, dry_run);
         // Without any target there is still the answer about none.
         let about_none = || self.authorize(method, principal, None, subjects, dry_run);
-        subjects.iter().map(about_some).find(Result::is_ok).unwrap_or_else(about_none).map(|_| ())
+        let answer = subjects.iter().map(about_some).find(Result::is_ok).unwrap_or_else(about_none);
+        // What is told is the role that the method itself needs: whether it is a dry run is not known yet.
+        let known: Vec<&Subject> = subjects.iter().filter(|s| self.role(principal, s).is_some()).collect();
+        let only = <[&Subject; 1]>::try_from(known).ok().map(|[only]| only);
+        let told = |_| self.authorize(method, principal, only, subjects, None).map(|_| ());
+        answer.map(|_| ()).or_else(told)
     }
 
     /// Decides whether `principal` may call `method` about `subject`; `subjects` are all targets, for methods that are
@@ -266,27 +271,82 @@ impl Policy {
         lesser: Option<Role>,
     ) -> Result<Authorization, Fault> {
         let need = METHODS.iter().find(|(name, _)| *name == method).map(|(_, need)| *need);
-        let denied = || denied(method, principal);
         let roles = || subjects.iter().filter_map(|s| self.role(principal, s));
-        let (needed, role) = match need.ok_or_else(denied)? {
+        let (needed, role, place) = match need.ok_or_else(|| unknown(method, principal))? {
             Need::Anybody => return Ok(Authorization { principal: principal.clone(), role: None }),
-            Need::OnTarget(needed) => (needed, subject.and_then(|s| self.role(principal, s))),
-            Need::Somewhere(needed) => (needed, roles().max()),
-            Need::Everywhere(needed) if roles().count() == subjects.len() => (needed, roles().min()),
-            Need::Everywhere(_) => return Err(denied()),
+            Need::OnTarget(needed) => (
+                needed,
+                subject.and_then(|s| self.role(principal, s)),
+                subject.map_or(Place::Any, |s| Place::Target(&s.target)),
+            ),
+            Need::Somewhere(needed) => (needed, roles().max(), Place::Any),
+            Need::Everywhere(needed) => {
+                let everywhere = roles().count() == subjects.len();
+                (needed, roles().min().filter(|_| everywhere), Place::All)
+            }
         };
         let needed = lesser.map_or(needed, |l| l.min(needed));
         if role.is_some_and(|role| role >= needed) {
             Ok(Authorization { principal: principal.clone(), role })
         } else {
-            Err(denied())
+            // About no target: the best role on any of them is what the caller has.
+            let has = role.or_else(|| roles().max().filter(|_| matches!(place, Place::Any)));
+            Err(self.denied(method, principal, needed, has, place))
+        }
+    }
+
+    /// The role that is missing, the one that is there, and the lines that would grant it.
+    fn denied(
+        &self,
+        method: &str,
+        principal: &Principal,
+        needed: Role,
+        has: Option<Role>,
+        place: Place<'_>,
+    ) -> Fault {
+        let (on, targets) = match place {
+            Place::Target(name) => (format!("on target {name}"), name),
+            Place::Any => ("on a target".to_owned(), "*"),
+            Place::All => ("on every target".to_owned(), "*"),
+        };
+        let had = has.map_or("none".to_owned(), |role| format!("the role {role}"));
+        let call = method.strip_prefix("resetd.v1.").unwrap_or(method);
+        let lines =
+            format!("[[role]] principal = \"{principal}\", targets = [\"{targets}\"], role = \"{needed}\"");
+        let beside = match self.grants.is_empty() {
+            true => " (the first [[role]] ends the built-in rules: give the daemon's own user one as well)",
+            false => "",
+        };
+        let fault = Fault::new(
+            Reason::PermissionDenied,
+            format!("{call} needs the role {needed} {on}, and {principal} has {had}"),
+        )
+        .hint(format!("ask an admin of the daemon for these lines of its configuration: {lines}{beside}"))
+        .with("principal", principal)
+        .with("method", method)
+        .with("role_needed", needed);
+        let fault = match has {
+            Some(role) => fault.with("role", role),
+            None => fault,
+        };
+        match place {
+            Place::Target(name) => fault.with("target", name),
+            Place::Any | Place::All => fault,
         }
     }
 }
 
-fn denied(method: &str, principal: &Principal) -> Fault {
-    Fault::new(Reason::PermissionDenied, format!("{principal} may not call {method} on this target"))
-        .hint("ask an admin of the daemon for a [[role]] on this target (or check the target's name)")
+/// Where a role is needed.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Target(&'a str),
+    Any,
+    All,
+}
+
+fn unknown(method: &str, principal: &Principal) -> Fault {
+    Fault::new(Reason::PermissionDenied, format!("{principal} may not call {method}"))
+        .hint("this version of the daemon has no such method")
         .with("principal", principal)
         .with("method", method)
 }
@@ -421,8 +481,32 @@ mod tests {
         let policy = Policy::default();
         let nobody = unix("mallory", false);
         let there =
-            policy.authorize(RESET, &nobody, Some(&subject("t", true)), &[], None).expect_err("denied");
-        let missing = policy.authorize(RESET, &nobody, None, &[], None).expect_err("denied");
-        assert_eq!(there, missing);
+            policy.authorize(RESET, &nobody, Some(&subject("there", true)), &[], None).expect_err("denied");
+        let missing =
+            policy.authorize(RESET, &nobody, Some(&subject("missing", true)), &[], None).expect_err("denied");
+        assert_eq!(format!("{there:?}"), format!("{missing:?}").replace("missing", "there"));
+        let text =
+            "OperationService/Reset needs the role resetter on target there, and unix:mallory has none";
+        assert_eq!(there.message, text);
+    }
+
+    #[test]
+    fn a_denial_names_both_roles_and_the_lines_that_would_grant_it() {
+        let grants = vec![Grant {
+            kind: PrincipalKind::Token,
+            name: "ci".to_owned(),
+            targets: vec!["*".to_owned()],
+            role: Role::Viewer,
+        }];
+        let ci = Principal { kind: PrincipalKind::Token, name: "ci".to_owned(), owner: false };
+        let t = subject("staging", false);
+        let fault = Policy { grants }
+            .authorize(RESET, &ci, Some(&t), std::slice::from_ref(&t), None)
+            .expect_err("denied");
+        let text = "OperationService/Reset needs the role resetter on target staging, and token:ci has the role viewer";
+        assert_eq!(fault.message, text);
+        let lines = "[[role]] principal = \"token:ci\", targets = [\"staging\"], role = \"resetter\"";
+        assert!(fault.hint.as_deref().is_some_and(|hint| hint.contains(lines)), "{fault:?}");
+        assert_eq!((&*fault.metadata["role_needed"], &*fault.metadata["role"]), ("resetter", "viewer"));
     }
 }

@@ -152,7 +152,7 @@ reasons! {
     TargetLocked "TARGET_LOCKED" Aborted LOCKED Error "Another operation holds the target's lock.";
     WaitExpired "WAIT_EXPIRED" Aborted LOCKED Error "The target did not become free in time.";
     WindowHeld "WINDOW_HELD" FailedPrecondition LOCKED Error "Somebody else has reserved the target.";
-    WindowRequired "WINDOW_REQUIRED" FailedPrecondition LOCKED Error "The target requires an active window of your own.";
+    WindowRequired "WINDOW_REQUIRED" FailedPrecondition REFUSED Error "The target requires an active window of your own.";
     WindowConflict "WINDOW_CONFLICT" FailedPrecondition LOCKED Error "The window overlaps another, or somebody's change.";
     // Not there.
     TargetNotFound "TARGET_NOT_FOUND" NotFound NOT_FOUND Error "The daemon has no such target.";
@@ -191,6 +191,7 @@ reasons! {
     // Made by the client.
     DaemonUnreachable "DAEMON_UNREACHABLE" Unavailable UNREACHABLE Error "The daemon cannot be reached.";
     ContactLost "CONTACT_LOST" Unknown CONTACT_LOST Error "The connection to the daemon was lost; the outcome is unknown here.";
+    GateClosed "GATE_CLOSED" FailedPrecondition REFUSED Error "The target is not as the last valid run of these chains left it.";
     AuditBroken "AUDIT_BROKEN" FailedPrecondition FAILED Error "The audit record was altered.";
     ReportUnwritable "REPORT_UNWRITABLE" FailedPrecondition FAILED Error "The report cannot be written to its path.";
 }
@@ -351,7 +352,7 @@ mod tests {
         let rows = [
             ("TARGET_LOCKED", Code::Aborted, 9),
             ("WINDOW_HELD", Code::FailedPrecondition, 9),
-            ("WINDOW_REQUIRED", Code::FailedPrecondition, 9),
+            ("WINDOW_REQUIRED", Code::FailedPrecondition, 4),
             ("CONFIRMATION_MISSING", Code::FailedPrecondition, 4),
             ("PRODUCTION_NAME", Code::FailedPrecondition, 4),
             ("TARGET_PROTECTED", Code::FailedPrecondition, 4),

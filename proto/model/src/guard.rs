@@ -114,6 +114,22 @@ fn check_production_name(request: &Request, database: &str) -> Result<(), Fault>
         .with("database", database))
 }
 
+/// What only a database that is built aside has.
+fn check_scope_of_flags(request: &Request) -> Result<(), Fault> {
+    let flags = [
+        (request.terminate_sessions, "--terminate-sessions", "destructive.terminate_sessions"),
+        (request.jobs > 0, "--jobs", "destructive.jobs"),
+    ];
+    match flags.iter().find(|(said, ..)| *said) {
+        None => Ok(()),
+        Some((_, flag, field)) => {
+            Err(Fault::new(Reason::ScopeConflict, format!("{flag} has a meaning with scope database only"))
+                .hint(format!("leave out {flag}, or use --scope database"))
+                .with("field", field))
+        }
+    }
+}
+
 fn check_scope(request: &Request, profile: &Profile) -> Result<(), Fault> {
     let Some(scope) = request.scope else { return Ok(()) };
     if let Some(usual) = profile.default_scope.filter(|_| !request.scope_named) {
@@ -122,11 +138,19 @@ fn check_scope(request: &Request, profile: &Profile) -> Result<(), Fault> {
             format!("profile {} usually resets scope {usual}, and the request names none", profile.name),
         )
         .hint("say it: --scope managed-schemas or --scope database")
+        .with("field", "destructive.scope")
         .with("profile", &profile.name));
     }
     if scope == Scope::Database && !request.managed_schemas.is_empty() {
-        return Err(Fault::new(Reason::ScopeConflict, "--managed-schema limits scope managed-schemas only")
-            .hint("leave out --managed-schema, or use --scope managed-schemas"));
+        return Err(Fault::new(
+            Reason::ScopeConflict,
+            "single schemas can be named with scope managed-schemas only",
+        )
+        .hint("leave out --managed-schema, or use --scope managed-schemas")
+        .with("field", "destructive.managed_schemas"));
+    }
+    if scope == Scope::ManagedSchemas {
+        check_scope_of_flags(request)?;
     }
     if !profile.scopes.contains(&scope) {
         return Err(Fault::new(
@@ -176,7 +200,8 @@ fn check_schemas(request: &Request, matrix: &Matrix) -> Result<(), Fault> {
         format!("schema {unknown} is not managed by matrix {}", matrix.name),
     )
     .hint(format!("managed are: {}", managed.join(", ")))
-    .with("schema", unknown))
+    .with("schema", unknown)
+    .with("field", "destructive.managed_schemas"))
 }
 
 fn check_confirmation(request: &Request, database: &str) -> Result<(), Fault> {

@@ -55,9 +55,9 @@ impl New {
     /// # Errors
     /// `INVALID_REQUEST`, with what is wrong.
     pub fn check(&self) -> Result<(), Fault> {
-        check_name(&self.name)
-            .and_then(|()| check_lifetime(self.lifetime))
-            .map_err(|what| Fault::new(Reason::InvalidRequest, what))
+        let wrong = |field, what: String| Fault::new(Reason::InvalidRequest, what).with("field", field);
+        check_name(&self.name).map_err(|what| wrong("name", what))?;
+        check_lifetime(self.lifetime).map_err(|what| wrong("lifetime", what))
     }
 }
 

@@ -122,6 +122,8 @@ pub enum Verdict {
     Held(Window),
     /// No: a window of one's own is required, and none is active. The next one of one's own, where there is one.
     Required(Option<Window>),
+    /// No: a window of one's own is required, none is reserved, and this one of somebody else is active.
+    NoneOfOnesOwn(Window),
 }
 
 /// Decides whether `principal` may change a target at `now`, from the target's windows.
@@ -129,7 +131,11 @@ pub enum Verdict {
 pub fn judge(windows: &[Window], principal: &str, rules: &Rules, now: Timestamp) -> Verdict {
     let foreign = |w: &&Window| w.principal != principal;
     if let Some(held) = windows.iter().filter(foreign).find(|w| w.is_active(now)) {
-        return Verdict::Held(held.clone());
+        let comes = |w: &Window| w.principal == principal && !w.is_past(now);
+        return match rules.required() && !windows.iter().any(comes) {
+            true => Verdict::NoneOfOnesOwn(held.clone()),
+            false => Verdict::Held(held.clone()),
+        };
     }
     let coming = windows.iter().filter(foreign).filter(|w| w.released_at.is_none() && w.starts_at > now);
     let foreign = coming.min_by_key(|w| w.starts_at).cloned().map(Edge::Foreign);

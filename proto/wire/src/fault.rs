@@ -6,6 +6,8 @@ use model::fault::{Code, Fault, Reason, SqlSite};
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::hint;
+
 /// The domain of every `ErrorInfo`.
 pub(crate) const DOMAIN: &str = "resetd.v1";
 
@@ -13,6 +15,10 @@ pub(crate) const DOMAIN: &str = "resetd.v1";
 const LONGEST: usize = 1_500;
 
 const HINT: &str = "hint";
+/// The same advice for who sits at `resetctl`, where it is another.
+const RESETCTL_HINT: &str = "resetctl_hint";
+/// The field that a bad request is about, where it is one.
+const FIELD: &str = "field";
 const SQL_KEYS: [&str; 5] = ["sqlstate", "schema", "file", "line", "statement"];
 
 /// A fault as the status of a call.
@@ -33,6 +39,11 @@ pub fn encode_fault(fault: &Fault) -> Status {
         Code::Aborted | Code::Unavailable => {
             details.set_retry_info(Some(Duration::from_secs(5)));
         }
+        Code::InvalidArgument => {
+            if let Some(field) = fault.metadata.get(FIELD) {
+                details.add_bad_request_violation(field, clip(&fault.message));
+            }
+        }
         _ => {}
     }
     Status::with_error_details(tonic_code(fault.reason.code()), clip(&fault.message), details)
@@ -47,6 +58,7 @@ pub fn decode_status(status: &Status) -> Option<Fault> {
     }
     let mut metadata: HashMap<String, String> = info.metadata;
     let hint = metadata.remove(HINT);
+    let hint = metadata.remove(RESETCTL_HINT).or(hint);
     let [sqlstate, schema, file, line, statement] = SQL_KEYS.map(|key| metadata.remove(key));
     let line = line.and_then(|l| l.parse().ok());
     let reason = match info.reason.parse::<Reason>() {
@@ -68,7 +80,11 @@ pub fn decode_status(status: &Status) -> Option<Fault> {
 fn metadata(fault: &Fault) -> HashMap<String, String> {
     let mut all: HashMap<String, String> = fault.metadata.iter().map(|(k, v)| (k.clone(), clip(v))).collect();
     if let Some(hint) = &fault.hint {
-        all.insert(HINT.to_owned(), clip(hint));
+        let general = hint::of_the_contract(hint);
+        if general != *hint {
+            all.insert(RESETCTL_HINT.to_owned(), clip(hint));
+        }
+        all.insert(HINT.to_owned(), clip(&general));
     }
     let sql = &fault.sql;
     let line = sql.line.map(|l| l.to_string());
@@ -125,6 +141,25 @@ mod tests {
             assert_eq!(status.code() as i32, reason.code() as i32, "{reason}");
             assert_eq!(decode_status(&status), Some(fault), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_hint_speaks_the_contracts_words_and_resetctl_reads_its_own() {
+        let fault =
+            Fault::new(Reason::TargetNotFound, "no such target").hint("`resetctl targets` lists them");
+        let status = encode_fault(&fault);
+        let info = status.get_details_error_info().expect("an ErrorInfo");
+        assert_eq!(info.metadata["hint"], "`ListTargets` lists them");
+        assert_eq!(decode_status(&status), Some(fault));
+    }
+
+    #[test]
+    fn a_bad_request_names_its_field() {
+        let status = encode_fault(&crate::DecodeError::wrong("options.target", "is too long").into());
+        let violations = status.get_details_bad_request().expect("a BadRequest").field_violations;
+        assert_eq!(violations.len(), 1);
+        assert_eq!(violations[0].field, "options.target");
+        assert!(violations[0].description.contains("too long"), "{violations:?}");
     }
 
     #[test]

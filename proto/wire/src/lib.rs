@@ -6,6 +6,7 @@ mod admin;
 mod event;
 mod fault;
 mod gateway;
+mod hint;
 mod operation;
 mod plan;
 mod request;

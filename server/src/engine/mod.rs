@@ -169,7 +169,8 @@ impl Engine {
                     Reason::InvalidRequest,
                     "the daemon has several targets and none was named",
                 )
-                .hint("name one with --target NAME; `resetctl targets` lists them")),
+                .hint("name one with --target NAME; `resetctl targets` lists them")
+                .with("field", "target")),
             };
         }
         self.targets.iter().find(|t| t.name == name).ok_or_else(|| {

@@ -66,7 +66,10 @@ impl AdminService for Admin {
         let before = match request.page_token.as_str() {
             "" => None,
             token => Some(token.parse().map_err(|_| {
-                status(Fault::new(Reason::InvalidRequest, "the page token is not one of this daemon's"))
+                status(
+                    Fault::new(Reason::InvalidRequest, "the page token is not one of this daemon's")
+                        .with("field", "page_token"),
+                )
             })?),
         };
         let most = match request.page_size {

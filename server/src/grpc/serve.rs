@@ -74,12 +74,13 @@ async fn router(api: Api) -> Router<Stack<AuthLayer, Identity>> {
     health.set_serving::<AdminServiceServer<Admin>>().await;
     health.set_serving::<GatewayServiceServer<Gateway>>().await;
     health.set_serving::<SystemServiceServer<System>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1();
-    // The descriptor set is compiled in; the suite asks for it over the wire.
-    let reflection = reflection.ok().map(|service| service.max_decoding_message_size(SMALL_REQUEST));
+    // The descriptor set is compiled in; the suite asks for it over the wire. Python's client speaks v1alpha only.
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
@@ -91,7 +92,8 @@ async fn router(api: Api) -> Router<Stack<AuthLayer, Identity>> {
         .http2_max_local_error_reset_streams(Some(RESETS.1))
         .layer(AuthLayer::new(api.clone()))
         .add_service(health_service.max_decoding_message_size(HEALTH_REQUEST))
-        .add_optional_service(reflection)
+        .add_optional_service(v1.ok().map(|it| it.max_decoding_message_size(SMALL_REQUEST)))
+        .add_optional_service(v1alpha.ok().map(|it| it.max_decoding_message_size(SMALL_REQUEST)))
         .add_service(
             OperationServiceServer::new(Operations(api.clone())).max_decoding_message_size(REQUEST_BYTES),
         )

@@ -1,6 +1,6 @@
 //! `SystemService`.
 
-use model::{chain::Chain, operation::limits};
+use model::{chain::Chain, operation::limits, revision::Revision};
 use tonic::{Request, Response, Status};
 use wire::v1::{self, system_service_server::SystemService};
 
@@ -25,6 +25,7 @@ fn chain_info(
             revisions: u32::try_from(chain.revisions.len()).unwrap_or(u32::MAX),
             fault: String::new(),
             replayed,
+            files: chain.revisions.iter().map(revision_info).collect(),
         },
         Err(faults) => v1::ChainInfo {
             name: name.to_owned(),
@@ -32,6 +33,15 @@ fn chain_info(
             replayed,
             ..v1::ChainInfo::default()
         },
+    }
+}
+
+fn revision_info(it: &Revision) -> v1::RevisionInfo {
+    v1::RevisionInfo {
+        revision: it.id.clone(),
+        file: it.file.clone(),
+        checksum: it.checksum.clone(),
+        summary: it.summary.clone(),
     }
 }
 

@@ -48,7 +48,9 @@ fn etag(text: &str) -> Result<Option<Uuid>, Fault> {
         text => text.parse().map(Some).map_err(|_| {
             let what =
                 format!("etag: `{}` is none of this daemon's", text.chars().take(80).collect::<String>());
-            Fault::new(Reason::InvalidRequest, what).hint("send the etag that the window was read with")
+            Fault::new(Reason::InvalidRequest, what)
+                .hint("send the etag that the window was read with")
+                .with("field", "etag")
         }),
     }
 }
@@ -63,7 +65,8 @@ fn page_token(text: &str) -> Result<Option<(Timestamp, Uuid)>, Status> {
     parts.map(Some).ok_or_else(|| {
         status(
             Fault::new(Reason::InvalidRequest, "page_token: is none that was given out")
-                .hint("send the token of the page before, unchanged"),
+                .hint("send the token of the page before, unchanged")
+                .with("field", "page_token"),
         )
     })
 }
@@ -132,6 +135,7 @@ impl WindowService for Windows {
             let ends_at = wire::decode_timestamp(request.ends_at).ok_or_else(|| {
                 Fault::new(Reason::InvalidRequest, "ends_at: is missing or out of range")
                     .hint("the contract in proto/resetd/v1 says what each field holds")
+                    .with("field", "ends_at")
             })?;
             let etag = etag(&request.etag)?;
             self.0.engine.extend(id, window.id, ends_at, etag, &authorization, &asked).await

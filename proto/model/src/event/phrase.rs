@@ -7,7 +7,8 @@ use super::{
     RevisionApplied, SchemaReset, SchemaReturned, ToolStarted,
 };
 use crate::{
-    plan::{Plan, count},
+    fault::Reason,
+    plan::{Plan, Refusal, count},
     profile::Scope,
     tool::ToolEnded,
     validation::Validation,
@@ -83,9 +84,19 @@ fn planned(plan: &Plan) -> String {
     if !plan.outside.is_empty() {
         parts.push(format!("lose {} outside", count(plan.outside.len(), "object")));
     }
-    let refusal = plan.refusal.as_ref().map(|r| format!(" — refused: {}", r.text)).unwrap_or_default();
+    let refusal = plan.refusal.as_ref().map(|it| format!(" — refused: {}", why(it))).unwrap_or_default();
     let parts = if parts.is_empty() { "nothing to change".to_owned() } else { parts.join(", ") };
     format!("plan: {parts}{refusal}")
+}
+
+/// Why a plan is refused; what its findings say is not said again.
+fn why(refusal: &Refusal) -> &str {
+    match refusal.reason {
+        Reason::PreflightFailed | Reason::NotTransactional => {
+            refusal.text.split_once(": ").map_or(&refusal.text, |(first, _)| first)
+        }
+        _ => &refusal.text,
+    }
 }
 
 fn schema_reset(it: &SchemaReset) -> String {

@@ -1,5 +1,7 @@
 //! What is said when a window stands in the way.
 
+use jiff::Timestamp;
+
 use super::{Change, Edge, Rules, Verdict, Window};
 use crate::{
     duration::format_duration,
@@ -22,20 +24,27 @@ impl Verdict {
             Self::Free(_) => None,
             Self::Held(window) => Some(held(rules, window)),
             Self::Required(next) => Some(required(rules, principal, next.as_ref())),
+            Self::NoneOfOnesOwn(window) => Some(required_beside(rules, principal, window)),
         }
     }
 
     /// Time passes this by: it can be waited for.
     #[must_use]
     pub fn passes(&self) -> bool {
-        !matches!(self, Self::Required(None))
+        !matches!(self, Self::Required(None) | Self::NoneOfOnesOwn(_))
+    }
+
+    /// Waiting until `limit` can help: it is not for a window that begins only then, or never.
+    #[must_use]
+    pub fn passes_by(&self, limit: Timestamp) -> bool {
+        self.passes() && !matches!(self, Self::Required(Some(next)) if next.starts_at >= limit)
     }
 
     /// The window that has to end, or to begin, before the principal may go on.
     #[must_use]
     pub fn in_the_way(&self) -> Option<&Window> {
         match self {
-            Self::Held(window) | Self::Required(Some(window)) => Some(window),
+            Self::Held(window) | Self::NoneOfOnesOwn(window) | Self::Required(Some(window)) => Some(window),
             Self::Free(_) | Self::Required(None) => None,
         }
     }
@@ -121,6 +130,19 @@ fn required(rules: &Rules, principal: &str, next: Option<&Window>) -> Fault {
         Some(window) => fault.with("window", window.id).with("starts_at", window.starts_at),
         None => fault,
     }
+}
+
+/// A window of one's own is required, and somebody else's has to end before one can begin.
+fn required_beside(rules: &Rules, principal: &str, other: &Window) -> Fault {
+    let fault = required(rules, principal, None);
+    let Window { principal: holder, ends_at, reason, .. } = other;
+    let message = format!("{}; {holder} has reserved it until {ends_at:.0}: {reason}", fault.message);
+    let hint = format!(
+        "reserve one that begins when theirs has ended: resetctl --target {} window reserve --start {ends_at:.0} --for {} --reason TEXT",
+        rules.target,
+        format_duration(USUAL.min(rules.max_window))
+    );
+    Fault { message, ..fault }.hint(hint).with("holder", holder).with("until", ends_at)
 }
 
 /// A reservation or extension overlaps these.

@@ -80,7 +80,9 @@ impl Rules {
     pub fn place(&self, asked: &Reservation, now: Timestamp) -> Result<(Timestamp, Timestamp), Fault> {
         check_reason(&asked.reason)?;
         if asked.duration.is_zero() {
-            return Err(wrong("a window must be longer than nothing").hint("say how long: --for 45m"));
+            return Err(wrong("a window must be longer than nothing")
+                .hint("say how long: --for 45m")
+                .with("field", "duration"));
         }
         let starts_at = match asked.start {
             Start::Now => now,
@@ -91,20 +93,23 @@ impl Rules {
             return Err(wrong(format!(
                 "the window would begin at {starts_at:.0}, which is past: the database's clock says {now:.0}"
             ))
-            .hint("leave --start out to begin now, or name a later time"));
+            .hint("leave --start out to begin now, or name a later time")
+            .with("field", "starts_at"));
         }
         if starts_at > later(now, limits::AHEAD)? {
             let ahead = format_duration(limits::AHEAD);
             return Err(wrong(format!(
                 "the window would begin at {starts_at:.0}, more than {ahead} from now"
             ))
-            .hint("check the date"));
+            .hint("check the date")
+            .with("field", "starts_at"));
         }
         if starts_at < later(now, self.lead_time)? {
             let lead = format_duration(self.lead_time);
             return Err(self
                 .wrong(format!("windows are reserved at least {lead} ahead"))
-                .hint(format!("begin it later: --start +{lead}")));
+                .hint(format!("begin it later: --start +{lead}"))
+                .with("field", "starts_at"));
         }
         self.check_length(asked.duration)?;
         Ok((starts_at, later(starts_at, asked.duration)?))
@@ -126,6 +131,7 @@ impl Rules {
                 now.max(window.starts_at)
             ))
             .hint("to end it now: resetctl window release")
+            .with("field", "ends_at")
             .with("window", window.id));
         }
         self.check_length(ends_at.duration_since(window.starts_at).unsigned_abs())
@@ -197,7 +203,8 @@ impl Rules {
         let (length, most) = (format_duration(length), format_duration(self.max_window));
         Err(self
             .wrong(format!("a window of {length} is longer than the {most} that are allowed"))
-            .hint("ask for less, or extend it while it lasts; an admin can raise `max_window`"))
+            .hint("ask for less, or extend it while it lasts; an admin can raise `max_window`")
+            .with("field", "duration"))
     }
 
     fn wrong(&self, what: impl std::fmt::Display) -> Fault {
@@ -218,12 +225,14 @@ fn whole(duration: Duration) -> String {
 /// `INVALID_REQUEST`.
 pub(super) fn check_reason(reason: &str) -> Result<(), Fault> {
     if reason.trim().is_empty() {
-        return Err(wrong("the window's reason is empty; others will read it").hint("say why: --reason TEXT"));
+        return Err(wrong("the window's reason is empty; others will read it")
+            .hint("say why: --reason TEXT")
+            .with("field", "reason"));
     }
     if reason.chars().count() > limits::REASON {
-        return Err(
-            wrong(format!("the reason is longer than {} characters", limits::REASON)).hint("say it shorter")
-        );
+        return Err(wrong(format!("the reason is longer than {} characters", limits::REASON))
+            .hint("say it shorter")
+            .with("field", "reason"));
     }
     Ok(())
 }

@@ -59,6 +59,13 @@ fn where_one_is_required_the_edge_is_the_first_of_both() {
     let own = window("unix:alice", 10, 20);
     assert_eq!(judged(std::slice::from_ref(&own), 0), Verdict::Required(Some(own.clone())));
     assert_eq!(judged(std::slice::from_ref(&own), 10), Verdict::Free(Some(Edge::Own(own.clone(), at(20)))));
+    // While somebody else's lasts: one's own that comes is waited for, none is not.
+    let bob = window("unix:bob", 0, 5);
+    assert_eq!(judged(&[bob.clone(), own.clone()], 2), Verdict::Held(bob.clone()));
+    let none = judged(std::slice::from_ref(&bob), 2);
+    assert!(none == Verdict::NoneOfOnesOwn(bob.clone()) && !none.passes());
+    let coming = judged(std::slice::from_ref(&own), 0);
+    assert!(coming.passes() && coming.passes_by(at(11)) && !coming.passes_by(at(10)));
     // Windows of one's own without a gap are one stretch; what begins at its end is not in it.
     let row = [own.clone(), window("unix:alice", 20, 30), window("unix:bob", 30, 40)];
     assert_eq!(judged(&row, 12), Verdict::Free(Some(Edge::Own(own.clone(), at(30)))));

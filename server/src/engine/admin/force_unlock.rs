@@ -175,5 +175,7 @@ pub(in crate::engine) fn check_reason(reason: &str) -> Result<(), Fault> {
         0 => "a reason is needed: whoever is interrupted reads it".to_owned(),
         _ => format!("the reason is longer than {REASON} characters"),
     };
-    Err(Fault::new(Reason::InvalidRequest, what).hint("say why in a line: --reason TEXT"))
+    Err(Fault::new(Reason::InvalidRequest, what)
+        .hint("say why in a line: --reason TEXT")
+        .with("field", "reason"))
 }

@@ -91,10 +91,12 @@ impl Run {
             self.live.clone(),
         )));
         let mut lock = lock;
+        self.log_start(lock.is_none());
         let result = match self.hold(&mut lock).await {
             Err(fault) => Err(self.why(fault).await),
             done => done,
         };
+        self.log_end(&result);
         drop(cancels);
         let undecided = matches!(&result, Err(fault) if fault.reason == Reason::OutcomeUnknown);
         if matches!(result, Ok(Done::Committed | Done::Changed(_) | Done::Finished)) {
@@ -107,6 +109,23 @@ impl Run {
         self.engine.janitor.notify_one();
         if let Some(lock) = lock {
             lock.release().await;
+        }
+    }
+
+    fn log_start(&self, waits: bool) {
+        let (operation, verb) = (self.owner.operation, self.request.verb.as_str());
+        let (target, principal) = (&self.target.name, &self.window_guard.principal);
+        let dry_run = self.request.dry_run;
+        tracing::info!(%operation, verb, target, principal, dry_run, waits, "operation begins");
+    }
+
+    fn log_end(&self, result: &Result<Done, Fault>) {
+        let (operation, verb, target) = (self.owner.operation, self.request.verb.as_str(), &self.target.name);
+        match result {
+            Ok(Done::Changed(fault)) | Err(fault) => {
+                tracing::info!(%operation, verb, target, reason = %fault.reason, %fault, "operation ends");
+            }
+            Ok(_) => tracing::info!(%operation, verb, target, "operation ends well"),
         }
     }
 

@@ -29,7 +29,7 @@ use crate::{
             keys::{self, Bound},
             operations::{self, NewOperation},
             targets::{self, Enrolment},
-            window_guard::WindowGuard,
+            window_guard::{WindowGuard, WindowStatus},
         },
         lock::{
             lease::{LockRequest, LockSession, ReleaseDeadline},
@@ -277,8 +277,16 @@ impl Engine {
 
     /// What windows refuse at once: with `--wait` only what no time brings.
     async fn check_windows(&self, window_guard: &WindowGuard, wait: Wait) -> Result<(), Fault> {
-        let verdict = window_guard.standing(&self.control.pool).await?.verdict;
-        match window_guard.refusal(&verdict).filter(|_| wait == Wait::No || !verdict.passes()) {
+        let WindowStatus { now, verdict } = window_guard.standing(&self.control.pool).await?;
+        let passes = match wait {
+            Wait::No => false,
+            Wait::Forever => verdict.passes(),
+            Wait::AtMost(limit) => {
+                let limit = jiff::SignedDuration::try_from(limit).unwrap_or(jiff::SignedDuration::MAX);
+                verdict.passes_by(now.checked_add(limit).unwrap_or(jiff::Timestamp::MAX))
+            }
+        };
+        match window_guard.refusal(&verdict).filter(|_| !passes) {
             Some(refusal) => Err(refusal),
             None => Ok(()),
         }

@@ -159,7 +159,7 @@ pub(crate) async fn claim(
     Ok(row.map(decode).ok_or_else(|| {
         let which = operation.map(|id| format!(" of operation {id}")).unwrap_or_default();
         Fault::new(Reason::NothingToUndo, format!("no previous database{which} of {database} is kept"))
-            .hint("`keep_previous` in the profile says how long one is kept; `resetctl targets` shows what there is")
+            .hint("`keep_previous` in the profile says how long one is kept; `resetctl status` shows what there is")
             .with("database", database)
     })?)
 }

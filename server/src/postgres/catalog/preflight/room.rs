@@ -44,7 +44,7 @@ impl Room {
                     mib(self.free),
                     mib(self.least())
                 ),
-                "make room there: a previous database that is kept may go first (`resetctl targets` shows them)",
+                "make room there: a previous database that is kept may go first (`resetctl status` shows them)",
             ));
         }
         (self.free < self.old).then(|| {
