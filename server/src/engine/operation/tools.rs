@@ -93,7 +93,7 @@ impl Tools {
             let text = format!("operation {operation} of {principal} waits for no migration tool here");
             Fault::new(Reason::OperationNotFound, text)
                 .hint(
-                    "only who started it, with --with and at this daemon, brings its tool; it may have ended",
+                    "only who started it, for a migration tool and at this daemon, brings the tool; it may have ended",
                 )
                 .with("operation", operation)
         })
