@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     blast::{Activity, ExtensionMove, OutsideObject, Reference, SchemaProperty, TableGrant},
@@ -120,8 +121,8 @@ pub struct Observation {
     pub keys_to_outside: Vec<String>,
     /// The database that an undo brings back.
     pub brings_back: Option<Returning>,
-    /// Kept databases, by oid, that the profile's limits do not keep beside the one that a swap sets aside.
-    pub ends_early: Vec<u32>,
+    /// Operations of which the profile's limits do not keep what they set aside, beside what this one does.
+    pub ends_early: Vec<Uuid>,
     /// The schemas that an undo brings back.
     pub brings_back_schemas: Option<ReturningSchemas>,
     /// The server's lock table; `None` where nothing is changed in one transaction.
