@@ -5,7 +5,7 @@ use harness::{Session, Setup, TestTarget};
 
 use crate::aside::{RUN, UNDO, kept};
 
-const OLD: &str = "INSERT INTO general.state (key) VALUES ('old')";
+const OLD: &str = "DELETE FROM general.state; INSERT INTO general.state (key) VALUES ('old')";
 const PREPARE: &str = "PREPARE keys AS SELECT count(*) FROM general.state; PREPARE add(text) AS INSERT INTO general.state (key) VALUES ($1)";
 /// Named, and found anew on the path.
 const FUNCTION: &str = "CREATE FUNCTION public.keys() RETURNS bigint LANGUAGE plpgsql STABLE AS
