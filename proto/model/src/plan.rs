@@ -1,11 +1,9 @@
 //! Exactly what an operation would do and lose: computed from what was observed, with a digest over identities.
-//!
 //! Pure: no clock, no database. What is observed comes in as [`Observation`].
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::{
     blast::{Activity, ExtensionMove, OutsideObject, Reference, SchemaProperty, TableGrant},
@@ -122,7 +120,7 @@ pub struct Observation {
     /// The database that an undo brings back.
     pub brings_back: Option<Returning>,
     /// Operations of which the profile's limits do not keep what they set aside, beside what this one does.
-    pub ends_early: Vec<Uuid>,
+    pub ends_early: Vec<uuid::Uuid>,
     /// The schemas that an undo brings back.
     pub brings_back_schemas: Option<ReturningSchemas>,
     /// The server's lock table; `None` where nothing is changed in one transaction.
