@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := $(TARGET)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build install deb test test-matrix test-least bench fuzz crash-matrix demo lint clean
+.PHONY: help setup setup-tests build install deb test test-matrix test-least bench fuzz crash-matrix undo-worlds demo lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -46,6 +46,11 @@ crash-matrix: ## every fault at every event of every operation, and a thousand r
 	@scripts/setup.sh --tests --quiet
 	$(CARGO) build --workspace --bins --locked
 	@CARGO="$(CARGO)" scripts/test.sh -p resetd-tests --test suite --locked -- --ignored --nocapture --test-threads=1 crash
+
+undo-worlds: ## reset and undo of 500 random databases, each dump the same to the byte (about 15 minutes)
+	@scripts/setup.sh --tests --quiet
+	$(CARGO) build --workspace --bins --locked
+	@CARGO="$(CARGO)" scripts/test.sh -p resetd-tests --test suite --locked -- --ignored --nocapture in_500_databases
 
 test-matrix: ## the suite on PostgreSQL 14 to 18, one after the other, with servers from npm (about 15 minutes each)
 	@scripts/setup.sh --tests --quiet

@@ -20,6 +20,8 @@ CREATE TABLE kept_schemas (
     body              json        NOT NULL,
     kept_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at        timestamptz NOT NULL,
+    -- Operations of which the profile's limits do not keep what they set aside beside this.
+    ends_early        uuid[]      NOT NULL DEFAULT '{}',
     -- They were looked at, and a part of them may be dropped already.
     drop_begun_at     timestamptz,
     -- Why they are not dropped yet, though they have had their time.

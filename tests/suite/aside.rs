@@ -1,6 +1,6 @@
 //! The managed schemas are set aside instead of dropped, and undo brings them back: to the last byte of a dump.
 
-use harness::{Setup, TestTarget, eventually};
+use harness::{Because, Make, Setup, TestTarget, eventually};
 use serde_json::json;
 
 pub(crate) const RUN: &str = "run --confirm-destructive-reset RESET";
@@ -323,4 +323,26 @@ async fn what_an_undo_uses_does_not_expire() {
     second.stop().await;
     target.sql(&format!("DROP SCHEMA {} CASCADE", kept(&target).await.join(", "))).await;
     assert_eq!(old, target.state().await);
+}
+
+/// An extension is moved out before, and an undo leaves it there: what uses it on either side goes on.
+#[tokio::test]
+async fn an_extension_moves_out_once_and_serves_both_sides() {
+    let target = TestTarget::make(Make::superuser(Because::ExtensionsMove)).await;
+    target
+        .sql(
+            "CREATE EXTENSION hstore SCHEMA general; CREATE TABLE general.worn (v general.hstore);
+             INSERT INTO general.worn VALUES ('a=>1')",
+        )
+        .await;
+    let daemon = Setup::of(&target).start().await;
+    let out = daemon.ctl(RUN).await;
+    assert_eq!(out.expect(0).text("/plan/extension_moves/0/extension"), "hstore", "{out}");
+    let home = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'hstore'";
+    for line in [UNDO, UNDO, UNDO] {
+        daemon.ctl(line).await.expect(0);
+        assert_eq!(target.value(home).await, "extensions", "{line}");
+    }
+    assert_eq!(target.value("SELECT v::text FROM general.worn").await, r#""a"=>"1""#);
+    daemon.ctl("validate").await.expect(0);
 }

@@ -16,7 +16,7 @@ fn general(names: &[String]) -> String {
 #[tokio::test]
 async fn what_lacks_any_sign_is_left_alone_and_told() {
     let target = TestTarget::migrated().await;
-    let daemon = Setup::of(&target).start().await;
+    let daemon = Setup::of(&target).with("[profile.local]\nkeep_count = \"none\"\n").start().await;
     let (mut sets, mut operations) = (Vec::new(), Vec::new());
     for _ in 0..6 {
         let before = kept(&target).await;

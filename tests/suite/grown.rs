@@ -120,9 +120,13 @@ async fn a_chain_runs_as_its_role_where_that_may() {
         daemon.ctl(run).await.expect(0);
         let owner =
             "SELECT DISTINCT tableowner::text FROM pg_tables WHERE schemaname = 'health' AND tablename = ";
-        assert_eq!(target.column(&format!("{owner}'state'")).await, [role.clone()], "{run}");
-        assert_eq!(target.column(&format!("{owner}'facts'")).await, [target.role.clone()], "{run}");
-        assert_eq!(target.column(&format!("{owner}'alembic_version'")).await, [target.role.clone()], "{run}");
+        assert_eq!(target.column(&format!("{owner}'state'")).await, [role.as_str()], "{run}");
+        assert_eq!(target.column(&format!("{owner}'facts'")).await, [target.role.as_str()], "{run}");
+        assert_eq!(
+            target.column(&format!("{owner}'alembic_version'")).await,
+            [target.role.as_str()],
+            "{run}"
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! How many previous databases are kept, and how much they may take: what goes early is told by the plan, and the newest
+//! How many previous databases and sets of schemas are kept, and how much they may take: what goes early is told by the plan, and the newest
 //! never goes.
 
 use harness::{Output, Setup, TestTarget, eventually};
@@ -82,6 +82,57 @@ async fn they_take_no_more_than_so_much_and_the_newest_stays() {
     let out = daemon.ctl(RUN).await;
     assert_eq!(ending_early(out.expect(0)), [""; 0], "{out}");
     assert_eq!(kept(&target).await.len(), 2);
+}
+
+/// The same of schemas that are set aside: they count for themselves.
+#[tokio::test]
+async fn schemas_are_not_kept_beyond_the_limits_either() {
+    let target = TestTarget::migrated().await;
+    let daemon = Setup::of(&target).with("[profile.local]\nkeep_count = \"2\"\n").start().await;
+    let reset = "reset --confirm-destructive-reset RESET";
+    let operations = "SELECT operation FROM resetd.kept_schemas WHERE expires_at > clock_timestamp() ORDER BY kept_at DESC";
+    daemon.ctl(RUN).await.expect(0);
+    let mut all = Vec::new();
+    for n in 0..4 {
+        let dry = daemon.ctl("reset --dry-run").await;
+        let told = ending_early(dry.expect(0));
+        let out = daemon.ctl(reset).await;
+        assert_eq!(ending_early(out.expect(0)), told, "{out}");
+        all.push(vec![out.text("/operation").to_owned()]);
+        match n {
+            0 | 1 => assert_eq!(told, [""; 0], "{dry}"),
+            _ => {
+                let goes = &all[n - 2][0];
+                assert!(
+                    told.len() == 1 && told[0].contains(goes) && told[0].contains("keep_count = 2"),
+                    "{dry}"
+                );
+                assert!(dry.stderr.contains(goes), "{dry}");
+            }
+        }
+        let newest: Vec<_> = all.iter().rev().take(2).cloned().collect();
+        assert_eq!(target.control_rows(operations).await, newest, "after {n}");
+    }
+    eventually("what went early is dropped", || async {
+        target.value("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'resetd\\_kept\\_%'").await == "12"
+    })
+    .await;
+    // An undo takes one out and puts one in: nothing has to go. The database is still kept.
+    let out = daemon.ctl(UNDO).await;
+    assert_eq!(ending_early(out.expect(0)), [""; 0], "{out}");
+    assert_eq!(target.control_rows(operations).await.len(), 2);
+    assert_eq!(kept(&target).await.len(), 1);
+    // A reset that fails ends nothing early.
+    let before = target.control_rows(operations).await;
+    target.sql("CREATE TABLE general.held (n int)").await;
+    let mut holder = target.session().await;
+    holder.sql("BEGIN; LOCK TABLE general.held IN ACCESS SHARE MODE").await;
+    let waiting = daemon.ctl_spawn(reset);
+    target.until_blocked_by(holder.pid).await;
+    let operation = target.control_rows("SELECT id FROM resetd.operation WHERE state = 'running'").await;
+    daemon.ctl(&format!("operations cancel {}", operation[0][0])).await.expect(0);
+    waiting.finish().await.refused("CANCELLED");
+    assert_eq!(target.control_rows(operations).await, before);
 }
 
 /// A swap that fails takes nothing away early.

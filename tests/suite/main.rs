@@ -4,6 +4,7 @@
 mod alembic;
 mod aside;
 mod aside_limits;
+mod aside_sessions;
 mod aside_signs;
 mod aside_world;
 mod audit;

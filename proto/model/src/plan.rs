@@ -1,5 +1,4 @@
 //! Exactly what an operation would do and lose: computed from what was observed, with a digest over identities.
-//!
 //! Pure: no clock, no database. What is observed comes in as [`Observation`].
 
 use std::collections::BTreeMap;
@@ -120,8 +119,8 @@ pub struct Observation {
     pub keys_to_outside: Vec<String>,
     /// The database that an undo brings back.
     pub brings_back: Option<Returning>,
-    /// Kept databases, by oid, that the profile's limits do not keep beside the one that a swap sets aside.
-    pub ends_early: Vec<u32>,
+    /// Operations of which the profile's limits do not keep what they set aside, beside what this one does.
+    pub ends_early: Vec<uuid::Uuid>,
     /// The schemas that an undo brings back.
     pub brings_back_schemas: Option<ReturningSchemas>,
     /// The server's lock table; `None` where nothing is changed in one transaction.

@@ -1,18 +1,16 @@
-//! Which previous databases the profile's limits do not keep. Must not know how they are dropped.
+//! Which previous databases, or sets of schemas, the profile's limits do not keep. Must not know how they are dropped.
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::finding::Finding;
 
-/// A previous database, and how much it takes.
+/// What an operation set aside, a database or schemas, and how much it takes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retained {
-    /// Its generated name.
-    pub name: String,
-    /// Its oid.
-    pub oid: u32,
-    /// The operation that took it away.
+    /// What it is, in words.
+    pub what: String,
+    /// The operation that set it aside.
     pub operation: Uuid,
     /// Until when it would be kept.
     pub until: Timestamp,
@@ -30,7 +28,7 @@ pub struct Limits {
 }
 
 /// Those that go early, each with the limit that says so: `retained` is in order, the newest first, and `newest` is the one
-/// that a swap is about to set aside, which no limit takes. Once one does not fit, nothing older is kept.
+/// that is about to be set aside, which no limit takes. Once one does not fit, nothing older is kept.
 #[must_use]
 pub fn ending_early(retained: Vec<Retained>, newest: Option<u64>, limits: Limits) -> Vec<(Retained, String)> {
     let mut count = u64::from(newest.is_some());
@@ -60,8 +58,8 @@ pub fn ending_early(retained: Vec<Retained>, newest: Option<u64>, limits: Limits
 pub fn finding(it: &Retained, limit: &str) -> Finding {
     Finding::warning(
         "KEPT_ENDS_EARLY",
-        format!("database {} of operation {}", it.name, it.operation),
-        format!("is kept until {:.0}, and is dropped after this swap: {limit}", it.until),
+        format!("{} of operation {}", it.what, it.operation),
+        format!("kept until {:.0}, and dropped after this operation: {limit}", it.until),
         "an undo that needs it has to come before; or raise the limit in the profile",
     )
 }
@@ -70,20 +68,19 @@ pub fn finding(it: &Retained, limit: &str) -> Finding {
 mod tests {
     use super::*;
 
-    fn kept(oid: u32, bytes: u64) -> Retained {
+    fn kept(operation: u128, bytes: u64) -> Retained {
         Retained {
-            name: format!("kept_{oid}"),
-            oid,
-            operation: Uuid::nil(),
+            what: "6 schemas".to_owned(),
+            operation: Uuid::from_u128(operation),
             until: Timestamp::UNIX_EPOCH,
             bytes: Some(bytes),
         }
     }
 
-    fn early(newest: Option<u64>, count: Option<u64>, bytes: Option<u64>) -> Vec<(u32, String)> {
+    fn early(newest: Option<u64>, count: Option<u64>, bytes: Option<u64>) -> Vec<(u128, String)> {
         let retained = vec![kept(4, 10), kept(3, 50), kept(2, 10), kept(1, 10)];
         let gone = ending_early(retained, newest, Limits { count, bytes });
-        gone.into_iter().map(|(it, limit)| (it.oid, limit)).collect()
+        gone.into_iter().map(|(it, limit)| (it.operation.as_u128(), limit)).collect()
     }
 
     #[test]
@@ -100,7 +97,7 @@ mod tests {
         let little = "keep_bytes = 30".to_owned();
         assert_eq!(
             early(Some(10), None, Some(30)),
-            [3, 2, 1].map(|oid| (oid, little.clone())),
+            [3, 2, 1].map(|it| (it, little.clone())),
             "none after one that does not fit"
         );
         assert_eq!(early(Some(1_000), None, Some(30)).len(), 4);

@@ -1,10 +1,17 @@
 //! What an operation needs to know, and to tell the ledger, of schemas that are set aside.
 
 use jiff::Timestamp;
-use model::{fault::Fault, operation::Verb, plan::Plan};
+use model::{
+    fault::Fault,
+    operation::Verb,
+    plan::{Observation, Plan, count},
+    retained::{self, Retained},
+};
 
 use super::lifecycle::Run;
 use crate::postgres::{
+    catalog::aside,
+    change::transaction::Work,
     control::kept_schemas::{self, Body, Intent},
     lock::lease::LockSession,
 };
@@ -33,14 +40,54 @@ impl Run {
         Ok(kept_schemas::deadline(&mut *lock.connection().await, keep).await?)
     }
 
+    /// What other operations set aside and goes with this one, because the profile keeps only so much.
+    pub(in crate::engine) async fn add_schema_limits(
+        &self,
+        work: &mut Work,
+        observed: &mut Observation,
+        plan: &mut Plan,
+    ) -> Result<(), Fault> {
+        if !plan.sets_aside() {
+            return Ok(());
+        }
+        let comes_back = plan.brings_back_schemas.as_ref().map(|set| set.operation);
+        let mut returnable =
+            kept_schemas::returnable(&self.engine.control.pool, observed.database_oid).await?;
+        returnable.retain(|set| Some(set.operation) != comes_back);
+        let mut kept = Vec::new();
+        for set in returnable {
+            let found = aside::look(work.own().await?, &set.known()).await?;
+            let bytes: i64 = found.iter().filter_map(|f| f.size).map(|size| size.bytes).sum();
+            kept.push(Retained {
+                what: count(set.body.names().len(), "schema"),
+                operation: set.operation,
+                until: set.expires_at,
+                bytes: Some(bytes.unsigned_abs()),
+            });
+        }
+        let newest: i64 = plan.schemas.iter().map(|s| s.bytes).sum();
+        let early = retained::ending_early(kept, Some(newest.unsigned_abs()), self.keep_limits());
+        for (it, limit) in early {
+            plan.findings.push(retained::finding(&it, &limit));
+            observed.ends_early.push(it.operation);
+        }
+        Ok(())
+    }
+
     /// What the ledger has to know of what is set aside.
-    pub(in crate::engine) fn intent(&self, plan: &Plan, body: Body, expires_at: Timestamp) -> Intent {
+    pub(in crate::engine) fn intent(
+        &self,
+        observed: &Observation,
+        body: Body,
+        expires_at: Timestamp,
+    ) -> Intent {
         Intent {
             database: self.target.database().to_owned(),
-            database_oid: plan.database_oid,
+            database_oid: observed.database_oid,
             by_undo: self.request.verb == Verb::Undo,
             body,
             expires_at,
+            ends_early: observed.ends_early.clone(),
         }
     }
 }

@@ -117,7 +117,7 @@ impl Run {
         let mut summary = Vec::new();
         let (mut aside, mut published) = (None, Vec::new());
         if self.request.verb.resets() {
-            (aside, published) = self.reset(work, lock, &plan).await?;
+            (aside, published) = self.reset(work, lock, &plan, &observed).await?;
             summary.push(format!("{} reset", count(plan.schemas.len(), "schema")));
         }
         if self.request.verb.migrates() {
@@ -172,7 +172,8 @@ impl Run {
         let (pool, own) = (&self.engine.control.pool, &lock.application_name);
         observed.sessions = sessions::of(pool, observed.database_oid, SessionRule::Refuse, own).await?;
         self.add_activity(&mut observed).await?;
-        let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
+        let mut plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
+        self.add_schema_limits(work, &mut observed, &mut plan).await?;
         Ok((observed, plan))
     }
 
@@ -181,6 +182,7 @@ impl Run {
         work: &mut Work,
         lock: &LockSession,
         plan: &Plan,
+        observed: &Observation,
     ) -> Result<(Option<Intent>, Vec<PublishedTable>), Fault> {
         let total = plan.schemas.len() as u64;
         let doing = if plan.sets_aside() { "sets the schemas aside" } else { "drops the schemas" };
@@ -200,7 +202,7 @@ impl Run {
         for finding in done.findings {
             self.emit(lock, EventKind::FindingReported { finding }).await?;
         }
-        Ok((done.aside.map(|body| self.intent(plan, body, keep_until)), done.published))
+        Ok((done.aside.map(|body| self.intent(observed, body, keep_until)), done.published))
     }
 
     async fn migrate(

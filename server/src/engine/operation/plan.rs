@@ -96,7 +96,7 @@ impl Run {
         observed: &mut Observation,
     ) -> Result<(), Fault> {
         let (pool, profile) = (&self.engine.control.pool, &self.target.profile);
-        let limits = Limits { count: profile.keep_count, bytes: profile.keep_bytes };
+        let limits = self.keep_limits();
         let mut kept = retained::returnable(pool, self.target.database()).await?;
         kept.retain(|it| observed.brings_back.as_ref().is_none_or(|r| r.oid != it.oid));
         let outgoing = outgoing.filter(|_| !profile.keep_previous.is_zero());
@@ -108,17 +108,21 @@ impl Run {
         let bytes = |oid: u32| sizes.iter().find(|(of, _)| *of == oid).map(|(_, bytes)| *bytes);
         let kept = kept.into_iter().map(|it| Retained {
             bytes: bytes(it.oid),
-            name: it.name,
-            oid: it.oid,
+            what: format!("database {}", it.name),
             operation: it.operation,
             until: it.expires_at,
         });
         let newest = outgoing.map(|oid| bytes(oid).unwrap_or_default());
         for (it, limit) in model::retained::ending_early(kept.collect(), newest, limits) {
             observed.findings.push(model::retained::finding(&it, &limit));
-            observed.ends_early.push(it.oid);
+            observed.ends_early.push(it.operation);
         }
         Ok(())
+    }
+
+    /// How much the profile keeps: of databases, and of sets of schemas.
+    pub(in crate::engine) fn keep_limits(&self) -> Limits {
+        Limits { count: self.target.profile.keep_count, bytes: self.target.profile.keep_bytes }
     }
 
     /// From here on, what is written counts for the next plan.

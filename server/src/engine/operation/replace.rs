@@ -10,6 +10,7 @@ use model::{
     plan::{Observation, ObservedSchema, Plan, PlannedSession, Refusal, count},
     profile::SessionRule,
 };
+use uuid::Uuid;
 
 use super::{
     build::Build,
@@ -45,7 +46,7 @@ pub(in crate::engine) struct Exchange<'a> {
     /// That one's row as it was built; `None`: it was kept.
     pub(in crate::engine) built: Option<&'a DatabaseRow>,
     /// Kept databases that are kept no longer.
-    pub(in crate::engine) ends_early: &'a [u32],
+    pub(in crate::engine) ends_early: &'a [Uuid],
     /// What the end says.
     pub(in crate::engine) summary: &'a str,
 }

@@ -107,7 +107,7 @@ impl Run {
             self.emit(lock, EventKind::SchemaReturned(schema)).await?;
         }
         let summary = format!("{schemas} of before operation {} back", kept.operation);
-        let aside = aside.map(|body| self.intent(&plan, body, keep_until));
+        let aside = aside.map(|body| self.intent(&observed, body, keep_until));
         Ok(Worked::Change(Box::new(Change { summary, validated: None, aside })))
     }
 
@@ -136,7 +136,8 @@ impl Run {
         let found = aside::look(work.own().await?, &kept.known()).await?;
         observed.findings.extend(self.in_the_way_of_undo(work, kept, &found, names_aside).await?);
         observed.brings_back_schemas = Some(returning(kept, &found));
-        let plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
+        let mut plan = Plan::compute(&self.request, self.target.database(), matrix, &self.chains, &observed);
+        self.add_schema_limits(work, &mut observed, &mut plan).await?;
         Ok((observed, plan))
     }
 

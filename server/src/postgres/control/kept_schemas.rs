@@ -98,6 +98,8 @@ pub(crate) struct Intent {
     pub(crate) by_undo: bool,
     pub(crate) body: Body,
     pub(crate) expires_at: Timestamp,
+    /// Operations of which the profile's limits do not keep the schemas beside these.
+    pub(crate) ends_early: Vec<Uuid>,
 }
 
 /// What became of the target's transaction.
@@ -207,7 +209,18 @@ pub(crate) async fn of(pool: &PgPool, database_oid: u32) -> Result<Vec<KeptSchem
     rows.into_iter().map(decode).collect()
 }
 
-/// The same of the database that has a name now.
+/// What an undo could bring back now in a database, newest first.
+pub(crate) async fn returnable(pool: &PgPool, database_oid: u32) -> Result<Vec<KeptSchemas>, ControlError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM resetd.kept_schemas k WHERE k.database_oid = $1::oid AND {RETURNABLE}
+          ORDER BY k.kept_at DESC"
+    );
+    let rows: Vec<KeptRow> =
+        sqlx::query_as(AssertSqlSafe(sql)).bind(i64::from(database_oid)).fetch_all(pool).await?;
+    rows.into_iter().map(decode).collect()
+}
+
+/// Everything that is kept in the database that has a name now.
 pub(crate) async fn named(pool: &PgPool, database: &str) -> Result<Vec<KeptSchemas>, ControlError> {
     match database::oid(pool, database).await? {
         Some(oid) => of(pool, oid).await,
@@ -239,9 +252,10 @@ pub(in crate::postgres) async fn enter(
     let body = serde_json::to_string(&it.body)
         .map_err(|e| Fault::new(Reason::Internal, format!("what is kept cannot be stored: {e}")))?;
     sqlx::query(
-        "INSERT INTO resetd.kept_schemas (operation, database, database_oid, system_identifier, marker, by_undo, body, expires_at)
+        "INSERT INTO resetd.kept_schemas (operation, database, database_oid, system_identifier, marker, by_undo, body, expires_at,
+                                           ends_early)
          SELECT $1, $2, $3::oid, s.system_identifier::text, $7, $4, $5::json,
-                timestamptz 'epoch' + $6 * interval '1 microsecond' FROM pg_control_system() s",
+                timestamptz 'epoch' + $6 * interval '1 microsecond', $8 FROM pg_control_system() s",
     )
     .bind(operation)
     .bind(&it.database)
@@ -250,6 +264,7 @@ pub(in crate::postgres) async fn enter(
     .bind(body)
     .bind(it.expires_at.as_microsecond())
     .bind(marker(operation))
+    .bind(&it.ends_early)
     .execute(connection)
     .await?;
     Ok(())
@@ -280,25 +295,30 @@ pub(crate) async fn claim(
     }
 }
 
+/// Gives what the limits do not keep beside the schemas of operation $1 no more time; what an undo uses is left alone.
+const END_EARLY: &str = "UPDATE resetd.kept_schemas e SET expires_at = least(e.expires_at, clock_timestamp())
+      FROM resetd.kept_schemas k WHERE k.operation = $1 AND e.operation = ANY(k.ends_early) AND e.state = 'kept'";
+
 /// Settles what an operation was about to set aside and to bring back, inside the transaction that writes its end.
 pub(in crate::postgres) async fn settle(
     connection: &mut PgConnection,
     operation: Uuid,
     truth: Truth,
 ) -> Result<(), ControlError> {
-    let statements = match truth {
+    let statements: &[&str] = match truth {
         Truth::Unknown => return Ok(()),
-        Truth::Committed => [
+        Truth::Committed => &[
             "DELETE FROM resetd.kept_schemas WHERE used_by = $1 AND state = 'undoing'",
             "UPDATE resetd.kept_schemas SET state = 'kept' WHERE operation = $1 AND state = 'entering'",
+            END_EARLY,
         ],
-        Truth::RolledBack => [
+        Truth::RolledBack => &[
             "UPDATE resetd.kept_schemas SET state = 'kept', used_by = NULL WHERE used_by = $1 AND state = 'undoing'",
             "DELETE FROM resetd.kept_schemas WHERE operation = $1 AND state = 'entering'",
         ],
     };
     for statement in statements {
-        sqlx::query(statement).bind(operation).execute(&mut *connection).await?;
+        sqlx::query(*statement).bind(operation).execute(&mut *connection).await?;
     }
     Ok(())
 }

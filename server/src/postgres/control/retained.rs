@@ -240,18 +240,19 @@ pub(crate) async fn sizes(pool: &PgPool, oids: &[u32]) -> Result<Vec<(u32, u64)>
     Ok(rows.into_iter().map(size).collect())
 }
 
-/// Gives databases of one name no more time, inside the swap's transaction: those that an undo is using are left alone.
+/// Gives databases that operations set aside no more time, inside the swap's transaction: those that an undo is using are left
+/// alone.
 pub(crate) async fn end_early(
     connection: &mut PgConnection,
     database: &str,
-    oids: &[u32],
+    operations: &[Uuid],
 ) -> Result<(), ControlError> {
     sqlx::query(
         "UPDATE resetd.kept_database SET expires_at = clock_timestamp()
-          WHERE database = $1 AND oid = ANY($2::int8[]::oid[]) AND state = 'kept'",
+          WHERE database = $1 AND operation = ANY($2) AND state = 'kept'",
     )
     .bind(database)
-    .bind(oids.iter().map(|oid| i64::from(*oid)).collect::<Vec<_>>())
+    .bind(operations)
     .execute(connection)
     .await?;
     Ok(())

@@ -15,6 +15,7 @@ use model::{
 };
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use uuid::Uuid;
 
 use super::{databases, terminate};
 use crate::postgres::{
@@ -62,8 +63,8 @@ pub(crate) struct Swap<'a> {
     /// The name that the outgoing one gets.
     pub(crate) kept_name: &'a str,
     pub(crate) keep: Duration,
-    /// Kept databases, by oid, that the profile's limits do not keep beside this one.
-    pub(crate) ends_early: &'a [u32],
+    /// Operations of which the profile's limits do not keep the database beside this one.
+    pub(crate) ends_early: &'a [Uuid],
     pub(crate) rule: SessionRule,
     /// What the operation's own sessions call themselves.
     pub(crate) own: &'a str,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
-use super::{COLUMNS, KeptRow, KeptSchemas, decode};
+use super::{COLUMNS, END_EARLY, KeptRow, KeptSchemas, decode};
 use crate::postgres::sql::error::ControlError;
 
 /// What an operation that has ended left unsettled, because nobody knew what became of its commit: entering, or undoing.
@@ -27,6 +27,9 @@ pub(crate) async fn found(pool: &PgPool, it: &KeptSchemas, is_aside: bool) -> Re
         false => "DELETE FROM resetd.kept_schemas WHERE operation = $1 AND state = $2",
     };
     sqlx::query(sql).bind(it.operation).bind(&it.state).execute(pool).await?;
+    if is_aside && it.state == "entering" {
+        sqlx::query(END_EARLY).bind(it.operation).execute(pool).await?;
+    }
     Ok(())
 }
 
