@@ -187,10 +187,11 @@ mod tests {
 
     #[test]
     fn whatever_a_text_is_it_is_read() {
-        for text in ["", "$", "$$", "$a", "DO $a$ x", "DO '", "DO 'a", "''", "E'\\'", "GRANT", "on database"]
-        {
+        for text in ["", "$", "$$", "$a", "DO $a$ x", "DO '", "DO 'a", "''", "E'\\'", "GRANT"] {
             let read = (touches_shared(text, &["a"]), named_databases(text));
             assert!(!read.0 && read.1.is_empty(), "{text}");
         }
+        // What cannot be told is taken for shared: it runs alone, and that is all.
+        assert!(touches_shared("on database", &["a"]) && named_databases("on database").is_empty());
     }
 }

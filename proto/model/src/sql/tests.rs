@@ -36,10 +36,10 @@ fn statements_end_at_semicolons_that_are_not_inside_anything() {
 
 #[test]
 fn statements_are_classified() {
-    let extension = |name: &str, if_not_exists| StatementKind::CreateExtension {
+    let extension = |name: &str, if_not_exists, schema: Option<&str>| StatementKind::CreateExtension {
         name: name.to_owned(),
         if_not_exists,
-        schema: None,
+        schema: schema.map(str::to_owned),
     };
     let enum_value = |type_name: &str, value: &str| StatementKind::AddEnumValue {
         type_name: type_name.to_owned(),
@@ -93,8 +93,11 @@ fn statements_are_classified() {
         ("DROP SUBSCRIPTION s", blocked("DROP SUBSCRIPTION")),
         ("ALTER SUBSCRIPTION s REFRESH PUBLICATION", blocked("ALTER SUBSCRIPTION … PUBLICATION")),
         ("ALTER SUBSCRIPTION s SET PUBLICATION p WITH (refresh = false)", Ordinary),
-        ("CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public", extension("uuid-ossp", true)),
-        ("CREATE EXTENSION HStore", extension("hstore", false)),
+        (
+            "CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA public",
+            extension("uuid-ossp", true, Some("public")),
+        ),
+        ("CREATE EXTENSION HStore", extension("hstore", false, None)),
         ("ALTER TYPE s.mood ADD VALUE 'it''s' AFTER 'b'", enum_value("mood", "it's")),
         ("ALTER TYPE \"Mood\" ADD VALUE IF NOT EXISTS 'c'", enum_value("Mood", "c")),
         ("ALTER TYPE mood RENAME VALUE 'a' TO 'b'", Ordinary),

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prost_types::{FileDescriptorProto, FileOptions, MethodDescriptorProto, field_descriptor_proto::Label};
+use prost_types::{
+    FieldDescriptorProto, FileDescriptorProto, FileOptions, MethodDescriptorProto,
+    field_descriptor_proto::Label,
+};
 
 use crate::{
     Rule,
@@ -259,7 +262,21 @@ fn message_pascal_case(files: &[FileDescriptorProto]) -> Vec<String> {
 
 fn oneof_lower_snake_case(files: &[FileDescriptorProto]) -> Vec<String> {
     let all = messages(files);
-    misfits(all.iter().flat_map(|(_, it)| &it.oneof_decl).map(|oneof| oneof.name()), is_lower_snake)
+    // An `optional` field is a oneof of its own, which the compiler names.
+    let written = all.iter().flat_map(|(_, it)| {
+        let by_compiler = |at: usize| {
+            let within = |field: &&FieldDescriptorProto| {
+                field.oneof_index.and_then(|n| usize::try_from(n).ok()) == Some(at)
+            };
+            it.field.iter().filter(within).any(|field| field.proto3_optional())
+        };
+        it.oneof_decl
+            .iter()
+            .enumerate()
+            .filter(move |(at, _)| !by_compiler(*at))
+            .map(|(_, oneof)| oneof.name())
+    });
+    misfits(written, is_lower_snake)
 }
 
 /// Every method as (service's own name, method).

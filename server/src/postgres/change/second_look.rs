@@ -48,10 +48,11 @@ async fn observe_within(
     let options = connect::options(target, &lock.application_name, &[("lock_timeout", "5s")]);
     let mut connection = connect::open(&options.statement_cache_capacity(0)).await?;
     let looking = |e: sqlx::Error| work_fault("looking after the commit", &e);
+    // Before anything else is said: whoever lost the lock says nothing in the target.
+    take_key(&mut connection, lock, READ_ONLY).await?;
     // Nobody else becomes the victim of a deadlock with it.
     let lock_waits = LockWaits::of(&mut connection).await.map_err(looking)?;
     sqlx::raw_sql(lock_waits.look()).execute(&mut connection).await.map_err(looking)?;
-    take_key(&mut connection, lock, READ_ONLY).await?;
     let observed = observe::observe_again(&mut connection, schemas).await?;
     if let Err(error) = connection.close().await {
         tracing::debug!(error = %message(&error), "closing the session of the second look");
