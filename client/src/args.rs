@@ -32,6 +32,9 @@ pub use operations::{OperationsVerb, ReportVerb};
 pub use target::{TargetVerb, WaitFor};
 pub use window::WindowVerb;
 
+/// Where the options that every verb takes stand in the help.
+const GLOBAL: &str = "Global options";
+
 /// The remote client of resetd: resets, migrates and validates shared PostgreSQL databases through their daemon.
 #[derive(Debug, Parser)]
 #[command(name = "resetctl", version, after_long_help = exit::HELP, max_term_width = 110)]
@@ -40,22 +43,22 @@ pub struct Args {
     ///
     /// unix:PATH is a socket, https://HOST:PORT is TLS, http://HOST:PORT is plaintext (loopback only). HOST:PORT alone is TLS,
     /// except on a loopback host where no --ca, --cert, --key or token is given: there it is plaintext.
-    #[arg(long, global = true, value_name = "ADDR", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "ADDR", value_parser = NonEmptyStringValueParser::new())]
     pub server: Option<String>,
     /// How it is trusted, and how you prove who you are.
     #[command(flatten)]
     pub auth: AuthArgs,
     /// The target (RESETCTL_TARGET); may be left out where the daemon has one.
-    #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub target: Option<String>,
     /// A named context of the configuration file (~/.config/resetctl/config.toml): its settings count before the environment's.
     ///
     /// For each setting a flag goes first, then the context named here, then the variable (RESETCTL_SERVER, RESETCTL_TARGET,
     /// RESETCTL_CA, RESETCTL_CERT, RESETCTL_KEY, RESETCTL_TOKEN_FILE, RESETCTL_TOKEN), then the file's default context.
-    #[arg(long, global = true, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub context: Option<String>,
     /// Colours: on a terminal, always or never; NO_COLOR, CLICOLOR, CLICOLOR_FORCE and FORCE_COLOR are followed.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub color: ColorChoice,
     /// What to do.
     #[command(subcommand)]
@@ -67,17 +70,17 @@ pub struct Args {
 #[derive(clap::Args, Clone, Debug)]
 pub struct AuthArgs {
     /// The CA of the daemon's certificate (PEM; RESETCTL_CA), in place of the public ones.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// Your client certificate (PEM; RESETCTL_CERT); with --key.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     pub cert: Option<PathBuf>,
     /// The private key of --cert (PEM; RESETCTL_KEY).
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// A file with your bearer token (RESETCTL_TOKEN_FILE), which nobody else may read (mode 0600); or the token itself in
     /// RESETCTL_TOKEN.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }
 
