@@ -107,7 +107,7 @@ async fn schemas_are_not_kept_beyond_the_limits_either() {
                     told.len() == 1 && told[0].contains(goes) && told[0].contains("keep_count = 2"),
                     "{dry}"
                 );
-                assert!(dry.stderr.contains(goes), "{dry}");
+                assert!(dry.stdout.contains(goes), "{dry}");
             }
         }
         let newest: Vec<_> = all.iter().rev().take(2).cloned().collect();

@@ -183,7 +183,7 @@ async fn who_comes_second_is_told_who_holds_the_target() {
             let out = daemon.ctl(line).await;
             out.expect(9).refused("TARGET_LOCKED");
             assert!(out.at("/operation").is_null(), "no operation came of it\n{out}");
-            for word in ["run by loopback:anonymous", &id.to_string(), since] {
+            for word in ["loopback:anonymous (run since ", &id.to_string(), since] {
                 assert!(out.text("/error").contains(word), "{word}\n{out}");
                 assert!(out.stderr.contains(word), "a person sees {word}\n{out}");
             }

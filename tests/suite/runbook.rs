@@ -121,7 +121,7 @@ async fn precheck_lists_what_would_be_dropped_and_changes_nothing() {
     assert!(out.text("/plan/digest").starts_with("sha256:"), "{out}");
     assert!(out.at("/plan/refusal").is_null(), "{out}");
     for schema in MANAGED {
-        assert!(out.stderr.contains(schema), "a person sees {schema}\n{out}");
+        assert!(out.stdout.contains(schema), "a person sees {schema}\n{out}");
     }
     assert_eq!(before, target.state().await);
 }

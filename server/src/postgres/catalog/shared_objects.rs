@@ -54,7 +54,8 @@ pub(crate) async fn look(pool: &PgPool) -> Result<SharedObjects, Fault> {
 impl SharedObjects {
     /// What came, changed or went since, each with the way back.
     pub(crate) fn changes_until(&self, now: &Self) -> Vec<Finding> {
-        const WHEN: &str = "while the new database was built";
+        // By whom is not known: whoever works in the cluster meanwhile is seen as well.
+        const WHEN: &str = "while the new database was built, by a revision or by somebody else";
         let finding = |object: &str, what: String, hint: String| {
             Finding::warning("CLUSTER_CHANGED", object, what, hint)
         };
@@ -62,7 +63,11 @@ impl SharedObjects {
         for (object, (state, removal)) in &now.0 {
             match self.0.get(object) {
                 None => {
-                    changes.push(finding(object, format!("was made {WHEN}, and stays"), removal.clone()));
+                    changes.push(finding(
+                        object,
+                        format!("was made {WHEN}, and stays"),
+                        format!("if a revision made it: {removal}"),
+                    ));
                 }
                 Some((before, _)) if before != state => changes.push(finding(
                     object,
@@ -102,9 +107,11 @@ mod tests {
         assert_eq!(
             told,
             [
-                "role b was changed while the new database was built, and stays so: NOLOGIN: it was: LOGIN",
-                "role d was made while the new database was built, and stays: DROP role d",
-                "role c went while the new database was built: make it again; it was: ",
+                "role b was changed while the new database was built, by a revision or by somebody else, and stays so: \
+                 NOLOGIN: it was: LOGIN",
+                "role d was made while the new database was built, by a revision or by somebody else, and stays: \
+                 if a revision made it: DROP role d",
+                "role c went while the new database was built, by a revision or by somebody else: make it again; it was: ",
             ]
         );
         assert_eq!(before.changes_until(&before), []);
