@@ -107,7 +107,7 @@ pub const KEYS: &[Key] = &[
     key!(
         keep_count,
         Kind::Count,
-        "how many previous databases are kept at most",
+        "how many previous databases are kept at most, and of how many operations the schemas",
         ["5"; 3],
         some_count,
         shown_count
