@@ -105,8 +105,6 @@ impl Work {
         let contact = Liveness::watch(&context.control, pid, &context.backends, &context.interrupt);
         let blockers = AbortOnDropHandle::new(tokio::spawn(blockers::watch(context.clone(), pid)));
         let opening = |e: sqlx::Error| work_fault("opening the work session", &e);
-        let lock_waits = LockWaits::of(&mut connection).await.map_err(opening)?;
-        sqlx::raw_sql(lock_waits.look()).execute(&mut connection).await.map_err(opening)?;
         let begin = if lock.shared { READ_ONLY } else { "BEGIN" };
         tokio::select! {
             biased;
@@ -118,6 +116,9 @@ impl Work {
             },
             () = contact.lost().cancelled() => return Err(work_fault("opening the work session", &lost_error())),
         }
+        // Only now: who lost the lock says nothing else in the target.
+        let lock_waits = LockWaits::of(&mut connection).await.map_err(opening)?;
+        sqlx::raw_sql(lock_waits.look()).execute(&mut connection).await.map_err(opening)?;
         Ok(Self {
             connection,
             relay,
