@@ -1,4 +1,4 @@
-//! Points in time travel as microseconds since 1970, exactly.
+//! Points in time: the driver's `timestamptz`, and in the journal and the ledgers microseconds since 1970, exactly.
 
 use jiff::Timestamp;
 pub(crate) use jiff_sqlx::{Timestamp as Timestamptz, ToSqlx};
