@@ -16,7 +16,9 @@ pub(crate) async fn of(connection: &mut PgConnection, schemas: &[&str]) -> Resul
            FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
            JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid JOIN pg_catalog.pg_namespace f ON f.oid = p.pronamespace
-          WHERE n.nspname = ANY($1) AND NOT t.tgisinternal AND t.tgdeferrable AND t.tgenabled <> 'D' ORDER BY 1",
+          WHERE n.nspname = ANY($1) AND NOT t.tgisinternal AND t.tgdeferrable AND t.tgenabled <> 'D'
+            -- NULL where it was dropped since the snapshot.
+            AND pg_catalog.pg_describe_object('pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid, 0) IS NOT NULL ORDER BY 1",
     )
     .bind(schemas.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
     .fetch_all(connection)

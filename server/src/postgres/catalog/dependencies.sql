@@ -77,6 +77,8 @@ named AS (
       FROM whole w CROSS JOIN LATERAL pg_catalog.pg_identify_object(w.classid, w.objid, w.objsubid) i
       -- It spells a schema as SQL does, quoted where it must be; matrices and catalogs have the bare name.
       LEFT JOIN pg_catalog.pg_namespace s ON pg_catalog.quote_ident(s.nspname) = i.schema
+     -- What somebody dropped since the walk's snapshot has no name any more, and goes with nothing.
+     WHERE i.identity IS NOT NULL
 )
 SELECT n.classid::pg_catalog.int8, n.objid::pg_catalog.int8, n.objsubid, n.kind, n.identity, n.home,
        pg_catalog.pg_get_userbyid(CASE

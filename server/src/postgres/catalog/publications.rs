@@ -54,12 +54,12 @@ pub(crate) async fn tables(
     };
     let sql = format!(
         "SELECT p.pubname::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, {finer},
-                (SELECT i.identity FROM pg_catalog.pg_identify_object(
-                    'pg_catalog.pg_publication_rel'::pg_catalog.regclass, r.oid, 0) i),
+                i.identity,
                 pg_catalog.pg_has_role(p.pubowner, 'USAGE') AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
            FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
            JOIN pg_catalog.pg_class c ON c.oid = r.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-          WHERE n.nspname = ANY($1) ORDER BY 1, 2, 3"
+          CROSS JOIN LATERAL pg_catalog.pg_identify_object('pg_catalog.pg_publication_rel'::pg_catalog.regclass, r.oid, 0) i
+          WHERE n.nspname = ANY($1) AND i.identity IS NOT NULL ORDER BY 1, 2, 3"
     );
     let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql))
         .bind(schemas)

@@ -39,7 +39,8 @@ unreadable(oid, why) AS (
      WHERE c.relkind = 'r'
     UNION ALL
     SELECT c.oid, 'it inherits, or is inherited from' FROM relation c
-     WHERE EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent))
+     WHERE EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid)
+        OR EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid)
 ),
 unwritable(oid, why) AS (
     -- The schema's owner and its members, the daemon's role, the database's owner, superusers.
@@ -83,7 +84,9 @@ unwritable(oid, why) AS (
       FROM relation c JOIN pg_catalog.pg_roles o ON o.oid = c.nspowner
      WHERE c.relkind = 'r' AND NOT (pg_catalog.has_schema_privilege(c.nspowner, c.namespace, 'USAGE')
                AND pg_catalog.has_table_privilege(c.nspowner, c.oid, 'UPDATE'))
-)
+),
+not_read(oid, whys) AS (SELECT u.oid, pg_catalog.array_agg(u.why ORDER BY u.why) FROM unreadable u GROUP BY u.oid),
+not_written(oid, whys) AS (SELECT u.oid, pg_catalog.array_agg(u.why ORDER BY u.why) FROM unwritable u GROUP BY u.oid)
 SELECT c.nspname::pg_catalog.text AS schema, s.rolname::pg_catalog.text AS schema_owner,
        pg_catalog.pg_has_role(c.nspowner, own.assume) AS may_act,
        CASE WHEN pg_catalog.pg_has_role(c.relowner, own.assume)
@@ -92,7 +95,8 @@ SELECT c.nspname::pg_catalog.text AS schema, s.rolname::pg_catalog.text AS schem
             THEN o.rolname::pg_catalog.text END AS read_as,
        pg_catalog.has_schema_privilege(c.namespace, 'USAGE')
              AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
-       ARRAY(SELECT u.why FROM unreadable u WHERE u.oid = c.oid ORDER BY 1) AS unreadable,
-       ARRAY(SELECT u.why FROM unwritable u WHERE u.oid = c.oid ORDER BY 1) AS unwritable
-  FROM relation c JOIN pg_catalog.pg_roles o ON o.oid = c.relowner JOIN pg_catalog.pg_roles s ON s.oid = c.nspowner, own
+       coalesce(r.whys, '{}') AS unreadable, coalesce(w.whys, '{}') AS unwritable
+  FROM relation c JOIN pg_catalog.pg_roles o ON o.oid = c.relowner JOIN pg_catalog.pg_roles s ON s.oid = c.nspowner
+  LEFT JOIN not_read r ON r.oid = c.oid LEFT JOIN not_written w ON w.oid = c.oid
+ CROSS JOIN own
  ORDER BY 1

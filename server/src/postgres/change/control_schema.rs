@@ -270,7 +270,7 @@ async fn take_its_key(connection: &mut PgConnection) -> Result<(), Fault> {
 /// What in the schema belongs to somebody who could have the daemon call a function: made before its first start, say.
 async fn refuse_strangers(connection: &mut PgConnection) -> Result<(), Fault> {
     let strange: Option<(String, String)> = sqlx::query_as(
-        "SELECT pg_catalog.pg_describe_object(x.class, x.object, 0), r.rolname::pg_catalog.text FROM (
+        "SELECT coalesce(pg_catalog.pg_describe_object(x.class, x.object, 0), 'an object'), r.rolname::pg_catalog.text FROM (
             SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass AS class, n.oid AS object, n.nspowner AS owner
               FROM pg_catalog.pg_namespace n WHERE n.nspname = $1
             UNION ALL
