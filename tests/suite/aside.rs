@@ -51,7 +51,7 @@ async fn furnish(target: &TestTarget) {
 
 #[tokio::test]
 async fn undo_of_a_run_gives_the_dump_of_before_and_undo_of_it_takes_it_again() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::APropertyIsASuperusers)).await;
     furnish(&target).await;
     let daemon = Setup::of(&target).start().await;
     daemon.ctl(UNDO).await.refused("NOTHING_TO_UNDO");

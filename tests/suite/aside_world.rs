@@ -118,7 +118,7 @@ async fn reset_and_undo(databases: u64) {
 
 /// Empties the target, and makes the random database of a seed in it.
 async fn make(target: &TestTarget, seed: u64) {
-    let mut session = target.session().await;
+    let mut session = target.role_session().await;
     let clear = "DO $$ DECLARE it record; BEGIN
         FOR it IN SELECT pubname FROM pg_publication LOOP EXECUTE format('DROP PUBLICATION %I', it.pubname); END LOOP;
         DROP SCHEMA IF EXISTS m1, m2, u1, u2 CASCADE; END $$; CREATE SCHEMA m1; CREATE SCHEMA m2; CREATE SCHEMA u1; CREATE SCHEMA u2";

@@ -1,6 +1,6 @@
 //! A migration tool that tries what it must not, and the roles that tools may have.
 
-use harness::{Setup, TestTarget};
+use harness::{Because, Make, Setup, TestTarget};
 use nix::sys::signal::Signal;
 
 use crate::{
@@ -143,6 +143,7 @@ async fn a_named_role_that_may_do_more_is_refused() {
             "REVOKE pg_signal_backend FROM {role}; GRANT pg_execute_server_program TO {role}",
             "pg_execute_server_program",
         ),
+        ("REVOKE pg_execute_server_program FROM {role}", "does not inherit"),
     ];
     for (sql, word) in steps {
         target.sql(&sql.replace("{role}", &role)).await;
@@ -151,7 +152,7 @@ async fn a_named_role_that_may_do_more_is_refused() {
         assert!(out.text("/error").contains(word), "{word}\n{out}");
         assert_eq!(before.1, oid(&target).await);
     }
-    target.sql(&format!("REVOKE pg_execute_server_program FROM {role}")).await;
+    target.sql(&format!("ALTER ROLE {role} INHERIT")).await;
     // A plan says so before.
     run(&daemon, &alembic("alembic")).await.expect(0);
     assert!(target.holds("SELECT to_regclass('app.orders') IS NOT NULL").await);
@@ -163,8 +164,8 @@ async fn a_named_role_that_may_do_more_is_refused() {
 
 #[tokio::test]
 async fn what_a_superuser_would_own_is_refused_before_anything_is_built() {
-    let target = target().await;
-    target.sql(&format!("ALTER DATABASE {} OWNER TO postgres", target.database)).await;
+    let target =
+        TestTarget::make(Make { template: None, ..Make::superuser(Because::ItIsAboutSuperusers) }).await;
     let daemon = setup(&target, APP).start().await;
     let out = run(&daemon, "true").await;
     out.refused("GATEWAY_ROLE");

@@ -124,7 +124,7 @@ async fn schemas_are_not_kept_beyond_the_limits_either() {
     assert_eq!(kept(&target).await.len(), 1);
     // A reset that fails ends nothing early.
     let before = target.control_rows(operations).await;
-    target.sql("CREATE TABLE general.held (n int)").await;
+    target.role_sql("CREATE TABLE general.held (n int)").await;
     let mut holder = target.session().await;
     holder.sql("BEGIN; LOCK TABLE general.held IN ACCESS SHARE MODE").await;
     let waiting = daemon.ctl_spawn(reset);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use harness::{Daemon, Setup, TestTarget};
+use harness::{Because, Daemon, Make, Setup, TestTarget};
 
 const RUN: &str = "run --confirm-destructive-reset RESET";
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
@@ -65,7 +65,7 @@ async fn grpcio_runs_a_reset_over_tcp_as_it_is() {
 /// What read the old script's reports reads all of these: it was written from the old paths alone.
 #[tokio::test]
 async fn readers_of_the_old_script_accept_every_report() {
-    let target = TestTarget::migrated().await;
+    let target = TestTarget::make(Make::superuser(Because::ItHasOneRole)).await;
     let daemon = Setup::of(&target).plain().env("BUTLERS_DATABASE_URL", &target.tcp_url()).spawn().await;
     let folder = tempfile::tempdir().unwrap();
     let told = [

@@ -83,7 +83,7 @@ impl Run {
         let name = self.generated("new");
         let build =
             Build { name: &name, old: row.as_ref(), plan: &plan, observed: &observed, carried: &carried };
-        let shared = shared_objects::look(&self.engine.control.pool).await?;
+        let shared = shared_objects::look(&self.engine.control.pool, &self.generated("tool")).await?;
         match self.build_and_swap(lock, &build).await {
             Err(fault) if fault.reason != Reason::OutcomeUnknown => {
                 self.sweep(lock).await;
@@ -95,7 +95,7 @@ impl Run {
 
     /// A database that is dropped takes no role along: what the build changed in the cluster is told, and how to remove it.
     async fn tell_what_stays(&self, lock: &LockSession, mut fault: Fault, before: &SharedObjects) -> Fault {
-        let stays = match shared_objects::look(&self.engine.control.pool).await {
+        let stays = match shared_objects::look(&self.engine.control.pool, &self.generated("tool")).await {
             Ok(now) => before.changes_until(&now),
             Err(failed) => {
                 tracing::warn!(fault = %failed, "what the build changed in the cluster is not known");

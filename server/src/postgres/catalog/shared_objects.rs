@@ -20,14 +20,14 @@ SELECT pg_catalog.format('role %I', r.rolname),
            pg_catalog.format('VALID UNTIL %L', r.rolvaliduntil),
            pg_catalog.format('comment %L', pg_catalog.shobj_description(r.oid, 'pg_authid'))),
        pg_catalog.format('DROP ROLE %I', r.rolname)
-  FROM pg_catalog.pg_roles r WHERE r.rolname !~ '^pg_'
+  FROM pg_catalog.pg_roles r WHERE r.rolname !~ '^pg_' AND r.rolname <> $1
 UNION ALL
 SELECT pg_catalog.format('membership of %I in %I', m.rolname, r.rolname),
        pg_catalog.string_agg(CASE WHEN a.admin_option THEN 'WITH ADMIN OPTION' ELSE 'plain' END, ', '
            ORDER BY a.admin_option),
        pg_catalog.format('REVOKE %I FROM %I', r.rolname, m.rolname)
   FROM pg_catalog.pg_auth_members a JOIN pg_catalog.pg_roles r ON r.oid = a.roleid
-  JOIN pg_catalog.pg_roles m ON m.oid = a.member GROUP BY r.rolname, m.rolname
+  JOIN pg_catalog.pg_roles m ON m.oid = a.member WHERE $1 NOT IN (r.rolname, m.rolname) GROUP BY r.rolname, m.rolname
 UNION ALL
 SELECT pg_catalog.format('setting %s of role %I', pg_catalog.split_part(c.setting, '=', 1), r.rolname),
        pg_catalog.substr(c.setting, pg_catalog.strpos(c.setting, '=') + 1),
@@ -41,13 +41,14 @@ SELECT pg_catalog.format('tablespace %I', t.spcname),
        pg_catalog.format('DROP TABLESPACE %I', t.spcname)
   FROM pg_catalog.pg_tablespace t";
 
-/// Looks at them. A password's change is not seen: nobody but a superuser may look at it.
+/// Looks at them, but not at the daemon's own role `without`, which goes by itself. A password's change is not seen: nobody but
+/// a superuser may look at it.
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn look(pool: &PgPool) -> Result<SharedObjects, Fault> {
+pub(crate) async fn look(pool: &PgPool, without: &str) -> Result<SharedObjects, Fault> {
     let rows: Vec<(String, String, String)> =
-        sqlx::query_as(LOOK).fetch_all(pool).await.map_err(control_fault)?;
+        sqlx::query_as(LOOK).bind(without).fetch_all(pool).await.map_err(control_fault)?;
     Ok(SharedObjects(rows.into_iter().map(|(name, state, removal)| (name, (state, removal))).collect()))
 }
 

@@ -95,7 +95,7 @@ async fn may_make(connection: &mut PgConnection) -> Result<(), Fault> {
     ))
 }
 
-type NamedRow = (bool, bool, Vec<String>, Vec<String>, Vec<String>);
+type NamedRow = (bool, bool, Vec<String>, Vec<String>, Vec<String>, bool);
 
 async fn check_named(connection: &mut PgConnection, named: &str, wanted: &Wanted<'_>) -> Result<(), Fault> {
     let version = change::version(connection).await?;
@@ -108,7 +108,8 @@ async fn check_named(connection: &mut PgConnection, named: &str, wanted: &Wanted
                     CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END], NULL),
                 ARRAY(SELECT m.rolname::pg_catalog.text FROM pg_catalog.pg_auth_members a
                         JOIN pg_catalog.pg_roles m ON m.oid = a.roleid WHERE a.member = r.oid ORDER BY 1),
-                ARRAY(SELECT d.datname::pg_catalog.text FROM pg_catalog.pg_database d WHERE d.datdba = r.oid ORDER BY 1)
+                ARRAY(SELECT d.datname::pg_catalog.text FROM pg_catalog.pg_database d WHERE d.datdba = r.oid ORDER BY 1),
+                r.rolinherit
            FROM pg_catalog.pg_roles r WHERE r.rolname = $1",
     )
     .bind(named)
@@ -119,9 +120,7 @@ async fn check_named(connection: &mut PgConnection, named: &str, wanted: &Wanted
     .map_err(control_fault)?;
     let role = Ident(named);
     let (what, hint) = match found {
-        None => {
-            (format!("role {named} is not there"), format!("CREATE ROLE {role} LOGIN NOINHERIT PASSWORD …"))
-        }
+        None => (format!("role {named} is not there"), format!("CREATE ROLE {role} LOGIN PASSWORD …")),
         Some((false, ..)) => (format!("role {named} may not log in"), format!("ALTER ROLE {role} LOGIN")),
         Some((_, _, attributes, ..)) if !attributes.is_empty() => {
             let no: Vec<String> = attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
@@ -130,16 +129,20 @@ async fn check_named(connection: &mut PgConnection, named: &str, wanted: &Wanted
                 format!("ALTER ROLE {role} {}", no.join(" ")),
             )
         }
-        Some((_, _, _, member_of, _)) if !member_of.is_empty() => {
+        Some((_, _, _, member_of, ..)) if !member_of.is_empty() => {
             let all = member_of.join(", ");
             (
                 format!("role {named} may do more than fill one database: it is a member of {all}"),
                 format!("REVOKE {all} FROM {role}"),
             )
         }
-        Some((.., owns)) if !owns.is_empty() => (
+        Some((.., owns, _)) if !owns.is_empty() => (
             format!("role {named} owns a database already: {}", owns.join(", ")),
             "let another role own it, or wait until the other operation has ended".to_owned(),
+        ),
+        Some((.., false)) => (
+            format!("role {named} does not inherit what the owner of a database may do in its schema public"),
+            format!("ALTER ROLE {role} INHERIT"),
         ),
         Some((_, false, ..)) => (
             format!("the daemon's roles cannot act as role {named}"),
@@ -168,8 +171,9 @@ pub(crate) async fn make(
     let (role, version) = (Ident(name), change::version(connection).await?);
     let (verifier, mark) = (scram::verifier(&password, &salt), format!("{MARK}{operation}"));
     let acting = may_act(version);
+    // It is a member of nothing, and inherits what the owner of a database has: the rights on `public`.
     let sql = format!(
-        "CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT
+        "CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT
             PASSWORD {};
          COMMENT ON ROLE {role} IS {};
          DO $do$ BEGIN
