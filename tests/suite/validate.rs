@@ -218,3 +218,31 @@ tables = [\"made\"]
         (vec!["common-ground".to_owned()], vec!["two.made".to_owned()])
     );
 }
+
+/// Whoever holds a table does not hold up a look, whatever the planner makes of the queries.
+#[tokio::test]
+async fn looks_wait_for_nobodys_tables() {
+    let target = TestTarget::migrated().await;
+    target.sql("CREATE TABLE public.held (id int DEFAULT 1 CHECK (id > 0)); ANALYZE").await;
+    let daemon = Setup::of(&target).start().await;
+    let mut holder = target.session().await;
+    holder
+        .sql(
+            "BEGIN; DO $$ DECLARE it record; BEGIN
+                 FOR it IN SELECT schemaname, tablename FROM pg_tables
+                            WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND tablename <> 'alembic_version'
+                 LOOP EXECUTE format('LOCK TABLE %I.%I IN ACCESS EXCLUSIVE MODE', it.schemaname, it.tablename); END LOOP;
+             END $$",
+        )
+        .await;
+    for look in [
+        "validate",
+        "reset --dry-run",
+        "run --dry-run",
+        "migrate --dry-run",
+        "run --scope database --dry-run",
+    ] {
+        daemon.ctl(look).await.expect(0);
+    }
+    holder.sql("ROLLBACK").await;
+}

@@ -3,9 +3,9 @@
 //! Names change; databases are known by oid.
 
 use model::{blast::OutsideObject, fault::Fault, finding::Finding};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{AssertSqlSafe, PgConnection, PgExecutor};
 
-use super::schema_properties::grant;
+use super::{observe, schema_properties::grant};
 use crate::postgres::sql::{
     error::{control_fault, work_fault},
     ident::{Ident, Literal},
@@ -143,14 +143,15 @@ pub(in crate::postgres) fn in_dependency_order(row: &DatabaseRow) -> Vec<&Databa
     )
 }
 
-/// What a database holds outside the daemon's own schemas and loses when it is replaced; and how much that is, which is told
+/// What a database holds outside the daemon's own schemas and loses when it is replaced; and about how much that is, which is told
 /// beside it: sizes are no identities.
 pub(crate) async fn lost_with_it(
     connection: &mut PgConnection,
     own: &[String],
     preserved: &[String],
 ) -> Result<(Vec<OutsideObject>, Vec<Finding>), Fault> {
-    let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
+    let bytes = observe::bytes(connection).await?;
+    let sql = format!(
         "SELECT 'extension', format('%I %s in schema %I', e.extname, e.extversion, n.nspname), NULL
            FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
           WHERE e.extname <> 'plpgsql' AND e.extname <> ALL($2)
@@ -161,18 +162,18 @@ pub(crate) async fn lost_with_it(
           HAVING pg_catalog.count(*) > 0
          UNION ALL SELECT 'schema', format('%I', n.nspname), format('%s, %s',
                 pg_catalog.count(c.oid) FILTER (WHERE c.relkind IN ('r', 'p', 'm', 'f', 'v', 'S')) || ' tables, views and sequences',
-                pg_catalog.pg_size_pretty(coalesce(pg_catalog.sum(pg_catalog.pg_total_relation_size(c.oid))
-                    FILTER (WHERE c.relkind IN ('r', 'm')), 0)::int8))
+                pg_catalog.pg_size_pretty(coalesce(pg_catalog.sum({bytes}), 0)::int8))
            FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
           WHERE n.nspname <> ALL($1) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
           GROUP BY n.nspname HAVING n.nspname <> 'public' OR pg_catalog.count(c.oid) > 0
          ORDER BY 1, 2",
-    )
-    .bind(own)
-    .bind(preserved)
-    .fetch_all(connection)
-    .await
-    .map_err(|e| work_fault("listing what the database holds", &e))?;
+    );
+    let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(AssertSqlSafe(sql))
+        .bind(own)
+        .bind(preserved)
+        .fetch_all(connection)
+        .await
+        .map_err(|e| work_fault("listing what the database holds", &e))?;
     let told = rows.iter().filter_map(|(kind, identity, size)| {
         let size = size.as_ref()?;
         Some(Finding::warning(

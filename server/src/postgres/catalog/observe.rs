@@ -186,19 +186,27 @@ async fn database(connection: &mut PgConnection) -> Result<Observation, Fault> {
 
 type SchemaRow = (String, Option<String>, Vec<String>, i64, i64, i64);
 
-/// Rows and bytes are estimates that lock nothing: `pg_relation_size` would open every table. Who may look at files gets
-/// the size of each relation's first segment where the catalog's page count is behind.
-async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<ObservedSchema>, Fault> {
-    let looking = |e: sqlx::Error| work_fault("looking at the schemas", &e);
+/// The bytes of a relation `c` of `pg_class`, as an expression of SQL: an estimate that locks nothing, where `pg_relation_size`
+/// would wait for whoever holds the table. Who may look at files gets the size of its first segment where the catalog's page
+/// count is behind.
+///
+/// # Errors
+/// The session was lost.
+pub(super) async fn bytes(connection: &mut PgConnection) -> Result<String, Fault> {
     let sees_files: bool = sqlx::query_scalar(
         "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_stat_file(text,boolean)', 'EXECUTE')",
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(connection)
     .await
-    .map_err(looking)?;
+    .map_err(|e| work_fault("looking at the files of tables", &e))?;
     let pages = "c.relpages::pg_catalog.int8 * pg_catalog.current_setting('block_size')::pg_catalog.int8";
     let file = "coalesce((pg_catalog.pg_stat_file(pg_catalog.pg_relation_filepath(c.oid), true)).size, 0)";
-    let bytes = if sees_files { format!("greatest({pages}, {file})") } else { pages.to_owned() };
+    Ok(if sees_files { format!("greatest({pages}, {file})") } else { pages.to_owned() })
+}
+
+async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<ObservedSchema>, Fault> {
+    let looking = |e: sqlx::Error| work_fault("looking at the schemas", &e);
+    let bytes = bytes(connection).await?;
     let sql = format!(
         "SELECT w.name, pg_catalog.pg_get_userbyid(n.nspowner)::pg_catalog.text,
                 coalesce(pg_catalog.array_agg(c.relname::pg_catalog.text ORDER BY c.relname)

@@ -15,6 +15,12 @@ relation AS (
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relname = 'alembic_version' AND n.nspname = ANY($1::pg_catalog.text[])
 ),
+-- pg_get_expr waits for whoever holds a table: it must be asked of these tables alone.
+filled(oid, attname, attgenerated, adbin, adrelid) AS MATERIALIZED (
+    SELECT c.oid, a.attname, a.attgenerated, f.adbin, f.adrelid
+      FROM relation c JOIN pg_catalog.pg_attrdef f ON f.adrelid = c.oid
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = f.adnum
+),
 unreadable(oid, why) AS (
     SELECT c.oid, CASE c.relkind WHEN 'v' THEN 'it is a view' WHEN 'm' THEN 'it is a materialized view'
                                  WHEN 'f' THEN 'it is a foreign table' WHEN 'p' THEN 'it is a partitioned table'
@@ -74,9 +80,8 @@ unwritable(oid, why) AS (
      WHERE a.attname <> 'version_num' AND t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace
     UNION ALL
     -- As printed on this search path, these are PostgreSQL's own.
-    SELECT c.oid, 'its column ' || a.attname || CASE WHEN a.attgenerated = '' THEN ' has a default' ELSE ' is generated' END
-      FROM relation c JOIN pg_catalog.pg_attrdef f ON f.adrelid = c.oid
-      JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = f.adnum
+    SELECT f.oid, 'its column ' || f.attname || CASE WHEN f.attgenerated = '' THEN ' has a default' ELSE ' is generated' END
+      FROM filled f
      WHERE pg_catalog.pg_get_expr(f.adbin, f.adrelid) NOT IN (
               'now()', 'CURRENT_TIMESTAMP', 'clock_timestamp()', 'statement_timestamp()', 'transaction_timestamp()')
     UNION ALL
