@@ -52,6 +52,19 @@ pub(super) struct Build<'a> {
 /// The row of the database that is built, as it was seen last: what revisions make of it is told.
 pub(in crate::engine) struct RowWatch(Mutex<(DatabaseRow, String)>);
 
+impl RowWatch {
+    /// The database.
+    pub(super) async fn oid(&self) -> u32 {
+        self.0.lock().await.0.oid
+    }
+
+    /// Whether the row is another one than was told.
+    pub(super) async fn differs(&self, fingerprint: Option<&str>) -> bool {
+        let told = self.0.lock().await;
+        fingerprint.is_some_and(|it| it != told.1)
+    }
+}
+
 impl Run {
     pub(super) async fn build_and_swap(&self, lock: &LockSession, build: &Build<'_>) -> Result<Done, Fault> {
         self.progress("build", 0, 0, "creates the new database");

@@ -14,6 +14,7 @@ use super::{
     commit::{Change, Worked},
     lifecycle::{Done, Run},
     phased::{chain_completed, revision_applied},
+    telling::Telling,
 };
 use crate::postgres::{
     catalog::{
@@ -218,7 +219,7 @@ impl Run {
         reset::create_missing(work, &plan.created_schemas).await?;
         self.create_extensions(work).await?;
         let total: usize = plan.chains.iter().map(|c| c.revisions.len()).sum();
-        let mut applied = 0;
+        let (mut applied, mut telling) = (0, Telling::default());
         for planned in &plan.chains {
             let path = self.search_path(&planned.schema);
             let owner = observed.schema(&planned.schema).and_then(|s| s.owner.as_deref());
@@ -233,14 +234,16 @@ impl Run {
             for revision in chain.pending(before) {
                 let current = format!("{} in {}", revision.id, planned.schema);
                 self.progress("migrate", applied as u64, total as u64, &current);
-                let took = replay::apply(work, &place, before, revision).await?;
-                self.emit(lock, revision_applied(planned, revision, took)).await?;
+                let applies = replay::apply(work, &place, before, revision);
+                let took = self.beside(lock, &mut telling, applies).await?;
+                telling.push(revision_applied(planned, revision, took));
                 before = Some(&revision.id);
                 applied += 1;
             }
-            self.emit(lock, chain_completed(planned)).await?;
+            telling.push(chain_completed(planned));
         }
-        replay::leave(work).await?;
+        self.beside(lock, &mut telling, replay::leave(work)).await?;
+        self.tell(lock, &mut telling).await?;
         Ok(applied)
     }
 

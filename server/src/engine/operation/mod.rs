@@ -18,6 +18,7 @@ pub(crate) mod registry;
 pub(crate) mod replace;
 mod scripts;
 pub(crate) mod submit;
+mod telling;
 pub(crate) mod tools;
 pub(crate) mod turns;
 pub(crate) mod undo;

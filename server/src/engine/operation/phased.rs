@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{
     build::RowWatch,
     lifecycle::{Done, Run},
-    turns::Turns,
+    telling::Telling,
+    turns::{Turn, Turns},
 };
 use crate::{
     config::DatabaseUrl,
@@ -56,54 +57,118 @@ impl Run {
         work.assign_transaction().await?;
         let managed = self.target.matrix.managed_schemas();
         let serving = self.right_in(url).map(|window_guard| Serving { window_guard, managed: &managed });
+        let grouping = Grouping::of(chain, turns.are_shared() || serving.is_some());
+        if let Some(watch) = watch.filter(|_| grouping.groups) {
+            work.watched = Some(watch.oid().await);
+        }
+        let mut steps = Steps {
+            cell: (planned, chain, &place),
+            ways: (lock, url, turns),
+            serving,
+            watch,
+            grouping,
+            work,
+            telling: Telling::default(),
+            group: 0,
+        };
         let mut before = planned.from.as_deref();
-        let shared = self.used_by_others(&planned.schema);
         let pending = chain.pending(before);
         for revision in pending {
-            let bare = refuses_transaction(chain, revision);
-            let alone = bare || sql::touches_shared(&revision.sql, &shared);
-            let mut turn = self.turn(turns, &mut work, lock, alone).await?;
+            if let Err(fault) = self.step(&mut steps, before, revision).await {
+                if let Err(failed) = self.tell(lock, &mut steps.telling).await {
+                    tracing::debug!(%fault, %failed, "what was done before a failure is not on record");
+                }
+                return Err(fault);
+            }
+            before = Some(&revision.id);
+        }
+        let Steps { mut work, mut telling, .. } = steps;
+        work.until = self.until(url).await?;
+        work.commit().await?;
+        telling.push(chain_completed(planned));
+        self.tell(lock, &mut telling).await?;
+        Ok(pending.len())
+    }
+
+    /// Replays one revision, and commits it unless others may follow it in its transaction.
+    async fn step(
+        &self,
+        steps: &mut Steps<'_>,
+        before: Option<&str>,
+        revision: &Revision,
+    ) -> Result<(), Fault> {
+        let ((planned, chain, _), (lock, url, turns)) = (steps.cell, steps.ways);
+        let bare = steps.grouping.bare.contains(&revision.id.as_str());
+        let alone = bare || sql::touches_shared(&revision.sql, &self.used_by_others(&planned.schema));
+        let turn = self.turn(turns, &mut steps.work, lock, alone).await?;
+        if steps.group == 0 {
             // What was planned was committed since, by this daemon or by nobody.
-            let history = History { versions: record_version::held(&mut work, &planned.schema).await? };
+            let versions = record_version::held(&mut steps.work, &planned.schema).await?;
+            let history = History { versions };
             if history.head_of(chain).map(|head| head.id.as_str()) != before {
                 return Err(moved_on(planned, before, &history));
             }
-            self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
-            let took = loop {
-                work.until = self.until(url).await?;
-                let applied = match bare {
-                    true => {
-                        replay::apply_bare(&mut work, lock, serving.as_ref(), &place, before, revision).await
-                    }
-                    false => replay::apply(&mut work, &place, before, revision).await,
-                };
-                match applied {
-                    // It met another one in a catalog: not to be blamed for that, it is done again alone.
-                    Err(_) if work.collided && !turn.is_alone() => {
-                        drop(turn);
-                        turn = self.turn(turns, &mut work, lock, true).await?;
-                    }
-                    applied => break applied?,
+        }
+        self.progress("migrate", 0, 0, &format!("{} in {}", revision.id, planned.schema));
+        let (took, turn) = self.apply(steps, turn, before, revision, bare).await?;
+        steps.group += revision.statements.len().max(1);
+        let changed = match steps.watch {
+            Some(watch) if steps.grouping.groups => watch.differs(steps.work.row_seen.as_deref()).await,
+            watch => watch.is_some() && turn.is_alone(),
+        };
+        if !bare && (changed || !steps.grouping.may_go_on(steps.group)) {
+            if let Some(serving) = &steps.serving {
+                place_extensions::refuse_in(&mut steps.work, serving.managed).await?;
+            }
+            steps.work.until = self.until(url).await?;
+            steps.work.renew(lock).await?;
+            steps.group = 0;
+        }
+        steps.telling.push(revision_applied(planned, revision, took));
+        if changed || steps.serving.is_some() {
+            self.tell(lock, &mut steps.telling).await?;
+        }
+        if let Some(watch) = steps.watch.filter(|_| changed) {
+            self.tell_row(lock, watch, &format!("{} in {}", revision.id, planned.schema)).await?;
+        }
+        drop(turn);
+        Ok(())
+    }
+
+    /// Replays it in its turn, once more where it failed at others beside or before it.
+    async fn apply<'a>(
+        &self,
+        steps: &mut Steps<'a>,
+        mut turn: Turn<'a>,
+        before: Option<&str>,
+        revision: &Revision,
+        bare: bool,
+    ) -> Result<(Duration, Turn<'a>), Fault> {
+        let ((_, _, place), (lock, url, turns)) = (steps.cell, steps.ways);
+        loop {
+            steps.work.until = self.until(url).await?;
+            steps.work.is_grouped = steps.group > 0;
+            let (work, serving) = (&mut steps.work, steps.serving.as_ref());
+            let applies = async {
+                match bare {
+                    true => replay::apply_bare(work, lock, serving, place, before, revision).await,
+                    false => replay::apply(work, place, before, revision).await,
                 }
             };
-            if !bare {
-                if serving.is_some() {
-                    place_extensions::refuse_in(&mut work, &managed).await?;
+            match self.beside(lock, &mut steps.telling, applies).await {
+                // It met another one in a catalog: not to be blamed for that, it is done again alone.
+                Err(_) if steps.work.collided && !turn.is_alone() => {
+                    drop(turn);
+                    turn = self.turn(turns, &mut steps.work, lock, true).await?;
                 }
-                work.until = self.until(url).await?;
-                work.renew(lock).await?;
+                // What is before it in its transaction is in its way.
+                Err(_) if steps.work.wants_fresh => {
+                    steps.work.renew(lock).await?;
+                    steps.group = 0;
+                }
+                applied => return Ok((applied?, turn)),
             }
-            self.record_done(lock, revision_applied(planned, revision, took)).await?;
-            if let Some(watch) = watch.filter(|_| turn.is_alone()) {
-                self.tell_row(lock, watch, &format!("{} in {}", revision.id, planned.schema)).await?;
-            }
-            drop(turn);
-            before = Some(&revision.id);
         }
-        work.until = self.until(url).await?;
-        work.commit().await?;
-        self.record_done(lock, chain_completed(planned)).await?;
-        Ok(pending.len())
     }
 
     /// Until when a step may be committed. What is built aside nobody sees, and its steps know no window.
@@ -205,9 +270,47 @@ fn moved_on(planned: &PlannedChain, before: Option<&str>, history: &History) -> 
     .with("schema", schema)
 }
 
-/// The revision has to run outside any transaction.
-fn refuses_transaction(chain: &Chain, revision: &Revision) -> bool {
-    chain.transaction_obstacles().iter().any(|o| o.revision == revision.id && o.needs_no_transaction())
+/// The way of one chain through one schema.
+struct Steps<'a> {
+    cell: (&'a PlannedChain, &'a Chain, &'a ReplayTarget<'a>),
+    ways: (&'a LockSession, &'a DatabaseUrl, &'a Turns),
+    /// Where it goes on in a target that serves.
+    serving: Option<Serving<'a>>,
+    watch: Option<&'a RowWatch>,
+    grouping: Grouping<'a>,
+    work: Work,
+    telling: Telling,
+    /// Statements that could be committed.
+    group: usize,
+}
+
+/// How many statements, in round figures, are committed together in a database that is built aside: locks fill the server's table.
+const GROUP: usize = 50;
+
+/// Which revisions of a chain go together, and which by themselves.
+struct Grouping<'a> {
+    /// Those that have to run outside any transaction.
+    bare: Vec<&'a str>,
+    /// Several may be committed as one.
+    groups: bool,
+}
+
+impl<'a> Grouping<'a> {
+    fn of(chain: &'a Chain, each_alone: bool) -> Self {
+        let obstacles = chain.transaction_obstacles();
+        let bare = |revision: &&Revision| {
+            obstacles.iter().any(|o| o.revision == revision.id && o.needs_no_transaction())
+        };
+        Self {
+            bare: chain.revisions.iter().filter(bare).map(|revision| revision.id.as_str()).collect(),
+            groups: !each_alone && obstacles.is_empty(),
+        }
+    }
+
+    /// Whether another one may follow so many statements in their transaction.
+    fn may_go_on(&self, statements: usize) -> bool {
+        self.groups && statements < GROUP
+    }
 }
 
 /// One revision, applied in one schema.

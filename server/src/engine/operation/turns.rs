@@ -34,6 +34,11 @@ impl Turns {
         Self { lock: RwLock::default(), shared: jobs > 1 }
     }
 
+    /// Others may run at the same time.
+    pub(super) fn are_shared(&self) -> bool {
+        self.shared
+    }
+
     fn take_now(&self, alone: bool) -> Option<Turn<'_>> {
         match alone {
             _ if !self.shared => Some(Turn::Only),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use model::fault::Fault;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::database::DatabaseRow;
 use crate::postgres::sql::error::control_fault;
@@ -52,25 +52,29 @@ impl DatabaseRow {
     }
 }
 
-/// One text that differs as soon as a property of the database does: cheaper to ask for than the properties.
-///
-/// # Errors
-/// The database of that oid is not there, or the control database does not answer.
-pub(crate) async fn fingerprint(connection: &mut PgConnection, oid: u32) -> Result<String, Fault> {
-    sqlx::query_scalar(
-        "SELECT pg_catalog.concat_ws('|', d.datdba, d.datacl, d.datconnlimit, d.datistemplate,
+/// One text that differs as soon as a property of the database does: cheaper to ask for than the properties. An expression.
+pub(crate) fn fingerprint_of(oid: u32) -> String {
+    format!(
+        "(SELECT pg_catalog.concat_ws('|', d.datdba, d.datacl, d.datconnlimit, d.datistemplate,
                 pg_catalog.shobj_description(d.oid, 'pg_database'),
                 (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', s.setrole, s.setconfig), ';' ORDER BY s.setrole)
                    FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase = d.oid),
                 (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', l.provider, l.label), ';' ORDER BY l.provider)
                    FROM pg_catalog.pg_shseclabel l
                   WHERE l.objoid = d.oid AND l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass))
-           FROM pg_catalog.pg_database d WHERE d.oid = $1::pg_catalog.oid",
+           FROM pg_catalog.pg_database d WHERE d.oid = {oid})"
     )
-    .bind(i64::from(oid))
-    .fetch_one(connection)
-    .await
-    .map_err(control_fault)
+}
+
+/// The same, asked for in the control database.
+///
+/// # Errors
+/// The database of that oid is not there, or the control database does not answer.
+pub(crate) async fn fingerprint(connection: &mut PgConnection, oid: u32) -> Result<String, Fault> {
+    sqlx::query_scalar(AssertSqlSafe(format!("SELECT {}", fingerprint_of(oid))))
+        .fetch_one(connection)
+        .await
+        .map_err(control_fault)
 }
 
 #[cfg(test)]

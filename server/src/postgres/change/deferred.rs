@@ -1,24 +1,22 @@
 //! What revisions put off: deferred constraints and triggers fire at the end of the revision that queued them, while it can
 //! still be blamed.
 
-use model::fault::Fault;
-use sqlx::{AssertSqlSafe, FromRow, Row as _};
+use model::fault::{Fault, Reason};
 
 use super::{
     message::MessageError,
     replay::{ReplayTarget, prologue},
+    step::Step,
     transaction::Work,
 };
-use crate::postgres::sql::{
-    error::work_fault,
-    ident::{Ident, Literal},
-};
+use crate::postgres::sql::ident::{Ident, Literal};
 
 /// Constraints that can be deferred, on tables that the transaction wrote to, or all of them where `{all}` says so: schema,
 /// name, whether they are deferred by themselves, and how many rows were written so far. Only those that the role may name.
 /// Where PostgreSQL does not count, each may have been written to.
 const DEFERRABLE: &str = "
-SELECT * FROM (
+SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.schema, x.name, x.deferred, x.written) ORDER BY x.schema, x.name)
+  FROM (
     SELECT n.nspname::pg_catalog.text AS schema, c.conname::pg_catalog.text AS name,
            pg_catalog.bool_or(c.condeferred) AS deferred, CASE WHEN pg_catalog.current_setting('track_counts') = 'on' THEN
              pg_catalog.sum(coalesce(pg_catalog.pg_stat_get_xact_tuples_inserted(c.conrelid), 0)
@@ -33,37 +31,35 @@ SELECT * FROM (
      WHERE c.condeferrable
        AND pg_catalog.has_schema_privilege(coalesce({role}::pg_catalog.name, current_user), n.oid, 'USAGE')
      GROUP BY 1, 2) x
- WHERE {all} OR written <> 0 ORDER BY 1, 2";
+ WHERE {all} OR x.written <> 0";
+
+/// A deferrable constraint: schema, name, whether it is deferred by itself, rows written.
+type Deferrable = (String, String, bool, i64);
+
+/// The look, one value of text, at what is to be fired after a revision that may have set constraints.
+pub(super) fn look(place: &ReplayTarget<'_>, sets_constraints: bool) -> String {
+    let role = place.role.map_or_else(|| "NULL".to_owned(), |role| Literal(role).to_string());
+    let all = if sets_constraints { "true" } else { "false" };
+    format!("({})::pg_catalog.text", DEFERRABLE.replace("{role}", &role).replace("{all}", all))
+}
 
 /// Fires what was deferred, and takes back what was set about it. Constraints are named one by one: `ALL` would also hold for
 /// those that later revisions make, and would defer what is not initially deferred. Only those are named whose tables were
 /// written to since the last time, so that many constraints cost nothing; all of them where the revision may have set some.
-/// In the same message it is asked whether the transaction is still the operation's: `culprit` ran last, as a step that is kept
-/// then.
 ///
 /// # Errors
-/// `TRANSACTION_ESCAPED`; what `explain` makes of what fired and failed; `BLOCKED`; the session was lost.
+/// What `explain` makes of what fired and failed; `BLOCKED`; the session was lost.
 pub(super) async fn settle(
     work: &mut Work,
     place: &ReplayTarget<'_>,
     label: &str,
-    culprit: Option<&str>,
+    looked: Option<&str>,
     sets_constraints: bool,
     explain: &(dyn Fn(&MessageError) -> Fault + Sync),
 ) -> Result<(), Fault> {
-    let role = place.role.map_or_else(|| "NULL".to_owned(), |role| Literal(role).to_string());
-    let deferrable =
-        DEFERRABLE.replace("{role}", &role).replace("{all}", if sets_constraints { "true" } else { "false" });
-    let look = format!("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text; {deferrable}");
-    let looking = |e: sqlx::Error| work_fault("looking at deferrable constraints", &e);
-    let rows = sqlx::raw_sql(AssertSqlSafe(look)).fetch_all(work.own().await?).await.map_err(looking)?;
-    let (transaction, rows) = rows.split_first().ok_or_else(|| looking(sqlx::Error::RowNotFound))?;
-    if let Some(culprit) = culprit {
-        work.still_in_transaction(&transaction.try_get::<String, _>(0).map_err(looking)?, culprit)?;
-        work.keep_step();
-    }
-    let looked: Vec<(String, String, bool, i64)> =
-        rows.iter().map(FromRow::from_row).collect::<Result<_, _>>().map_err(looking)?;
+    let Some(looked) = looked else { return Ok(()) };
+    let looked: Vec<Deferrable> = serde_json::from_str(looked)
+        .map_err(|e| Fault::new(Reason::Internal, format!("deferrable constraints cannot be read: {e}")))?;
     let (mut immediate, mut deferred) = (Vec::new(), Vec::new());
     for (schema, name, by_itself, written) in looked {
         let constraint = format!("{}.{}", Ident(&schema), Ident(&name));
@@ -80,9 +76,9 @@ pub(super) async fn settle(
     if immediate.is_empty() {
         return Ok(());
     }
-    let (now, later) = (set(&immediate, "IMMEDIATE"), set(&deferred, "DEFERRED"));
-    work.patiently(label, &[&format!("{} {now}{later}", prologue(place))], &|_, failed| explain(failed))
-        .await?;
+    let text = format!("{}{}", set(&immediate, "IMMEDIATE"), set(&deferred, "DEFERRED"));
+    let step = Step { before: prologue(place), text: &text, statements: 2, after: Vec::new() };
+    work.patiently(label, &step, &|_, failed| explain(failed)).await?;
     work.keep_step();
     Ok(())
 }

@@ -61,12 +61,12 @@ impl LockWaits {
 
     /// The look for deadlocks, for the whole session: as its own role, which may set it.
     pub(super) fn look(self) -> &'static str {
-        if self.looks_first { "SET deadlock_timeout = '1ms';" } else { "" }
+        if self.looks_first { "SET deadlock_timeout = '1ms'" } else { "" }
     }
 
     /// The limit of one wait, for the rest of the transaction.
     pub(super) fn limit(self) -> String {
-        format!("SET LOCAL lock_timeout = '{}ms';", self.lock_timeout)
+        format!("SET LOCAL lock_timeout = '{}ms'", self.lock_timeout)
     }
 }
 

@@ -4,14 +4,20 @@
 use std::time::{Duration, Instant};
 
 use model::fault::{Fault, Reason};
-use sqlx::AssertSqlSafe;
+use sqlx::{
+    AssertSqlSafe, Either,
+    postgres::{PgDatabaseError, PgErrorPosition, PgRow},
+};
 use tokio_stream::StreamExt as _;
 
-use super::transaction::Work;
+use super::{
+    step::{Part, Step, wants_fresh_transaction},
+    transaction::Work,
+};
 use crate::postgres::{
     session::{backend, liveness::lost_error},
     sql::{
-        error::{is_collision, sqlstate, work_fault},
+        error::{database_error, is_collision, sqlstate, work_fault},
         ident::Ident,
     },
 };
@@ -22,11 +28,32 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often a step is tried that collides with other sessions in catalogs, while nothing of its own operation runs beside it.
 const COLLISIONS: u32 = 10;
 
-/// A message that failed: after how many statements, and how.
+/// A message that failed: after how many statements, where in its text if PostgreSQL says so, and how.
 #[derive(Debug)]
 pub(crate) struct MessageError {
     pub(crate) completed: usize,
+    /// In characters, from 1.
+    pub(crate) position: Option<usize>,
     pub(crate) error: sqlx::Error,
+}
+
+impl MessageError {
+    pub(super) fn of(completed: usize, error: sqlx::Error) -> Self {
+        let position = match database_error(&error).and_then(PgDatabaseError::position) {
+            Some(PgErrorPosition::Original(at)) => Some(at),
+            _ => None,
+        };
+        Self { completed, position, error }
+    }
+}
+
+/// What a message did.
+#[derive(Default)]
+pub(crate) struct Answer {
+    /// How many rows each of its statements changed.
+    pub(super) rows: Vec<u64>,
+    /// The last row that it returned.
+    pub(super) last: Option<PgRow>,
 }
 
 impl Work {
@@ -35,7 +62,8 @@ impl Work {
     /// # Errors
     /// `BLOCKED`, an interrupt, or what PostgreSQL said.
     pub(in crate::postgres) async fn patient(&mut self, label: &str, sql: &str) -> Result<(), Fault> {
-        self.patiently(label, &[sql], &|_, failed| work_fault(label, &failed.error)).await?;
+        let step = Step { before: Vec::new(), text: sql, statements: 1, after: Vec::new() };
+        self.patiently(label, &step, &|_, failed| work_fault(label, &failed.error)).await?;
         self.keep_step();
         Ok(())
     }
@@ -49,17 +77,6 @@ impl Work {
         self.send(sql).await.map(|_| ())
     }
 
-    /// As [`Self::message`], for one that may run others' code; the session is restored in the same message.
-    ///
-    /// # Errors
-    /// As [`Self::message`].
-    async fn message_and_restore(&mut self, sql: &str) -> Result<(), MessageError> {
-        self.touched = true;
-        self.send(&format!("{sql}\n;{}", self.restore())).await?;
-        self.touched = false;
-        Ok(())
-    }
-
     /// Sends the daemon's own statement to the restored session, as `role`, and says how many rows it changed.
     ///
     /// # Errors
@@ -69,17 +86,21 @@ impl Work {
         role: Option<&str>,
         sql: &str,
     ) -> Result<u64, MessageError> {
-        let role = role.map_or_else(|| "NONE".to_owned(), |role| Ident(role).to_string());
-        let (restore, limit) = (self.restore(), self.lock_waits.limit());
-        let release = self.release();
+        let own: Vec<String> =
+            self.release().into_iter().chain(self.restore()).chain(self.become_role(role)).collect();
         self.touched = true;
-        let rows = self.send(&format!("{release} {restore} {limit} SET LOCAL ROLE {role}; {sql}")).await?;
-        Ok(rows.last().copied().unwrap_or_default())
+        let answer = self.send(&format!("{}; {sql}", own.join("; "))).await?;
+        Ok(answer.rows.last().copied().unwrap_or_default())
     }
 
-    /// Sends one message and gives the rows that each statement changed.
-    async fn send(&mut self, sql: &str) -> Result<Vec<u64>, MessageError> {
-        let mut rows = Vec::new();
+    /// What a statement of the daemon's own, as `role`, begins with: it does not wait for long.
+    pub(super) fn become_role(&self, role: Option<&str>) -> [String; 2] {
+        let role = role.map_or_else(|| "NONE".to_owned(), |role| Ident(role).to_string());
+        [self.lock_waits.limit(), format!("SET LOCAL ROLE {role}")]
+    }
+
+    async fn send(&mut self, sql: &str) -> Result<Answer, MessageError> {
+        let mut answer = Answer::default();
         let (pid, context) = (self.pid, self.context.clone());
         let limited = self.relay.limit();
         let outcome = {
@@ -92,7 +113,10 @@ impl Work {
                     result = results.next() => match result {
                         None => break Ok(()),
                         Some(Ok(seen)) => {
-                            rows.extend(seen.left().map(|done| done.rows_affected()));
+                            match seen {
+                                Either::Left(done) => answer.rows.push(done.rows_affected()),
+                                Either::Right(row) => answer.last = Some(row),
+                            }
                             limited.handed_on();
                         }
                         Some(Err(error)) => break Err(limited.explain(error)),
@@ -110,44 +134,44 @@ impl Work {
         match outcome {
             Ok(()) => {
                 self.context.noticed.goes_on(pid);
-                Ok(rows)
+                Ok(answer)
             }
-            Err(error) => Err(MessageError { completed: rows.len(), error }),
+            Err(error) => Err(MessageError::of(answer.rows.len(), error)),
         }
     }
 
-    /// Sends messages as one step that is taken back and tried again while other sessions hold locks it needs, until
-    /// the operation's patience is used up.
+    /// Sends a step, taken back and tried again while other sessions hold locks it needs, until the operation's patience is
+    /// used up.
     ///
     /// # Errors
-    /// `BLOCKED`, the interrupt's reason, or what `explain` makes of the failed message.
+    /// `BLOCKED`, the interrupt's reason, or what `explain` makes of the part that failed.
     pub(crate) async fn patiently(
         &mut self,
         label: &str,
-        messages: &[&str],
-        explain: &(dyn Fn(usize, &MessageError) -> Fault + Sync),
-    ) -> Result<(), Fault> {
+        step: &Step<'_>,
+        explain: &(dyn Fn(Part, &MessageError) -> Fault + Sync),
+    ) -> Result<Answer, Fault> {
         let mut collisions = 0;
-        self.collided = false;
+        (self.collided, self.wants_fresh) = (false, false);
         loop {
             self.context.interrupt.check()?;
             let started = Instant::now();
-            let failed = match self.step(messages).await {
-                Ok(()) => return Ok(()),
+            let (part, error) = match self.send_step(step).await {
+                Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
             self.context.interrupt.check()?;
-            let (index, error) = failed;
             let collided = is_collision(&error.error);
-            if collided && !self.is_alone {
-                self.collided = true;
+            self.wants_fresh = self.is_grouped && wants_fresh_transaction(&error.error);
+            if collided && !self.is_alone || self.wants_fresh {
+                self.collided = collided;
                 self.take_back().await?;
-                return Err(explain(index, &error));
+                return Err(explain(part, &error));
             }
             collisions += u32::from(collided);
             let again = collided && collisions < COLLISIONS;
             if !again && !matches!(sqlstate(&error.error), Some("55P03" | "40P01")) {
-                return Err(explain(index, &error));
+                return Err(explain(part, &error));
             }
             self.waited += started.elapsed();
             if self.waited >= self.context.patience {
@@ -160,15 +184,21 @@ impl Work {
         }
     }
 
-    async fn step(&mut self, messages: &[&str]) -> Result<(), (usize, MessageError)> {
-        let release = self.release();
-        let begin =
-            format!("{release} SAVEPOINT resetd_step; {} {}", self.restore(), self.lock_waits.limit());
-        let Some((last, before)) = messages.split_last() else { return Ok(()) };
-        // What comes before the last message needs no place of its own: it is the daemon's.
-        self.message(&format!("{begin} {}", before.join("; "))).await.map_err(|e| (0, e))?;
-        // What it set, a time limit above all, ends with it.
-        self.message_and_restore(last).await.map_err(|e| (before.len(), e))
+    /// Sends a step as one message: what its text sets, a time limit above all, ends with it.
+    async fn send_step(&mut self, step: &Step<'_>) -> Result<Answer, (Part, MessageError)> {
+        let opening = self.release().into_iter().chain(["SAVEPOINT resetd_step".to_owned()]);
+        let own = opening.chain(self.restore()).chain([self.lock_waits.limit()]);
+        let before: Vec<String> = own.chain(step.before.iter().cloned()).collect();
+        let (prefix, restore) = (format!("{}; ", before.join("; ")), self.restore().collect::<Vec<_>>());
+        let after = restore.iter().chain(&step.after).cloned().collect::<Vec<_>>().join("; ");
+        self.touched = true;
+        match self.send(&format!("{prefix}{}\n;{after}", step.text)).await {
+            Ok(answer) => {
+                self.touched = step.after.len() > 1;
+                Ok(answer)
+            }
+            Err(failed) => Err(step.locate(before.len(), prefix.chars().count(), failed)),
+        }
     }
 
     /// Keeps what the last step did: its savepoint goes with the next message. Only once the step is known not to have left
@@ -178,11 +208,8 @@ impl Work {
     }
 
     /// What releases the last step's savepoint.
-    fn release(&mut self) -> &'static str {
-        match std::mem::take(&mut self.open_step) {
-            true => "RELEASE SAVEPOINT resetd_step;",
-            false => "",
-        }
+    fn release(&mut self) -> Option<String> {
+        std::mem::take(&mut self.open_step).then(|| "RELEASE SAVEPOINT resetd_step".to_owned())
     }
 
     async fn take_back(&mut self) -> Result<(), Fault> {

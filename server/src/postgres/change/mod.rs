@@ -19,5 +19,6 @@ pub(crate) mod reset;
 pub(crate) mod restore_properties;
 pub(crate) mod second_look;
 pub(crate) mod set_aside;
+mod step;
 pub(crate) mod transaction;
 pub(crate) mod two_roles;

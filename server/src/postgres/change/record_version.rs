@@ -82,9 +82,39 @@ pub(crate) async fn record(
     }
     make_sure(work, place.schema).await?;
     let rows = work.change_as(place.owner, &write(place.schema, before, revision)).await.map_err(failed)?;
-    match (rows, before) {
-        (1, _) => Ok(()),
-        (rows, before) => Err(moved(place, before.unwrap_or_default(), revision, rows)),
+    refuse_moved(place, before, revision, rows)
+}
+
+/// What writes down, right after a revision and in its message, that it was applied: where the versions are held already, and only
+/// in the operation's own transaction, which the revision may have ended.
+pub(super) fn with_revision(
+    work: &Work,
+    place: &ReplayTarget<'_>,
+    before: Option<&str>,
+    revision: &Revision,
+) -> Vec<String> {
+    if before.is_none() || !work.inspected.contains(place.schema) {
+        return Vec::new();
+    }
+    let update = write(place.schema, before, revision);
+    let only_here = format!(
+        "{} AND pg_catalog.pg_current_xact_id()::pg_catalog.text = {}",
+        update.trim_end_matches(';'),
+        Literal(work.assigned())
+    );
+    work.become_role(place.owner).into_iter().chain([only_here]).collect()
+}
+
+/// Exactly one row was to be written.
+pub(super) fn refuse_moved(
+    place: &ReplayTarget<'_>,
+    before: Option<&str>,
+    revision: &Revision,
+    rows: u64,
+) -> Result<(), Fault> {
+    match rows {
+        1 => Ok(()),
+        rows => Err(moved(place, before.unwrap_or_default(), revision, rows)),
     }
 }
 

@@ -8,16 +8,20 @@ use model::{
     revision::Revision,
     sql::{self, Statement, StatementKind},
 };
-use sqlx::{AssertSqlSafe, PgConnection, postgres::PgErrorPosition};
+use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{deferred, message::MessageError, place_extensions, record_version, transaction::Work};
+use super::{
+    deferred,
+    message::MessageError,
+    place_extensions, record_version,
+    step::{Part, Step},
+    transaction::Work,
+};
 use crate::postgres::{
     control::{commit_deadline::CommitDeadline, window_guard::WindowGuard},
     lock::lease::LockSession,
     sql::{
-        error::{
-            control_fault, database_error, hint, is_disconnect, is_too_large, message, sqlstate, work_fault,
-        },
+        error::{control_fault, hint, is_disconnect, is_too_large, message, sqlstate, work_fault},
         ident::{self, Ident},
     },
 };
@@ -48,8 +52,13 @@ pub(crate) async fn apply(
     before: Option<&str>,
     revision: &Revision,
 ) -> Result<Duration, Fault> {
-    let took = execute(work, place, revision, &revision.sql_without_extensions()).await?;
-    record_version::record(work, place, before, revision).await?;
+    let record = record_version::with_revision(work, place, before, revision);
+    let recorded = !record.is_empty();
+    let (took, rows) = execute(work, place, revision, &revision.sql_without_extensions(), record).await?;
+    match recorded {
+        true => record_version::refuse_moved(place, before, revision, rows)?,
+        false => record_version::record(work, place, before, revision).await?,
+    }
     Ok(took)
 }
 
@@ -62,33 +71,54 @@ pub(crate) async fn run_script(
     place: &ReplayTarget<'_>,
     script: &Revision,
 ) -> Result<Duration, Fault> {
-    execute(work, place, script, &script.sql).await
+    execute(work, place, script, &script.sql, Vec::new()).await.map(|(took, _)| took)
 }
 
+/// Sends a revision with all that goes before and after it in one message, and fires what it deferred. Says how long it took, and
+/// how many rows the last statement of `record` changed.
 async fn execute(
     work: &mut Work,
     place: &ReplayTarget<'_>,
     revision: &Revision,
     sql: &str,
-) -> Result<Duration, Fault> {
+    record: Vec<String>,
+) -> Result<(Duration, u64), Fault> {
     let label = format!("{} in {}", revision.id, place.schema);
-    let started = Instant::now();
-    work.patiently(&label, &[&prologue(place), sql], &|step, error| match step {
-        1 => revision_fault(place, revision, error),
-        _ => work_fault(&format!("preparing {label}"), &error.error),
-    })
-    .await?;
-    let took = started.elapsed();
     let settling = format!("settling {label}");
-    deferred::settle(work, place, &settling, Some(&revision.file), sets_constraints(revision), &|error| {
-        match sqlstate(&error.error) {
-            Some(code) if !code.starts_with("57") => revision_fault(place, revision, error),
-            None if is_too_large(&error.error) => revision_fault(place, revision, error),
-            _ => work_fault(&settling, &error.error),
-        }
-    })
-    .await?;
-    Ok(took)
+    let sets_constraints = sets_constraints(revision);
+    let after_it = |error: &MessageError| match sqlstate(&error.error) {
+        Some(code) if !code.starts_with("57") => revision_fault(place, revision, error),
+        None if is_too_large(&error.error) => revision_fault(place, revision, error),
+        _ => work_fault(&settling, &error.error),
+    };
+    let look = work.look(&deferred::look(place, sets_constraints));
+    let step = Step {
+        before: prologue(place),
+        text: sql,
+        statements: sent(revision).count(),
+        after: std::iter::once(look).chain(record).collect(),
+    };
+    let started = Instant::now();
+    let failed = |part: Part, error: &MessageError| match part {
+        Part::Before => work_fault(&format!("preparing {label}"), &error.error),
+        Part::Text => revision_fault(place, revision, error),
+        Part::After => work_fault(&format!("recording {label}"), &error.error),
+    };
+    let answer = match work.patiently(&label, &step, &failed).await {
+        Ok(answer) => answer,
+        Err(fault) => return Err(work.escaped(&revision.file).await.unwrap_or(fault)),
+    };
+    let (took, rows) = (started.elapsed(), answer.rows.last().copied().unwrap_or_default());
+    let deferrable = work.looked(&answer, &revision.file)?;
+    work.keep_step();
+    deferred::settle(work, place, &settling, deferrable.as_deref(), sets_constraints, &after_it).await?;
+    Ok((took, rows))
+}
+
+/// The statements of it that are sent.
+fn sent(revision: &Revision) -> impl Iterator<Item = (usize, &Statement)> {
+    let is_created = |s: &Statement| matches!(s.kind, StatementKind::CreateExtension { .. });
+    revision.statements.iter().enumerate().filter(move |(_, s)| !is_created(s))
 }
 
 /// Whether it may have changed when constraints are checked, in whatever it executes.
@@ -125,17 +155,14 @@ pub(crate) async fn apply_bare(
     work.own().await?;
     // It waits for locks as long as the operation has patience: what builds an index concurrently waits for every older
     // snapshot in the database, and cannot be taken back and tried again.
-    work.message(&prologue(place).replace("SET LOCAL", "SET")).await.map_err(preparing)?;
-    let created = |s: &Statement| matches!(s.kind, StatementKind::CreateExtension { .. });
-    let sent = revision.statements.iter().enumerate().filter(|(_, s)| !created(s));
-    for (completed, (index, statement)) in sent.enumerate() {
+    work.message(&prologue(place).join("; ").replace("SET LOCAL", "SET")).await.map_err(preparing)?;
+    for (completed, (index, statement)) in sent(revision).enumerate() {
         // Everything else is blanked out, so that positions stay those of the file.
         let others =
             revision.statements.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, s)| s);
         let alone = sql::blank(&revision.sql, others);
         let end = statement.range.end.min(alone.len());
-        let failed =
-            |e: MessageError| revision_fault(place, revision, &MessageError { completed, error: e.error });
+        let failed = |e: MessageError| revision_fault(place, revision, &MessageError { completed, ..e });
         may_still(work, window_guard).await?;
         work.message(alone[..end].trim_end_matches(';')).await.map_err(failed)?;
     }
@@ -161,7 +188,13 @@ async fn may_still(work: &Work, window_guard: Option<&WindowGuard>) -> Result<Op
 pub(crate) async fn leave(work: &mut Work) -> Result<(), Fault> {
     const LEAVING: &str = "leaving the chains";
     let place = ReplayTarget { schema: "pg_catalog", search_path: &["pg_catalog"], owner: None, role: None };
-    deferred::settle(work, &place, LEAVING, None, false, &|e| work_fault(LEAVING, &e.error)).await
+    let look = format!("SELECT {}", deferred::look(&place, false));
+    let looked: Option<String> = sqlx::query_scalar(AssertSqlSafe(look))
+        .fetch_one(work.own().await?)
+        .await
+        .map_err(|e| work_fault("looking at deferrable constraints", &e))?;
+    deferred::settle(work, &place, LEAVING, looked.as_deref(), false, &|e| work_fault(LEAVING, &e.error))
+        .await
 }
 
 /// Replays one revision on a plain connection: the daemon's own chain.
@@ -173,8 +206,8 @@ pub(crate) async fn apply_plain(
 ) -> Result<(), Fault> {
     let create = before.map_or_else(|| record_version::create(place.schema), |_| String::new());
     let message = format!(
-        "{}{}\n;SET LOCAL search_path TO pg_catalog, pg_temp; {create}{}",
-        prologue(place),
+        "{}; {}\n;SET LOCAL search_path TO pg_catalog, pg_temp; {create}{}",
+        prologue(place).join("; "),
         revision.sql,
         record_version::write(place.schema, before, revision)
     );
@@ -182,10 +215,14 @@ pub(crate) async fn apply_plain(
 }
 
 /// The revision's own settings, in a session that is as it was opened.
-pub(super) fn prologue(place: &ReplayTarget<'_>) -> String {
+pub(super) fn prologue(place: &ReplayTarget<'_>) -> Vec<String> {
     let path = ident::list(place.search_path.iter().copied());
     let role = place.role.map_or_else(|| "NONE".to_owned(), |o| Ident(o).to_string());
-    format!("SET LOCAL ROLE {role}; SET LOCAL search_path TO {path}; SET LOCAL row_security = on;")
+    vec![
+        format!("SET LOCAL ROLE {role}"),
+        format!("SET LOCAL search_path TO {path}"),
+        "SET LOCAL row_security = on".to_owned(),
+    ]
 }
 
 /// Where in the file it failed: PostgreSQL's position when it gives one, else the first statement not completed.
@@ -193,19 +230,10 @@ fn revision_fault(place: &ReplayTarget<'_>, revision: &Revision, failed: &Messag
     if is_disconnect(&failed.error) {
         return work_fault(&format!("replaying {} in {}", revision.file, place.schema), &failed.error);
     }
-    let sent: Vec<usize> = revision
-        .statements
-        .iter()
-        .enumerate()
-        .filter(|(_, s)| !matches!(s.kind, StatementKind::CreateExtension { .. }))
-        .map(|(index, _)| index)
-        .collect();
-    let position = database_error(&failed.error).and_then(|e| e.position());
-    let located = match position {
-        Some(PgErrorPosition::Original(at)) => Some(sql::locate(&revision.sql, &revision.statements, at)),
-        _ => None,
-    };
-    let statement = located.and_then(|l| l.statement).or_else(|| sent.get(failed.completed).copied());
+    let located = failed.position.map(|at| sql::locate(&revision.sql, &revision.statements, at));
+    let statement = located
+        .and_then(|l| l.statement)
+        .or_else(|| sent(revision).nth(failed.completed).map(|(index, _)| index));
     let line = located.map(|l| l.line).or_else(|| statement.map(|s| revision.statements[s].line));
     let whole = revision.statements.len();
     let which = statement.map(|s| format!(", statement {} of {whole}", s + 1)).unwrap_or_default();

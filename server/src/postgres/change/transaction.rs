@@ -13,11 +13,12 @@ use model::{
     event::EventKind,
     fault::{Fault, Reason},
 };
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _, postgres::PgConnectOptions};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{blockers, lock_waits::LockWaits, noticed::Noticed};
+use super::{blockers, lock_waits::LockWaits, message::Answer, noticed::Noticed};
 use crate::postgres::{
+    catalog::database_properties,
     control::commit_deadline::CommitDeadline,
     lock::lease::{LockSession, lock_is_gone},
     session::{
@@ -80,6 +81,14 @@ pub(crate) struct Work {
     pub(crate) is_alone: bool,
     /// The last step collided with another session's in a catalog, and was taken back: it is to be done alone.
     pub(crate) collided: bool,
+    /// Earlier revisions are in the transaction that could be committed before the next.
+    pub(crate) is_grouped: bool,
+    /// The last step failed at what came before it in its transaction, and was taken back: it is to be done in a new one.
+    pub(crate) wants_fresh: bool,
+    /// The database whose row is watched.
+    pub(crate) watched: Option<u32>,
+    /// The fingerprint of that row after the last revision.
+    pub(crate) row_seen: Option<String>,
     /// What is committed next is so before this, or not at all.
     pub(crate) until: Option<CommitDeadline>,
 }
@@ -135,6 +144,10 @@ impl Work {
             open_step: false,
             is_alone: true,
             collided: false,
+            is_grouped: false,
+            wants_fresh: false,
+            watched: None,
+            row_seen: None,
             until: None,
         })
     }
@@ -155,9 +168,10 @@ impl Work {
         &self.transaction
     }
 
-    /// Takes back whatever others' code did to the session.
-    pub(super) fn restore(&self) -> String {
-        format!("{}; {}", connect::RESTORE, self.lock_waits.look())
+    /// Takes back whatever others' code did to the session, statement by statement.
+    pub(super) fn restore(&self) -> impl Iterator<Item = String> + use<> {
+        let look = Some(self.lock_waits.look()).filter(|look| !look.is_empty());
+        connect::RESTORE.into_iter().chain(look).map(str::to_owned)
     }
 
     /// The session for a query of the daemon's own: whatever revisions and triggers set is taken back first.
@@ -166,7 +180,7 @@ impl Work {
     /// The session was lost.
     pub(crate) async fn own(&mut self) -> Result<&mut PgConnection, Fault> {
         if self.touched {
-            let restore = self.restore();
+            let restore = self.restore().collect::<Vec<_>>().join("; ");
             let restored = sqlx::raw_sql(AssertSqlSafe(restore)).execute(&mut self.connection).await;
             restored.map_err(|e| work_fault("restoring the session", &e))?;
             self.touched = false;
@@ -181,15 +195,40 @@ impl Work {
             .map_err(|e| work_fault("asking for the transaction's id", &e))
     }
 
-    /// Makes sure that what ran last did not leave the transaction for the one that the session is in now.
+    /// The look that follows somebody's text: which transaction the session is in, what is deferred, and the row of the database
+    /// where that is watched.
+    pub(super) fn look(&self, deferrable: &str) -> String {
+        let row = self.watched.map_or_else(|| "NULL".to_owned(), database_properties::fingerprint_of);
+        format!("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text, {deferrable}, {row}")
+    }
+
+    /// Makes sure that what ran last did not leave the transaction for another one, and gives what is deferred.
     ///
     /// # Errors
     /// `TRANSACTION_ESCAPED`, naming `culprit`.
-    pub(super) fn still_in_transaction(&self, now: &str, culprit: &str) -> Result<(), Fault> {
-        if now == self.transaction {
-            return Ok(());
+    pub(super) fn looked(&mut self, answer: &Answer, culprit: &str) -> Result<Option<String>, Fault> {
+        let looking = |e: sqlx::Error| work_fault("looking at the transaction", &e);
+        let row = answer.last.as_ref().ok_or_else(|| looking(sqlx::Error::RowNotFound))?;
+        let now: String = row.try_get(0).map_err(looking)?;
+        if now != self.transaction {
+            return Err(self.escape(&now, culprit));
         }
-        Err(Fault::new(
+        self.row_seen = row.try_get(2).map_err(looking)?;
+        row.try_get(1).map_err(looking)
+    }
+
+    /// After a failure: whether what ran last left the transaction, since the session is not in one that failed.
+    pub(super) async fn escaped(&mut self, culprit: &str) -> Option<Fault> {
+        if self.wants_fresh || self.collided || self.contact.lost().is_cancelled() {
+            return None;
+        }
+        let asked = "SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text";
+        let now: String = sqlx::raw_sql(asked).fetch_one(&mut self.connection).await.ok()?.try_get(0).ok()?;
+        (now != self.transaction).then(|| self.escape(&now, culprit))
+    }
+
+    fn escape(&self, now: &str, culprit: &str) -> Fault {
+        Fault::new(
             Reason::TransactionEscaped,
             format!(
                 "{culprit} ended the operation's transaction {}; the session is in {now} now",
@@ -199,7 +238,7 @@ impl Work {
         .hint(
             "what the revision committed by itself stays: take its transaction control out, then run a reset",
         )
-        .with("file", culprit))
+        .with("file", culprit)
     }
 
     /// Commits what was done so far and begins anew, under the same key and the same look at the lock: for databases that

@@ -63,31 +63,48 @@ pub(crate) async fn append(
     owner: Owner,
     kind: EventKind,
 ) -> Result<Event, ControlError> {
+    let (sequence, at) = append_all(connection, owner, std::slice::from_ref(&kind)).await?;
+    Ok(Event { sequence, operation: owner.operation, at, kind })
+}
+
+/// Stores events in order, as one, and says the last one's number and time.
+///
+/// # Errors
+/// As [`append`].
+pub(crate) async fn append_all(
+    connection: &mut PgConnection,
+    owner: Owner,
+    kinds: &[EventKind],
+) -> Result<(u64, Timestamp), ControlError> {
+    let codes: Vec<&str> = kinds.iter().map(EventKind::code).collect();
+    let bodies: Vec<String> = kinds.iter().map(body).collect::<Result<_, _>>()?;
     let row: Option<(i64, i64)> = sqlx::query_as(concat!(
         "WITH op AS (
-            UPDATE resetd.operation SET last_sequence = last_sequence + 1
+            UPDATE resetd.operation SET last_sequence = last_sequence + pg_catalog.cardinality($3::text[])
              WHERE id = $1 AND instance = $2 AND state <> 'finished' RETURNING last_sequence),
          ev AS (
             INSERT INTO resetd.event (operation, sequence, at, code, terminal, body)
-            SELECT $1, last_sequence, clock_timestamp(), $3, false, $4::json FROM op RETURNING sequence, at)
+            SELECT $1, last_sequence - pg_catalog.cardinality($3::text[]) + e.number, clock_timestamp(), e.code, false, e.body::json
+              FROM op, ROWS FROM (pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[]))
+                       WITH ORDINALITY AS e(code, body, number)
+             ORDER BY e.number
+            RETURNING sequence, at)
          SELECT sequence, ",
         timestamp::micros!("at"),
-        " FROM ev, pg_notify('resetd_event', $1::text)"
+        " FROM ev, pg_notify('resetd_event', $1::text) ORDER BY sequence DESC LIMIT 1"
     ))
     .bind(owner.operation)
     .bind(owner.instance)
-    .bind(kind.code())
-    .bind(body(&kind)?)
+    .bind(codes)
+    .bind(bodies)
     .fetch_optional(connection)
     .await?;
     let (sequence, at) = row.ok_or_else(stale)?;
-    failpoint::stored(owner.operation, sequence).await;
-    Ok(Event {
-        sequence: sequence.unsigned_abs(),
-        operation: owner.operation,
-        at: timestamp::from_micros(at),
-        kind,
-    })
+    let first = sequence + 1 - i64::try_from(kinds.len()).unwrap_or(1);
+    for stored in first..=sequence {
+        failpoint::stored(owner.operation, stored).await;
+    }
+    Ok((sequence.unsigned_abs(), timestamp::from_micros(at)))
 }
 
 /// Stored events from a sequence on, in order.

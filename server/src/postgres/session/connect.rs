@@ -39,7 +39,8 @@ const SETTINGS: [(&str, &str); 18] = [
 ];
 
 /// Takes back whatever others' code did to a session: it is as it was opened, with its login role.
-pub(in crate::postgres) const RESTORE: &str = "RESET ALL; RESET SESSION AUTHORIZATION; SET ROLE NONE";
+pub(in crate::postgres) const RESTORE: [&str; 3] =
+    ["RESET ALL", "RESET SESSION AUTHORIZATION", "SET ROLE NONE"];
 
 /// The options of a session with the daemon's settings.
 pub(crate) fn options(
