@@ -10,7 +10,7 @@ use std::{
 use model::{
     chain::{Chain, ChainFault, ChainSet},
     fault::{Fault, Reason},
-    matrix::{CONTROL_CHAIN, Matrix},
+    matrix::{CONTROL_CHAIN, Matrix, Scripts},
     operation::{ChainFile, limits},
     revision::{self, Revision},
 };
@@ -157,26 +157,30 @@ fn is_seed(file: &str) -> bool {
     file.split('/').nth(1) == Some(SEEDS) && file.split('/').count() == 3
 }
 
-/// Reads the scripts that are run first in a new database.
+/// Reads scripts of a matrix; `key` names them there.
 ///
 /// # Errors
 /// `CHAINS_INVALID`: there is none, or what is wrong with them.
-pub(crate) async fn bootstrap(matrix: &Matrix) -> Result<Vec<Revision>, Fault> {
-    let Some(bootstrap) = matrix.bootstrap.clone() else { return Ok(Vec::new()) };
+pub(crate) async fn scripts(
+    matrix: &Matrix,
+    key: &'static str,
+    scripts: Option<&Scripts>,
+) -> Result<Vec<Revision>, Fault> {
+    let Some(scripts) = scripts.cloned() else { return Ok(Vec::new()) };
     let matrix = matrix.clone();
     let read = tokio::task::spawn_blocking(move || {
-        let (folder, pattern) = bootstrap.files.rsplit_once('/').unwrap_or((".", &bootstrap.files));
+        let (folder, pattern) = scripts.files.rsplit_once('/').unwrap_or((".", &scripts.files));
         let folder = PathBuf::from(folder);
-        let mut files = read_sql(&folder, "").map_err(|e| unreadable_scripts(&folder, &e))?;
+        let mut files = read_sql(&folder, "").map_err(|e| unreadable_scripts(key, &folder, &e))?;
         files.retain(|(name, _)| fits(name, pattern));
         if files.is_empty() {
             let error = std::io::Error::other(format!("no file is called {pattern}"));
-            return Err(unreadable_scripts(&folder, &error));
+            return Err(unreadable_scripts(key, &folder, &error));
         }
         let named = |(name, bytes)| (folder.join(name).display().to_string(), bytes);
         revision::scripts(files.into_iter().map(named).collect()).map_err(|faults| invalid(&matrix, &faults))
     });
-    read.await.map_err(|e| Fault::new(Reason::Internal, format!("reading the bootstrap scripts: {e}")))?
+    read.await.map_err(|e| Fault::new(Reason::Internal, format!("reading the {key} scripts: {e}")))?
 }
 
 /// Whether a file is meant by a name with `*` in it.
@@ -186,12 +190,12 @@ fn fits(name: &str, pattern: &str) -> bool {
     (0..=rest.len()).any(|at| rest.is_char_boundary(at) && fits(&rest[at..], after))
 }
 
-fn unreadable_scripts(folder: &Path, error: &std::io::Error) -> Fault {
+fn unreadable_scripts(key: &str, folder: &Path, error: &std::io::Error) -> Fault {
     Fault::new(
         Reason::ChainsInvalid,
-        format!("the bootstrap scripts in {} cannot be read: {error}", folder.display()),
+        format!("the {key} scripts in {} cannot be read: {error}", folder.display()),
     )
-    .hint("`bootstrap` in the target's matrix names them, from the daemon's working directory")
+    .hint(format!("`{key}` in the target's matrix names them, from the daemon's working directory"))
     .with("folder", folder.display())
 }
 

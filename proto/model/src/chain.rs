@@ -134,6 +134,8 @@ pub struct ChainSet {
     pub chains: Vec<Chain>,
     /// Scripts that are run first in a new database, in order of name.
     pub bootstrap: Vec<Revision>,
+    /// The matrix's own seeds, in order of name.
+    pub seeds: Vec<Revision>,
 }
 
 impl ChainSet {

@@ -35,7 +35,10 @@ pub struct Matrix {
     pub chains: Vec<MatrixChain>,
     /// What is run first in every new database.
     #[serde(default)]
-    pub bootstrap: Option<Bootstrap>,
+    pub bootstrap: Option<Scripts>,
+    /// What is sown last, after the chains' own seeds, where the profile says so.
+    #[serde(default)]
+    pub seeds: Option<Scripts>,
     /// What a tool fills after the chains.
     #[serde(default)]
     pub tool: Option<MatrixTool>,
@@ -55,9 +58,10 @@ pub struct MatrixChain {
     pub replay_as: Option<String>,
 }
 
-/// Scripts that are run first in every new database, as what sets up a cluster would be.
+/// Scripts that are no revisions of a chain: those that are run first in every new database, as what sets up a cluster would be,
+/// and those that fill it last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bootstrap {
+pub struct Scripts {
     /// The files: a path whose last part may have `*` in it.
     pub files: String,
     /// The role that they run as; `None`: that of the session.
@@ -85,6 +89,7 @@ impl Matrix {
             extensions_schema: "extensions".into(),
             order: Order::Chain,
             bootstrap: None,
+            seeds: None,
             chains: vec![
                 MatrixChain {
                     name: "core".into(),

@@ -3,7 +3,7 @@
 //! `[matrix.default]` keeps the built-in value of every key that is left out; any other matrix must bring its chains, and
 //! starts from no shared schemas, `extensions`, and a search path of the shared schemas and `public`.
 
-use model::matrix::{Bootstrap, Matrix, MatrixChain, MatrixTool, Order};
+use model::matrix::{Matrix, MatrixChain, MatrixTool, Order, Scripts};
 
 use super::problem::{At, Problems};
 use super::section::Section;
@@ -15,6 +15,8 @@ const KEYS: &[&str] = &[
     "order",
     "bootstrap",
     "bootstrap_as",
+    "seeds",
+    "seeds_as",
     "chain",
     "tool",
 ];
@@ -53,7 +55,8 @@ fn parse(section: &Section<'_>, problems: &mut Problems) -> Matrix {
         search_path_suffix: suffix.unwrap_or_else(default_suffix),
         extensions_schema: extensions.unwrap_or_else(|| "extensions".to_owned()),
         order: order(section, problems),
-        bootstrap: bootstrap(section, problems),
+        bootstrap: scripts(section, ("bootstrap", "bootstrap_as"), problems),
+        seeds: scripts(section, ("seeds", "seeds_as"), problems),
         chains: chains.as_ref().cloned().flatten().or_else(|| Some(builtin?.chains)).unwrap_or_default(),
         shared_schemas,
         tool: tool.as_ref().cloned().flatten(),
@@ -67,24 +70,22 @@ fn parse(section: &Section<'_>, problems: &mut Problems) -> Matrix {
     matrix
 }
 
-fn bootstrap(section: &Section<'_>, problems: &mut Problems) -> Option<Bootstrap> {
-    let files = section.string("bootstrap", problems);
-    let role = section.string("bootstrap_as", problems);
+/// The scripts that one key names, and the role of another.
+fn scripts(section: &Section<'_>, (key, key_as): (&str, &str), problems: &mut Problems) -> Option<Scripts> {
+    let files = section.string(key, problems);
+    let role = section.string(key_as, problems);
     if files.is_none() && role.is_some() {
-        problems.push(
-            section.place_of("bootstrap_as"),
-            "bootstrap_as says as whom, and there is no bootstrap".to_owned(),
-        );
+        problems.push(section.place_of(key_as), format!("{key_as} says as whom, and there is no {key}"));
     }
     let files = files?;
     let folder = files.value.rsplit_once('/').map_or("", |(folder, _)| folder);
     if folder.contains('*') || !files.value.ends_with(".sql") {
         problems.push(
             files.place,
-            format!("bootstrap {:?} is no path of .sql files: only its last part may have a *", files.value),
+            format!("{key} {:?} is no path of .sql files: only its last part may have a *", files.value),
         );
     }
-    Some(Bootstrap { files: files.value, role: role.map(|role| role.value) })
+    Some(Scripts { files: files.value, role: role.map(|role| role.value) })
 }
 
 /// `"chain"`, `"schema"`, or a list of cells.

@@ -120,9 +120,11 @@ fn matrix(matrix: &Matrix) -> String {
             Order::Cells(cells) => list(cells.iter().map(|(chain, schema)| format!("{chain} in {schema}"))),
         },
     ));
-    if let Some(bootstrap) = &matrix.bootstrap {
-        text.push_str(&line("bootstrap", quoted(&bootstrap.files)));
-        text.extend(bootstrap.role.as_ref().map(|role| line("bootstrap_as", quoted(role))));
+    let scripts = [("bootstrap", "bootstrap_as", &matrix.bootstrap), ("seeds", "seeds_as", &matrix.seeds)];
+    for (key, key_as, scripts) in scripts {
+        let Some(scripts) = scripts else { continue };
+        text.push_str(&line(key, quoted(&scripts.files)));
+        text.extend(scripts.role.as_ref().map(|role| line(key_as, quoted(role))));
     }
     for chain in &matrix.chains {
         text.push_str(&format!("\n[[matrix.{}.chain]]\n", key(&matrix.name)));

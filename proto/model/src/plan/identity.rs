@@ -49,7 +49,8 @@ fn lines(plan: &Plan, chains: &ChainSet, observed: &Observation) -> Vec<String> 
     let script =
         |what: &str, script: &Revision| format!("{what} {} of sha256:{}", script.file, script.checksum);
     all.extend(chains.bootstrap.iter().map(|it| script("bootstrap", it)));
-    all.extend(chains.chains.iter().flat_map(|chain| &chain.seeds).map(|it| script("seeds", it)));
+    let of_chains = chains.chains.iter().flat_map(|chain| &chain.seeds);
+    all.extend(of_chains.chain(&chains.seeds).map(|it| script("seeds", it)));
     all.sort();
     all.dedup();
     all

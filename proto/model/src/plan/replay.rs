@@ -113,7 +113,10 @@ fn scripts(matrix: &Matrix, chains: &ChainSet) -> Vec<Finding> {
         let place = format!(" in {schema}");
         chain.seeds.iter().map(move |s| told(s, "SEED", place.clone(), "is sown once the target is valid"))
     });
-    bootstrap.chain(seeds).collect()
+    let last = chains.seeds.iter().map(|s| {
+        told(s, "SEED", String::new(), "is sown once the target is valid, after the seeds of the chains")
+    });
+    bootstrap.chain(seeds).chain(last).collect()
 }
 
 /// Revisions that name the database that serves, where they run in one that is built aside.

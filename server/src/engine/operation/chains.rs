@@ -112,10 +112,15 @@ impl Engine {
             chains => chains?,
         };
         if request.verb.resets() && request.scope == Some(Scope::Database) {
-            chains.bootstrap = chains::bootstrap(&target.matrix).await?;
+            let scripts = target.matrix.bootstrap.as_ref();
+            chains.bootstrap = chains::scripts(&target.matrix, "bootstrap", scripts).await?;
         }
-        if !target.profile.seeds || request.verb != Verb::Run {
-            chains.chains.iter_mut().for_each(|chain| chain.seeds.clear());
+        match target.profile.seeds && request.verb == Verb::Run {
+            true => {
+                let scripts = target.matrix.seeds.as_ref();
+                chains.seeds = chains::scripts(&target.matrix, "seeds", scripts).await?;
+            }
+            false => chains.chains.iter_mut().for_each(|chain| chain.seeds.clear()),
         }
         if request.expect_chains.is_some() {
             let shelf = chains::shelf(self.migrations.clone()).await;

@@ -5,6 +5,7 @@ use model::{
     fault::Fault,
     finding::Finding,
     plan::{Observation, ObservedSchema, count},
+    revision::Revision,
     validation::Validation,
 };
 
@@ -56,21 +57,43 @@ impl Run {
             let role = chain.replay_as.as_deref().or(owner);
             let place = ReplayTarget { schema, search_path: &path, owner, role };
             for script in scripts {
-                self.progress("seeds", sown as u64, 0, &format!("{} in {schema}", script.file));
-                let took = replay::run_script(work, &place, script).await?;
-                let done = Finding::info(
-                    "SEEDED",
-                    format!("{} in {schema}", script.file),
-                    format!("{} in {} ms", count(script.statements.len(), "statement"), took.as_millis()),
-                    "seeds are to be written so that they can be run again",
-                );
-                self.emit(lock, EventKind::FindingReported { finding: done }).await?;
+                let object = format!("{} in {schema}", script.file);
+                self.sow_one(work, lock, &place, script, (object, sown)).await?;
                 sown += 1;
             }
+        }
+        let matrix = &self.target.matrix;
+        // Those of the matrix have no schema of their own: they name it, or find what all share.
+        let path = self.search_path(matrix.search_path_suffix.first().unwrap_or(&matrix.extensions_schema));
+        let role = matrix.seeds.as_ref().and_then(|seeds| seeds.role.as_deref());
+        for script in &self.chains.seeds {
+            let schema = path.first().copied().unwrap_or_default();
+            let place = ReplayTarget { schema, search_path: &path, owner: None, role };
+            self.sow_one(work, lock, &place, script, (script.file.clone(), sown)).await?;
+            sown += 1;
         }
         if sown > 0 {
             replay::leave(work).await?;
         }
         Ok(sown)
+    }
+
+    async fn sow_one(
+        &self,
+        work: &mut Work,
+        lock: &LockSession,
+        place: &ReplayTarget<'_>,
+        script: &Revision,
+        (object, sown): (String, usize),
+    ) -> Result<(), Fault> {
+        self.progress("seeds", sown as u64, 0, &object);
+        let took = replay::run_script(work, place, script).await?;
+        let done = Finding::info(
+            "SEEDED",
+            object,
+            format!("{} in {} ms", count(script.statements.len(), "statement"), took.as_millis()),
+            "seeds are to be written so that they can be run again",
+        );
+        self.emit(lock, EventKind::FindingReported { finding: done }).await
     }
 }

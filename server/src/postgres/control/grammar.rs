@@ -31,7 +31,7 @@ pub(crate) async fn faults(pool: &PgPool, chains: &ChainSet) -> Result<Vec<Chain
     let mut connection = pool.acquire().await.map_err(control_fault)?;
     let mut faults = Vec::new();
     let scripts = chains.chains.iter().flat_map(|chain| chain.revisions.iter().chain(&chain.seeds));
-    let all: Vec<&Revision> = chains.bootstrap.iter().chain(scripts).collect();
+    let all: Vec<&Revision> = chains.bootstrap.iter().chain(scripts).chain(&chains.seeds).collect();
     for revision in all {
         faults.extend(check(&mut connection, revision).await?);
         if faults.len() >= limits::FAULTS {
