@@ -65,6 +65,7 @@ mod plan_preflight;
 mod plan_walk;
 mod plan_world;
 mod pooler;
+mod public_schema;
 mod python;
 mod quoted_names;
 mod real_chains;

@@ -179,11 +179,6 @@ impl Matrix {
         }
         for schema in managed {
             problems.extend(name_problem("schema", schema).or_else(|| system_problem(schema)));
-            if schema == "public" {
-                problems.push(
-                    "schema \"public\" cannot be managed: extensions and other tools live there".into(),
-                );
-            }
         }
         problems
             .extend(repeated(&self.shared_schemas).map(|s| format!("shared schema {s:?} is listed twice")));
@@ -319,10 +314,6 @@ mod tests {
             (
                 |m| m.shared_schemas[0] = "a\"b".into(),
                 "schema \"a\\\"b\" is not a name: letters, digits, _, $ and -, a letter or _ first",
-            ),
-            (
-                |m| m.shared_schemas[0] = "public".into(),
-                "schema \"public\" cannot be managed: extensions and other tools live there",
             ),
             (|m| m.shared_schemas.push("shared".into()), "shared schema \"shared\" is listed twice"),
             (

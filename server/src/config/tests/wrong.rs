@@ -341,7 +341,7 @@ fn everything_wrong_is_said_at_once_in_order() {
     let text = "lissten = [\"unix:x\"]\nshutdown_grace = 3\n\n[target.a]\ndatabase_url_env = \"NONE\"\nprofile = \"prod\"\n\
                 [target.b]\ndatabase_url_env = \"URL\"\nmatrix = \"defualt\"\n[profile.local]\nreport = \"ignore\"\n\
                 self_enrol = true\n[[role]]\nprincipal = \"unix:a\"\nrole = \"boss\"\n\
-                [matrix.default]\nshared_schemas = [\"pg_x\", \"public\"]\n";
+                [matrix.default]\nshared_schemas = [\"pg_x\", \"pg_y\"]\n";
     let problems = load(text).expect_err("many problems");
     let places: Vec<_> = problems.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect();
     let expected = [1, 2, 5, 6, 9, 11, 12, 13, 15, 16, 16].map(|line| format!("resetd.toml:{line}:"));

@@ -19,7 +19,7 @@ pub(super) async fn memberships(
     reset: &[String],
     migrated: &[&str],
 ) -> Result<Vec<Finding>, Fault> {
-    let rows: Vec<(String, String, bool, String, String)> = sqlx::query_as(
+    let rows: Vec<Missing> = sqlx::query_as(
         "WITH needed(schema, role, why, privilege) AS (
             SELECT n.nspname, n.nspowner, 'owns the schema', p FROM pg_catalog.pg_namespace n, (VALUES ('USAGE'), ($3)) v(p)
              WHERE n.nspname = ANY($1) OR n.nspname = ANY($2) AND p <> 'USAGE'
@@ -30,7 +30,10 @@ pub(super) async fn memberships(
              WHERE n.nspname = ANY($1))
          SELECT schema::pg_catalog.text, pg_catalog.pg_get_userbyid(role)::pg_catalog.text,
                 coalesce((SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = role), false),
-                pg_catalog.string_agg(DISTINCT why, ', ' ORDER BY why), current_user::pg_catalog.text
+                pg_catalog.string_agg(DISTINCT why, ', ' ORDER BY why), current_user::pg_catalog.text,
+                pg_catalog.current_database()::pg_catalog.text,
+                (SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba
+                  WHERE d.datname = pg_catalog.current_database() AND NOT r.rolsuper)
            FROM needed WHERE NOT pg_catalog.pg_has_role(current_user, role, privilege)
           GROUP BY schema, role ORDER BY 1, 2",
     )
@@ -40,27 +43,46 @@ pub(super) async fn memberships(
     .fetch_all(connection)
     .await
     .map_err(|e| work_fault("looking at memberships", &e))?;
-    Ok(rows
-        .into_iter()
-        .map(|(schema, role, superuser, why, own)| {
-            Finding::error(
-                "MEMBERSHIP_MISSING",
-                format!("schema {schema}"),
-                format!("role {role} {why}, and the daemon's role cannot act as it"),
-                match superuser {
-                    true => format!(
-                        "{role} is a superuser: let it give what it owns or granted there to a role that {own} may act as"
-                    ),
-                    false => format!(
-                        "GRANT {} TO {}{}; (a member that inherits)",
-                        Ident(&role),
-                        Ident(&own),
-                        may_act(version)
-                    ),
-                },
-            )
-        })
-        .collect())
+    Ok(rows.into_iter().map(|row| membership_missing(version, row)).collect())
+}
+
+/// Schema, role, whether that is a superuser, why it is needed, the daemon's role, the database, and its owner if that is no
+/// superuser.
+type Missing = (String, String, bool, String, String, String, Option<String>);
+
+fn membership_missing(
+    version: i32,
+    (schema, role, superuser, why, own, database, owner): Missing,
+) -> Finding {
+    let grant = |role: &str| {
+        let (role, own) = (Ident(role), Ident(&own));
+        format!("GRANT {role} TO {own}{}; (a member that inherits)", may_act(version))
+    };
+    let hint = match (role.as_str(), superuser) {
+        // Nobody can be made its member: whoever owns the database is.
+        ("pg_database_owner", _) => {
+            let make_owner = format!("ALTER DATABASE {} OWNER TO {};", Ident(&database), Ident(&own));
+            match owner {
+                Some(owner) => format!("{make_owner} or {}", grant(&owner)),
+                None => make_owner,
+            }
+        }
+        (_, true) if why.contains("owns the schema") => format!(
+            "{role} is a superuser: ALTER SCHEMA {} OWNER TO {}; or to a role that {own} may act as",
+            Ident(&schema),
+            Ident(&own)
+        ),
+        (_, true) => format!(
+            "{role} is a superuser: let it give what it granted there to a role that {own} may act as"
+        ),
+        _ => grant(&role),
+    };
+    Finding::error(
+        "MEMBERSHIP_MISSING",
+        format!("schema {schema}"),
+        format!("role {role} {why}, and the daemon's role cannot act as it"),
+        hint,
+    )
 }
 
 /// The right to create schemas in the database.
