@@ -92,6 +92,77 @@ async fn seeds_are_sown_where_the_profile_says_so_and_a_bad_one_takes_everything
 }
 
 #[tokio::test]
+async fn a_matrix_has_seeds_of_its_own_that_come_last() {
+    let target = TestTarget::migrated().await;
+    let chains = Migrations::shipped();
+    let own = "INSERT INTO state (key, value) VALUES ('of the chain', '{}') ON CONFLICT DO NOTHING;";
+    chains.write("core/seeds/010.sql", own);
+    let folder = Migrations::none();
+    folder.write(
+        "010_all.sql",
+        "INSERT INTO general.state (key, value) SELECT 'after ' || key, value FROM health.state ON CONFLICT DO NOTHING;",
+    );
+    let path = folder.path().display();
+    let seeds = format!("[matrix.default]\nseeds = \"{path}/*.sql\"\nseeds_as = \"{}\"\n", target.role);
+    let after = "SELECT count(*) FROM general.state WHERE key = 'after of the chain'";
+    let daemon = Setup::of(&target).migrations(&chains).with(&seeds).start().await;
+    daemon.ctl(IN_PLACE).await.expect(0);
+    assert_eq!(target.value(after).await, "0", "nobody asked for it");
+    daemon.stop().await;
+
+    let daemon = Setup::of(&target).migrations(&chains).with(&format!("{seeds}{SEEDS}")).start().await;
+    for run in [IN_PLACE, RUN] {
+        let out = daemon.ctl(run).await;
+        out.expect(0);
+        let planned = codes(&out, "SEED");
+        assert_eq!(planned.len(), 6, "{out}");
+        assert!(planned[5].contains("010_all.sql") && planned[5].contains("after the seeds"), "{planned:?}");
+        let done = out.list("/findings").iter().filter(|f| f["code"] == "SEEDED").count();
+        assert_eq!((done, target.value(after).await.as_str()), (6, "1"), "{run}\n{out}");
+    }
+    let digest = daemon.ctl("run --scope managed-schemas --dry-run").await.text("/plan/digest").to_owned();
+    folder.write("020_bad.sql", "SELECT 1;\nINSERT INTO nowhere VALUES (1);");
+    daemon.ctl(&format!("{IN_PLACE} --plan-digest {digest}")).await.refused("PLAN_CHANGED");
+    let before = (target.state().await, oid(&target).await);
+    for run in [IN_PLACE, RUN] {
+        let out = daemon.ctl(run).await;
+        assert_eq!(out.text("/error_detail/reason"), "REVISION_FAILED", "{out}");
+        assert!(out.text("/error").contains("020_bad.sql:2"), "{out}");
+        assert_eq!(before, (target.state().await, oid(&target).await), "{run}");
+    }
+    folder.remove("020_bad.sql").remove("010_all.sql");
+    daemon.ctl(IN_PLACE).await.refused("CHAINS_INVALID");
+}
+
+/// In a database that is built aside, revisions share a transaction where they can: what they cannot is not theirs to know.
+#[tokio::test]
+async fn what_fails_at_earlier_revisions_is_done_in_a_transaction_of_its_own() {
+    let target = TestTarget::migrated().await;
+    let chains = Migrations::shipped();
+    let after = |id: &str, before: &str, sql: &str| {
+        chains.revision(&format!("core/{id}.sql"), id, before, sql);
+    };
+    after("core_002", "core_001", "CREATE TYPE mood AS ENUM ('good'); CREATE TABLE moods (m mood);");
+    // Nobody sees this beforehand.
+    after("core_003", "core_002", "DO $$ BEGIN EXECUTE 'ALTER TYPE mood ADD ' || 'VALUE ''new'''; END $$;");
+    after("core_004", "core_003", "INSERT INTO moods VALUES ('new');");
+    after("core_005", "core_004", "CREATE TABLE later (id int);");
+    let daemon = Setup::of(&target).migrations(&chains).start().await;
+    let out = daemon.ctl(RUN).await;
+    out.expect(0);
+    let applied = out.list("/revisions").iter().filter(|r| r["schema"] == "health" && r["chain"] == "core");
+    assert_eq!(applied.count(), 5, "{out}");
+    assert_eq!(target.value("SELECT m::text FROM health.moods").await, "new");
+    // What fails anywhere still says where.
+    after("core_006", "core_005", "SELECT 1;\nALTER TYPE mood ADD VALUE 'new';");
+    let before = (target.state().await, oid(&target).await);
+    let out = daemon.ctl(RUN).await;
+    assert_eq!(out.text("/error_detail/reason"), "REVISION_FAILED", "{out}");
+    assert!(out.text("/error").contains("core/core_006.sql:5"), "{out}");
+    assert_eq!(before, (target.state().await, oid(&target).await));
+}
+
+#[tokio::test]
 async fn a_chain_runs_as_its_role_where_that_may() {
     let target = TestTarget::migrated().await;
     let role = format!("chain_{}", target.database);
