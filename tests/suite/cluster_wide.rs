@@ -25,7 +25,9 @@ async fn what_a_failed_build_leaves_in_the_cluster_is_told() {
              ALTER ROLE old_{d} CONNECTION LIMIT 7; END IF; END $$"
         ),
     );
-    chains.revision("core/core_003.sql", "core_003", "core_002", "SELECT 1 / 0");
+    // In a later cell: what a cell did is committed when it is complete.
+    let fails = "DO $$ BEGIN IF current_schema() = 'health' THEN PERFORM 1 / 0; END IF; END $$";
+    chains.revision("core/core_003.sql", "core_003", "core_002", fails);
     let daemon = Setup::of(&target).migrations(&chains).start().await;
     let before = (target.state().await, oid(&target).await);
     let out = daemon.ctl(RUN).await;
