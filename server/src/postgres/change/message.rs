@@ -162,7 +162,7 @@ impl Work {
             };
             self.context.interrupt.check()?;
             let collided = is_collision(&error.error);
-            self.wants_fresh = self.is_grouped && wants_fresh_transaction(&error.error);
+            self.wants_fresh = self.may_want_fresh && wants_fresh_transaction(&error.error);
             if collided && !self.is_alone || self.wants_fresh {
                 self.collided = collided;
                 self.take_back().await?;

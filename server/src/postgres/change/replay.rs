@@ -104,7 +104,10 @@ async fn execute(
         Part::Text => revision_fault(place, revision, error),
         Part::After => work_fault(&format!("recording {label}"), &error.error),
     };
-    let answer = match work.patiently(&label, &step, &failed).await {
+    work.may_want_fresh = work.is_grouped;
+    let sent = work.patiently(&label, &step, &failed).await;
+    work.may_want_fresh = false;
+    let answer = match sent {
         Ok(answer) => answer,
         Err(fault) => return Err(work.escaped(&revision.file).await.unwrap_or(fault)),
     };

@@ -83,6 +83,8 @@ pub(crate) struct Work {
     pub(crate) collided: bool,
     /// Earlier revisions are in the transaction that could be committed before the next.
     pub(crate) is_grouped: bool,
+    /// What fails now may want a new transaction: a revision, which is taken back as a whole.
+    pub(super) may_want_fresh: bool,
     /// The last step failed at what came before it in its transaction, and was taken back: it is to be done in a new one.
     pub(crate) wants_fresh: bool,
     /// The database whose row is watched.
@@ -145,6 +147,7 @@ impl Work {
             is_alone: true,
             collided: false,
             is_grouped: false,
+            may_want_fresh: false,
             wants_fresh: false,
             watched: None,
             row_seen: None,
