@@ -30,6 +30,10 @@ async fn the_gate_is_open_only_after_a_valid_run_of_these_chains_with_nothing_si
     let other = Migrations::shipped();
     other.revision("core/core_900.sql", "core_900", "core_001", "CREATE TABLE extra (n int)");
     closed(&other.path().display().to_string(), "chain core").await;
+    // A chain that the daemon does not have.
+    other.remove("core/core_900.sql");
+    other.revision("billing/billing_001.sql", "billing_001", "none", "CREATE TABLE bills (n int)");
+    closed(&other.path().display().to_string(), "no chain billing").await;
     // Something that happened behind the daemon's back.
     target.sql("DROP TABLE general.state CASCADE").await;
     closed(&mine, "changed since").await;

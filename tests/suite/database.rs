@@ -361,6 +361,7 @@ async fn what_is_lost_with_the_database_is_listed_and_approved_by_digest() {
             "publication: news",
             "schema: \"Other one\"",
             "schema: ext",
+            "schema: public",
         ]
     );
     let findings = dry.list("/plan/findings");

@@ -1,6 +1,6 @@
 //! A migration tool that tries what it must not, and the roles that tools may have.
 
-use harness::{Because, Make, Setup, TestTarget};
+use harness::{Because, Make, Setup, TestTarget, eventually};
 use nix::sys::signal::Signal;
 
 use crate::{
@@ -206,4 +206,31 @@ async fn the_command_is_part_of_the_plan_and_on_the_record() {
     );
     assert_eq!(target.control_rows(&recorded).await, [["1"]]);
     assert!(!daemon.log().contains("SELECT 1"), "no command is in the log");
+}
+
+/// A tool that reaches the server past the daemon leaves something of its role's in another database: the role stays, and
+/// nobody logs in as it any more.
+#[tokio::test]
+async fn a_role_that_cannot_be_dropped_cannot_log_in() {
+    let target = target().await;
+    let daemon = setup(&target, APP).start().await;
+    let direct =
+        target.postgres.tcp_url_of("WHO", "hello", &target.database).replace("postgres://", "postgresql://");
+    let command = format!(
+        "psql -qc \"ALTER ROLE CURRENT_USER PASSWORD 'hello'\" && \
+         psql \"$(echo '{direct}' | sed \"s/WHO/$PGUSER/\")\" -qc 'SELECT lo_create(0)'; exit 1"
+    );
+    let out = run(&daemon, &command).await;
+    out.refused("TOOL_FAILED");
+    let logs_in = "SELECT rolname || ' ' || rolcanlogin FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
+        WHERE d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND rolname LIKE 'resetd\\_tool\\_%'";
+    eventually("the role is locked out", || async {
+        let roles = target.column(logs_in).await;
+        assert_eq!(roles.len(), 1, "{out}");
+        roles[0].ends_with(" false")
+    })
+    .await;
+    target.sql("SELECT lo_unlink(oid) FROM pg_largeobject_metadata").await;
+    daemon.ctl("validate").await;
+    nothing_is_left(&target, &out).await;
 }

@@ -53,6 +53,7 @@ mod identity;
 mod kept_limits;
 mod large_answers;
 mod least_privilege;
+mod lost_unasked;
 mod migrate;
 mod newer;
 mod not_grpc;

@@ -12,7 +12,12 @@ use model::{
 use serde_json::json;
 
 use super::{look, print, print_json};
-use crate::{api::Api, chains, destination::Destination, render::Screen};
+use crate::{
+    api::{Api, Daemon},
+    chains,
+    destination::Destination,
+    render::Screen,
+};
 
 /// How many operations are looked through for the last one that changed the target.
 const LOOKED_AT: usize = 10_000;
@@ -33,6 +38,9 @@ pub(crate) async fn run(
     let last = last_change(&api, &target.name).await?;
     let report = look::report(&api, last.id, end_digest(&last)).await?;
     if let Some(why) = not_open(&target, &last, &report, &mine) {
+        return Err(closed(&target.name, &why));
+    }
+    if let Some(why) = unknown(&api.server_info().await?, &report, &mine) {
         return Err(closed(&target.name, &why));
     }
     let (looked, now) = look::validate(&api, &target.name).await?;
@@ -133,6 +141,17 @@ fn not_open(target: &TargetStatus, last: &Operation, report: &Report, mine: &Cha
     (!differing.is_empty()).then(|| {
         format!("run {} applied other revisions than these: chain {}", last.id, differing.join(", chain "))
     })
+}
+
+/// Chains that no run can have applied: neither that one did, nor does the daemon have them at all. What it has and does not
+/// replay there is another target's.
+fn unknown(daemon: &Daemon, report: &Report, mine: &ChainSet) -> Option<String> {
+    let known =
+        |name: &String| report.chains.contains_key(name) || daemon.chains.iter().any(|it| it.name == *name);
+    let unknown: Vec<&str> =
+        mine.chains.iter().map(|chain| &chain.name).filter(|name| !known(name)).map(String::as_str).collect();
+    (!unknown.is_empty())
+        .then(|| format!("the daemon has no chain {}, so no run applied it", unknown.join(", ")))
 }
 
 fn closed(target: &str, why: &str) -> Fault {

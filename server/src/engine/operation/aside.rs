@@ -11,7 +11,7 @@ use model::{
 use super::lifecycle::Run;
 use crate::postgres::{
     catalog::aside,
-    change::transaction::Work,
+    change::{discard, transaction::Work},
     control::kept_schemas::{self, Body, Intent},
     lock::lease::LockSession,
 };
@@ -28,10 +28,19 @@ impl Run {
     }
 
     /// The managed schemas, and those that are set aside: a database that is kept takes them along, and brings them back.
-    pub(in crate::engine) async fn own_schemas(&self) -> Result<Vec<String>, Fault> {
+    /// What is not the daemon's any more is somebody's, and lost with the database.
+    pub(in crate::engine) async fn own_schemas(&self, work: &mut Work) -> Result<Vec<String>, Fault> {
         let whole = self.target.matrix.of_database();
-        let managed = whole.managed_schemas().into_iter().map(str::to_owned);
-        Ok(managed.chain(self.names_aside().await?).collect())
+        let mut own: Vec<String> = whole.managed_schemas().into_iter().map(str::to_owned).collect();
+        if self.target.profile.keep_previous.is_zero() {
+            return Ok(own);
+        }
+        for set in kept_schemas::named(&self.engine.control.pool, self.target.database()).await? {
+            if discard::check(work.own().await?, &set).await?.is_none() {
+                own.extend(set.body.names());
+            }
+        }
+        Ok(own)
     }
 
     /// Until when what is set aside now is kept.

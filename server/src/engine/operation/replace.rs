@@ -202,7 +202,7 @@ impl Run {
             }
             let mut observed = observe::observe(work.own().await?, &look).await?;
             observe::count_inside(work.own().await?, &mut observed).await?;
-            let own = self.own_schemas().await?;
+            let own = self.own_schemas(&mut work).await?;
             let kept = self.kept_extensions();
             let migrates = self.request.verb.migrates();
             let (carried, obstacles) = carried::observe(work.own().await?, matrix, &kept, migrates).await?;
@@ -251,7 +251,7 @@ impl Run {
         let mut work = Work::begin(&self.target.url.connect_options(), lock, self.work_context()).await?;
         let seen = async {
             let pieces = carried::read_again(work.own().await?, matrix, &kept).await?;
-            let own = self.own_schemas().await?;
+            let own = self.own_schemas(&mut work).await?;
             let (outside, _) = database::lost_with_it(work.own().await?, &own, &kept.names()).await?;
             Ok::<_, Fault>((pieces, outside))
         }

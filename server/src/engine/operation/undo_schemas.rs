@@ -164,6 +164,16 @@ impl Run {
                 ));
             }
         }
+        let (publications, roles) = kept.body.needs();
+        let missing = aside::missing(work.own().await?, &publications, &roles).await?;
+        findings.extend(missing.into_iter().map(|what| {
+            Finding::error(
+                "UNDO_NEEDS",
+                what,
+                "is not there any more: what comes back was in it, or gave it rights",
+                "make it again, then undo",
+            )
+        }));
         let managed = self.target.matrix.managed_schemas();
         let strangers = kept.body.schemas.iter().filter(|s| !managed.contains(&s.schema.as_str()));
         findings.extend(strangers.map(|s| {

@@ -13,6 +13,7 @@ pub(crate) struct Known<'a> {
     pub(crate) system_identifier: &'a str,
     pub(crate) oid: u32,
     pub(crate) name: &'a str,
+    pub(crate) owner: &'a str,
     pub(crate) marker: &'a str,
 }
 
@@ -42,7 +43,7 @@ type Row = (i64, bool, Option<String>, i64, i64, i64);
 /// The session was lost.
 pub(crate) async fn look(connection: &mut PgConnection, known: &[Known<'_>]) -> Result<Vec<Found>, Fault> {
     let rows: Vec<Row> = sqlx::query_as(concat!(
-        "SELECT k.oid::pg_catalog.int8, n.oid IS NOT NULL, ",
+        "SELECT k.oid::pg_catalog.int8, n.oid IS NOT NULL, coalesce(",
         signs::why_not!(
             oid: "n.oid",
             name: "n.nspname",
@@ -50,10 +51,13 @@ pub(crate) async fn look(connection: &mut PgConnection, known: &[Known<'_>]) -> 
             told: "rights on it were granted",
             comment: "pg_catalog.obj_description(n.oid, 'pg_namespace')"
         ),
-        ", c.tables, c.estimated_rows, c.bytes
+        ", CASE WHEN pg_catalog.pg_get_userbyid(n.nspowner) <> k.owner
+                THEN pg_catalog.format('it belongs to %I now', pg_catalog.pg_get_userbyid(n.nspowner)) END),
+           c.tables, c.estimated_rows, c.bytes
            FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.text[]),
-                           pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.text[]))
-                WITH ORDINALITY k(oid, name, marker, system_identifier, place)
+                           pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.text[]),
+                           pg_catalog.unnest($5::pg_catalog.text[]))
+                WITH ORDINALITY k(oid, name, marker, system_identifier, owner, place)
           CROSS JOIN pg_catalog.pg_control_system() s
            LEFT JOIN pg_catalog.pg_namespace n ON n.oid = k.oid
           CROSS JOIN LATERAL (
@@ -69,6 +73,7 @@ pub(crate) async fn look(connection: &mut PgConnection, known: &[Known<'_>]) -> 
     .bind(known.iter().map(|k| k.name.to_owned()).collect::<Vec<_>>())
     .bind(known.iter().map(|k| k.marker.to_owned()).collect::<Vec<_>>())
     .bind(known.iter().map(|k| k.system_identifier.to_owned()).collect::<Vec<_>>())
+    .bind(known.iter().map(|k| k.owner.to_owned()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await
     .map_err(|e| work_fault("looking at schemas that are set aside", &e))?;
@@ -147,4 +152,26 @@ pub(crate) async fn keys_to_outside(
     .fetch_all(connection)
     .await
     .map_err(|e| work_fault("looking at foreign keys to tables outside", &e))
+}
+
+/// Publications and roles that are not there, of those that an undo needs.
+///
+/// # Errors
+/// The session was lost.
+pub(crate) async fn missing(
+    connection: &mut PgConnection,
+    publications: &[String],
+    roles: &[String],
+) -> Result<Vec<String>, Fault> {
+    sqlx::query_scalar(
+        "SELECT 'publication ' || pg_catalog.quote_ident(n) FROM pg_catalog.unnest($1::pg_catalog.text[]) n
+          WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.pubname = n)
+         UNION SELECT 'role ' || pg_catalog.quote_ident(n) FROM pg_catalog.unnest($2::pg_catalog.text[]) n
+          WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = n) ORDER BY 1",
+    )
+    .bind(publications)
+    .bind(roles)
+    .fetch_all(connection)
+    .await
+    .map_err(|e| work_fault("looking at what the undo needs", &e))
 }

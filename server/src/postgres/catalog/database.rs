@@ -165,7 +165,11 @@ pub(crate) async fn lost_with_it(
                 pg_catalog.pg_size_pretty(coalesce(pg_catalog.sum({bytes}), 0)::int8))
            FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
           WHERE n.nspname <> ALL($1) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-          GROUP BY n.nspname HAVING n.nspname <> 'public' OR pg_catalog.count(c.oid) > 0
+          GROUP BY n.oid, n.nspname HAVING n.nspname <> 'public' OR pg_catalog.count(c.oid) > 0
+                OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+                            WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid
+                              AND d.deptype = 'n' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
+                                   WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e'))
          ORDER BY 1, 2",
     );
     let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(AssertSqlSafe(sql))

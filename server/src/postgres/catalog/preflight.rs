@@ -268,8 +268,8 @@ async fn sessions_out_of_reach(
           WHERE a.datid = $1::oid AND coalesce(a.backend_type, 'client backend') NOT IN ('autovacuum worker', 'parallel worker')
             AND (a.usesysid IS NOT NULL OR a.backend_type IS NOT NULL)
             AND (coalesce(r.rolsuper, true)
-                OR NOT (pg_has_role(current_user, a.usesysid, 'MEMBER')
-                        OR pg_has_role(current_user, 'pg_signal_backend', 'MEMBER')))
+                OR NOT (pg_has_role(current_user, a.usesysid, 'USAGE')
+                        OR pg_has_role(current_user, 'pg_signal_backend', 'USAGE')))
           ORDER BY a.pid",
     )
     .bind(i64::from(oid))

@@ -162,6 +162,17 @@ impl SchemaProperties {
         &self.owner
     }
 
+    /// The publications that it is put back into.
+    pub(crate) fn restored_publications(&self) -> impl Iterator<Item = &String> {
+        self.publications.iter().filter(|_| self.restores_publications)
+    }
+
+    /// The roles that have, or gave, rights on it.
+    pub(crate) fn roles(&self) -> Vec<String> {
+        let rights = self.rights.iter().flatten();
+        rights.flat_map(|right| right.grantee.iter().chain([&right.grantor])).cloned().collect()
+    }
+
     /// Piece by piece, in words.
     pub(crate) fn pieces(&self) -> Vec<SchemaProperty> {
         let mut all = vec![("owner", self.owner.clone())];

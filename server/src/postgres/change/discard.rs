@@ -2,11 +2,14 @@
 //! is not exactly what the ledger knows, and never anything outside of them.
 
 use model::fault::Fault;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use crate::postgres::{
-    catalog::{aside, structure},
-    control::kept_schemas::KeptSchemas,
+    catalog::{
+        aside,
+        structure::{self, Structure},
+    },
+    control::kept_schemas::{self, KeptSchemas},
     sql::{
         error::{sqlstate, work_fault},
         ident::{self, Ident},
@@ -35,7 +38,7 @@ pub(crate) enum Step {
     NotOurs(String),
 }
 
-/// Whether what is about to be dropped is what was set aside, to the last catalog row. Looked at once, before the first step.
+/// Whether all that is there of it is what was set aside, to the last catalog row; or why not.
 ///
 /// # Errors
 /// The session was lost.
@@ -43,83 +46,109 @@ pub(crate) async fn check(
     connection: &mut PgConnection,
     kept: &KeptSchemas,
 ) -> Result<Option<String>, Fault> {
+    Ok(examine(connection, kept).await?.err())
+}
+
+async fn examine(
+    connection: &mut PgConnection,
+    kept: &KeptSchemas,
+) -> Result<Result<Structure, String>, Fault> {
     let known = kept.known();
     let found = aside::look(connection, &known).await?;
-    if found.iter().all(|f| f.size.is_none()) {
-        return Ok(None);
-    }
-    if let Some(why) = found.iter().find_map(|f| f.why_not.clone()) {
-        return Ok(Some(why));
+    let begun = !kept.body.left.is_empty();
+    let there = found.into_iter().filter(|f| f.size.is_some() || !begun);
+    if let Some(why) = there.filter_map(|f| f.why_not).next() {
+        return Ok(Err(why));
     }
     let oids: Vec<u32> = known.iter().map(|k| k.oid).collect();
     let now = structure::of(connection, &oids).await?;
-    Ok(structure::difference(&kept.body.structure, &now).map(|what| format!("its {what} were changed")))
+    Ok(match kept.body.difference(&now) {
+        Some(what) => Err(format!("its {what} were changed")),
+        None => Ok(now),
+    })
 }
 
-/// Drops a part of what is left, in one transaction.
+/// Drops a part of what is left, in one transaction. The `witness` is another session in the database.
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub(crate) async fn step(connection: &mut PgConnection, kept: &KeptSchemas) -> Result<Step, Fault> {
+pub(crate) async fn step(
+    pool: &PgPool,
+    connection: &mut PgConnection,
+    witness: &mut PgConnection,
+    kept: &mut KeptSchemas,
+) -> Result<Step, Fault> {
     let began = connection.begin().await;
     let mut within = began.map_err(|e| work_fault("dropping what was set aside", &e))?;
-    let done = match step_within(&mut within, kept).await {
+    let done = match step_within(&mut within, witness, kept).await {
         Ok(step) => step,
         Err(error) if matches!(sqlstate(&error), Some("55P03" | "40P01")) => Step::Busy,
         Err(error) => return Err(work_fault("dropping what was set aside", &error)),
     };
     let ended = match done {
-        Step::More | Step::Gone => within.commit().await,
+        Step::More => {
+            kept_schemas::begin_drop(pool, kept.operation, &kept.body).await?;
+            within.commit().await
+        }
         _ => within.rollback().await,
     };
     ended.map_err(|e| work_fault("dropping what was set aside", &e))?;
     Ok(done)
 }
 
-async fn step_within(connection: &mut PgConnection, kept: &KeptSchemas) -> Result<Step, sqlx::Error> {
+async fn step_within(
+    connection: &mut PgConnection,
+    witness: &mut PgConnection,
+    kept: &mut KeptSchemas,
+) -> Result<Step, sqlx::Error> {
     run(connection, &format!("SET LOCAL lock_timeout = '{PATIENCE}'")).await?;
     let known = kept.known();
     let found = aside::look(connection, &known).await.map_err(protocol)?;
-    let there: Vec<&str> = known
-        .iter()
-        .filter(|k| found.iter().any(|f| f.oid == k.oid && f.size.is_some()))
-        .map(|k| k.name)
-        .collect();
-    if there.is_empty() {
+    let is_there = |oid: u32| found.iter().any(|f| f.oid == oid && f.size.is_some());
+    let names: Vec<String> = known.iter().filter(|k| is_there(k.oid)).map(|k| k.name.to_owned()).collect();
+    let oids: Vec<u32> = known.iter().map(|k| k.oid).collect();
+    if names.is_empty() {
         return Ok(Step::Gone);
     }
-    if let Some(why) = found.iter().filter(|f| f.size.is_some()).find_map(|f| f.why_not.clone()) {
-        return Ok(Step::NotOurs(why));
-    }
-    let part = part(connection, &there).await?;
-    if let Some((kind, names)) = &part
-        && *kind == "TABLE"
+    // What is not to be dropped at all is not locked either.
+    if kept.body.left.is_empty()
+        && let Err(step) = in_the_way(connection, kept).await.map_err(protocol)?
     {
-        run(connection, &format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", names.join(", ONLY ")))
-            .await?;
+        return Ok(step);
     }
-    let names: Vec<String> = there.iter().map(|name| (*name).to_owned()).collect();
-    let hanging = aside::hanging(connection, &names).await.map_err(protocol)?;
-    if !hanging.is_empty() {
-        return Ok(Step::Hanging(hanging.join(", ")));
-    }
-    // CASCADE stays inside: nothing outside hangs on any of it.
-    match part {
-        Some((kind, names)) => {
-            run(connection, &format!("DROP {kind} {} CASCADE", names.join(", "))).await?;
-            Ok(Step::More)
-        }
-        None => {
-            run(connection, &format!("DROP SCHEMA {} CASCADE", ident::list(there))).await?;
-            Ok(Step::More)
-        }
-    }
+    let drop = match part(connection, &names).await? {
+        Some((kind, names)) => format!("DROP {kind} {} CASCADE", names.join(", ")),
+        None => format!("DROP SCHEMA {} CASCADE", ident::list(names.iter().map(String::as_str))),
+    };
+    run(connection, &drop).await?;
+    // CASCADE stays inside: another session still sees everything that was there when the drop had its locks, and what came
+    // while it waited for them is seen as well.
+    let with = match in_the_way(witness, kept).await.map_err(protocol)? {
+        Ok(with) => with,
+        Err(step) => return Ok(step),
+    };
+    let without = structure::of(connection, &oids).await.map_err(protocol)?;
+    kept.body.left = vec![with, without];
+    Ok(Step::More)
+}
+
+/// The structure of what is left; or what keeps it from being dropped.
+async fn in_the_way(
+    connection: &mut PgConnection,
+    kept: &KeptSchemas,
+) -> Result<Result<Structure, Step>, Fault> {
+    let now = match examine(connection, kept).await? {
+        Ok(now) => now,
+        Err(why) => return Ok(Err(Step::NotOurs(why))),
+    };
+    let hanging = aside::hanging(connection, &kept.body.names()).await?;
+    Ok(if hanging.is_empty() { Ok(now) } else { Err(Step::Hanging(hanging.join(", "))) })
 }
 
 /// The next relations of one kind, as many as one transaction may drop: first those that hang on others.
 async fn part(
     connection: &mut PgConnection,
-    schemas: &[&str],
+    schemas: &[String],
 ) -> Result<Option<(&'static str, Vec<String>)>, sqlx::Error> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT c.relkind::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
@@ -131,7 +160,7 @@ async fn part(
                 * (pg_catalog.current_setting('max_connections')::pg_catalog.int8
                    + pg_catalog.current_setting('max_prepared_transactions')::pg_catalog.int8) / $2 / $3)",
     )
-    .bind(schemas.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+    .bind(schemas)
     .bind(SHARE)
     .bind(PER_TABLE)
     .fetch_all(connection)

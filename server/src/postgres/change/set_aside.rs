@@ -53,7 +53,7 @@ pub(in crate::postgres) async fn schemas(
     let mut body = Body {
         structure: structure::of(work.own().await?, &all).await?,
         published: publications::tables(work.own().await?, names).await?,
-        schemas: Vec::new(),
+        ..Body::default()
     };
     let mut sql = String::new();
     for it in &body.published {

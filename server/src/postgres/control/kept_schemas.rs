@@ -13,15 +13,18 @@ use uuid::Uuid;
 
 use crate::postgres::{
     catalog::{
-        aside::Known, database, publications::PublishedTable, schema_properties::SchemaProperties,
-        structure::Structure,
+        aside::Known,
+        database,
+        publications::PublishedTable,
+        schema_properties::SchemaProperties,
+        structure::{self, Structure},
     },
     sql::{error::ControlError, signs::marker, timestamp},
 };
 
 pub(crate) use expiry::{
-    begin_drop, drop_begun, forget, forget_gone, found, give_up, is_worked_on, leave, next_expired, next_in,
-    release, unsettled,
+    begin_drop, forget, forget_gone, found, give_up, is_worked_on, leave, next_expired, next_in, release,
+    unsettled,
 };
 
 /// One schema that was set aside.
@@ -49,6 +52,10 @@ pub(crate) struct Body {
     pub(crate) schemas: Vec<KeptSchema>,
     /// Their structure when they were set aside.
     pub(crate) structure: Structure,
+    /// While it is dropped: the structures of which one is there, with and without what was dropped last. Empty: all of it
+    /// is there.
+    #[serde(default)]
+    pub(crate) left: Vec<Structure>,
     /// Tables that were taken out of publications.
     pub(crate) published: Vec<PublishedTable>,
 }
@@ -61,6 +68,7 @@ impl KeptSchemas {
             system_identifier: &self.system_identifier,
             oid: aside.oid,
             name: &aside.name,
+            owner: aside.properties.owner(),
             marker: &self.marker,
         });
         known.collect()
@@ -68,6 +76,23 @@ impl KeptSchemas {
 }
 
 impl Body {
+    /// What is not as the ledger knows it, in what is there now.
+    pub(crate) fn difference(&self, now: &Structure) -> Option<String> {
+        if self.left.contains(now) {
+            return None;
+        }
+        structure::difference(self.left.last().unwrap_or(&self.structure), now)
+    }
+
+    /// Publications and roles that an undo needs.
+    pub(crate) fn needs(&self) -> (Vec<String>, Vec<String>) {
+        let properties =
+            || self.schemas.iter().filter_map(|s| s.aside.as_ref()).map(|aside| &aside.properties);
+        let publications = properties().flat_map(SchemaProperties::restored_publications).cloned();
+        let publications = publications.chain(self.published.iter().map(|it| it.publication.clone()));
+        (publications.collect(), properties().flat_map(SchemaProperties::roles).collect())
+    }
+
     /// The generated names.
     pub(crate) fn names(&self) -> Vec<String> {
         self.schemas.iter().filter_map(|s| s.aside.as_ref()).map(|aside| aside.name.clone()).collect()

@@ -314,13 +314,14 @@ pub(crate) async fn take_back(work: &mut Work, lent: &[Lent], role: &str, owner:
     work.patient(DOING, &format!("DROP OWNED BY {tool}")).await
 }
 
-/// Drops a role that was made.
+/// Drops a role that was made. Nobody logs in as it from here on, also where something in another database keeps it.
 ///
 /// # Errors
 /// What PostgreSQL said: something in another database depends on it.
 pub(crate) async fn drop_made(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
-    let sql = format!("DROP ROLE {}", Ident(name));
-    run(connection, "dropping the role of the migration tool", &sql).await
+    const DOING: &str = "dropping the role of the migration tool";
+    run(connection, DOING, &format!("ALTER ROLE {} NOLOGIN PASSWORD NULL", Ident(name))).await?;
+    run(connection, DOING, &format!("DROP ROLE {}", Ident(name))).await
 }
 
 /// Drops the roles of operations that have ended, where a daemon died or a drop failed.

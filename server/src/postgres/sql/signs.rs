@@ -1,7 +1,7 @@
 //! What tells that something of a generated name is the daemon's to drop or to bring back.
 //!
 //! An oid alone names nothing: it may be another one's by now, and people rename what they find. Cluster, oid, generated name
-//! and the daemon's comment must fit, and it must be closed.
+//! and the daemon's comment must fit, and it must be closed; a schema's owner as well.
 
 use uuid::Uuid;
 

@@ -84,30 +84,28 @@ async fn drop_one(
 ) -> Result<bool, Fault> {
     let pool = &control.pool;
     let Some(mut connection) = open(control, options_of, kept.database_oid).await? else { return Ok(false) };
-    if !kept_schemas::drop_begun(pool, kept.operation).await? {
-        if let Some(why) = discard::check(&mut connection, kept).await? {
-            close(connection).await;
-            give_up(control, kept, &why).await?;
-            return Ok(false);
-        }
-        kept_schemas::begin_drop(pool, kept.operation).await?;
-    }
+    let Some(mut witness) = open(control, options_of, kept.database_oid).await? else { return Ok(false) };
+    let mut kept = kept.clone();
     let done = loop {
-        match discard::step(&mut connection, kept).await? {
-            Step::More => failpoint::point(kept.operation, "discarded").await,
-            Step::Gone => {
+        match discard::step(pool, &mut connection, &mut witness, &mut kept).await {
+            Ok(Step::More) => failpoint::point(kept.operation, "discarded").await,
+            Ok(Step::Gone) => {
                 kept_schemas::forget(pool, kept.operation).await?;
                 break true;
             }
-            Step::Busy => break false,
-            Step::Hanging(objects) => {
+            Ok(Step::Busy) => break false,
+            Ok(Step::Hanging(objects)) => {
                 let why = format!("what is outside hangs on them: {objects}");
                 kept_schemas::leave(pool, kept.operation, &why).await?;
                 break false;
             }
-            Step::NotOurs(why) => {
-                give_up(control, kept, &why).await?;
+            Ok(Step::NotOurs(why)) => {
+                give_up(control, &kept, &why).await?;
                 break false;
+            }
+            Err(fault) => {
+                kept_schemas::leave(pool, kept.operation, &fault.message).await?;
+                return Err(fault);
             }
         }
         // An operation goes first.
@@ -115,6 +113,7 @@ async fn drop_one(
             break false;
         }
     };
+    close(witness).await;
     close(connection).await;
     Ok(done)
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use model::fault::{Fault, Reason};
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
-use super::{COLUMNS, END_EARLY, KeptRow, KeptSchemas, decode};
+use super::{Body, COLUMNS, END_EARLY, KeptRow, KeptSchemas, decode};
 use crate::postgres::sql::error::ControlError;
 
 /// What an operation that has ended left unsettled, because nobody knew what became of its commit: entering, or undoing.
@@ -51,23 +52,16 @@ pub(crate) async fn next_expired(pool: &PgPool, tried: &[Uuid]) -> Result<Option
     row.map(decode).transpose()
 }
 
-/// Whether a part of it may have been dropped already.
-pub(crate) async fn drop_begun(pool: &PgPool, operation: Uuid) -> Result<bool, ControlError> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM resetd.kept_schemas WHERE operation = $1 AND drop_begun_at IS NOT NULL)",
-    )
-    .bind(operation)
-    .fetch_one(pool)
-    .await
-    .map_err(ControlError::from)
-}
-
-/// Stores that a part of it may be dropped from now on: it was looked at, and was what was set aside.
-pub(crate) async fn begin_drop(pool: &PgPool, operation: Uuid) -> Result<(), ControlError> {
+/// Stores what may be left of it, before a part of it is dropped: what is found later is compared with that.
+pub(crate) async fn begin_drop(pool: &PgPool, operation: Uuid, body: &Body) -> Result<(), ControlError> {
+    let body = serde_json::to_string(body)
+        .map_err(|e| Fault::new(Reason::Internal, format!("what is kept cannot be stored: {e}")))?;
     sqlx::query(
-        "UPDATE resetd.kept_schemas SET drop_begun_at = clock_timestamp() WHERE operation = $1 AND state = 'dropping'",
+        "UPDATE resetd.kept_schemas SET body = $2::json, drop_begun_at = coalesce(drop_begun_at, clock_timestamp())
+          WHERE operation = $1 AND state = 'dropping'",
     )
     .bind(operation)
+    .bind(body)
     .execute(pool)
     .await?;
     Ok(())
