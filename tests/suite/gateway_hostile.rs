@@ -105,7 +105,7 @@ async fn a_caller_who_falls_silent_changes_nothing() {
     running.said("stands").await;
     running.signal(Signal::SIGSTOP);
     let ended = "SELECT bool_and(state = 'finished' AND reason = 'GATEWAY_LOST') FROM resetd.operation";
-    harness::eventually("the operation ends", || async { target.control_rows(ended).await == [["t"]] }).await;
+    eventually("the operation ends", || async { target.control_rows(ended).await == [["t"]] }).await;
     assert_eq!(before, (target.state().await, oid(&target).await));
     assert_eq!(generated(&target, "new").await, [""; 0]);
     running.signal(Signal::SIGCONT);
@@ -233,4 +233,23 @@ async fn a_role_that_cannot_be_dropped_cannot_log_in() {
     target.sql("SELECT lo_unlink(oid) FROM pg_largeobject_metadata").await;
     daemon.ctl("validate").await;
     nothing_is_left(&target, &out).await;
+}
+
+/// What a tool prepares for a two-phase commit and leaves holds locks that nobody's end lets go.
+#[tokio::test]
+async fn what_a_tool_leaves_prepared_is_rolled_back() {
+    let target = target().await;
+    let daemon = setup(&target, APP).start().await;
+    for end in ["", "; exit 3"] {
+        let command = format!(
+            "psql -qc \"BEGIN; CREATE TABLE app.more (id int); PREPARE TRANSACTION 'of {}'\"{end}",
+            target.database
+        );
+        let out = run(&daemon, &command).await;
+        out.refused("TOOL_FAILED");
+        assert_eq!(out.text("/error").contains("left transactions prepared"), end.is_empty(), "{out}");
+        let prepared = format!("SELECT gid FROM pg_prepared_xacts WHERE gid = 'of {}'", target.database);
+        assert_eq!(target.column(&prepared).await, [""; 0]);
+        nothing_is_left(&target, &out).await;
+    }
 }

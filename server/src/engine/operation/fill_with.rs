@@ -22,7 +22,7 @@ use crate::{
         catalog::database::DatabaseRow,
         change::transaction::Work,
         gateway::{
-            Gateway, Seen, Told,
+            Gateway, Seen, Told, prepared,
             role::{self, Lent, ToolRole, Wanted},
         },
         lock::lease::LockSession,
@@ -82,6 +82,10 @@ impl Run {
         let ended = self.follow_tool(lock, started, &held.place, &gateway).await;
         held.place.shut();
         gateway.close().await;
+        let prepared = prepared::roll_back(&url.connect_options()).await;
+        if let Err(fault) = &prepared {
+            tracing::warn!(operation = %self.owner.operation, %fault, "the migration tool left something behind");
+        }
         let ended = ended.map(|exit| {
             let seen = gateway.seen().borrow().clone();
             ToolEnded {
@@ -95,6 +99,7 @@ impl Run {
         if let Some(fault) = ended.fault(tool) {
             return Err(fault);
         }
+        prepared?;
         role::end_sessions(&self.engine.control.pool, &role.name).await?;
         self.take_over(lock, url, (&lent, &role, owner)).await?;
         self.tell_row(lock, watch, "the migration tool").await

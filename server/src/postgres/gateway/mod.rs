@@ -7,6 +7,7 @@
 mod connection;
 mod frame;
 mod login;
+pub(crate) mod prepared;
 pub(crate) mod role;
 mod startup;
 mod watch;

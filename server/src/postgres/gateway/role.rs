@@ -25,6 +25,8 @@ const MARK: &str = "resetd: migration tool of operation ";
 
 /// How long the sessions of a tool that has ended may take to end.
 const ENDING: Duration = Duration::from_secs(10);
+/// How long the drop of a role waits for a lock.
+const PATIENCE: &str = "2s";
 /// How often that is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -193,7 +195,7 @@ pub(crate) async fn make(
     Ok(ToolRole { name: name.to_owned(), password: Some(Secret::new(password)) })
 }
 
-async fn run(connection: &mut PgConnection, doing: &str, sql: &str) -> Result<(), Fault> {
+pub(super) async fn run(connection: &mut PgConnection, doing: &str, sql: &str) -> Result<(), Fault> {
     let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await;
     done.map(|_| ()).map_err(|e| work_fault(doing, &e))
 }
@@ -321,7 +323,8 @@ pub(crate) async fn take_back(work: &mut Work, lent: &[Lent], role: &str, owner:
 pub(crate) async fn drop_made(connection: &mut PgConnection, name: &str) -> Result<(), Fault> {
     const DOING: &str = "dropping the role of the migration tool";
     run(connection, DOING, &format!("ALTER ROLE {} NOLOGIN PASSWORD NULL", Ident(name))).await?;
-    run(connection, DOING, &format!("DROP ROLE {}", Ident(name))).await
+    // Who made something as this role and has not ended holds a lock on it.
+    run(connection, DOING, &format!("SET LOCAL lock_timeout = '{PATIENCE}'; DROP ROLE {}", Ident(name))).await
 }
 
 /// Drops the roles of operations that have ended, where a daemon died or a drop failed.
