@@ -22,7 +22,7 @@ setup-tests: ## setup, and what the tests need: Alembic and a newer PostgreSQL (
 build: ## build the daemon and the client into target/debug
 	$(CARGO) build -p resetd -p resetctl --bins --locked
 
-install: ## build for release and install programs, systemd units, completions and chains below PREFIX (default /usr/local); DESTDIR is honoured
+install: ## build for release and install programs, systemd units, man pages, completions and chains below PREFIX (default /usr/local); DESTDIR is honoured
 	$(CARGO) build -p resetd -p resetctl --bins --release --locked
 	@scripts/install.sh "$(DESTDIR)" "$(PREFIX)"
 

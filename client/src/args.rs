@@ -10,6 +10,7 @@ use crate::{exit, render::ColorChoice};
 
 mod admin;
 mod advice;
+mod context;
 mod kept;
 mod list;
 mod migrations;
@@ -21,11 +22,13 @@ mod window;
 
 pub use admin::{AuditVerb, TokenVerb};
 pub(crate) use advice::with_advice;
+pub use context::ContextVerb;
 pub use kept::KeptVerb;
 pub use list::{DataFormat, ListArgs};
 pub use migrations::MigrationsVerb;
 pub use operate::{
-    ChainArgs, FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs,
+    ChainArgs, FollowArgs, MigrateArgs, OnInterrupt, OperationArgs, ProgressMode, ResetArgs, ResultFormat,
+    UndoArgs, ValidateArgs,
 };
 use operate::{MIGRATE_EXAMPLES, RESET_EXAMPLES, RUN_EXAMPLES, UNDO_EXAMPLES, VALIDATE_EXAMPLES};
 pub use operations::{OperationsVerb, ReportVerb};
@@ -54,9 +57,13 @@ pub struct Args {
     /// A named context of the configuration file (~/.config/resetctl/config.toml): its settings count before the environment's.
     ///
     /// For each setting a flag goes first, then the context named here, then the variable (RESETCTL_SERVER, RESETCTL_TARGET,
-    /// RESETCTL_CA, RESETCTL_CERT, RESETCTL_KEY, RESETCTL_TOKEN_FILE, RESETCTL_TOKEN), then the file's default context.
+    /// RESETCTL_CA, RESETCTL_CERT, RESETCTL_KEY, RESETCTL_TOKEN_FILE, RESETCTL_TOKEN), then the context that RESETCTL_CONTEXT
+    /// names, or else the file's default one.
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub context: Option<String>,
+    /// Never ask: what is missing is a usage error.
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub no_input: bool,
     /// Colours: on a terminal, always or never; NO_COLOR, CLICOLOR, CLICOLOR_FORCE and FORCE_COLOR are followed.
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub color: ColorChoice,
@@ -102,6 +109,9 @@ pub enum Verb {
     /// Compare the target with its matrix, read-only.
     #[command(after_long_help = VALIDATE_EXAMPLES)]
     Validate(ValidateArgs),
+    /// Names for daemons and targets, in a file of yours.
+    #[command(subcommand)]
+    Context(ContextVerb),
     /// Who you are to the daemon.
     #[command(after_long_help = "Examples:\n  resetctl whoami\n  resetctl whoami --json | jq -r .principal")]
     Whoami(ListArgs),
@@ -177,11 +187,20 @@ pub enum Verb {
         /// The code, for example REVISION_FAILED.
         code: Option<String>,
     },
-    /// Print the completion script of a shell.
+    /// Print the completion script of a shell; it completes targets, contexts, windows and operations as well.
     #[command(after_long_help = "Example:\n  resetctl completions bash > /etc/bash_completion.d/resetctl")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Print the man page of resetctl, or write the pages of all verbs to a folder.
+    #[command(
+        after_long_help = "Examples:\n  resetctl man | man -l -\n  resetctl man --dir /usr/local/share/man/man1"
+    )]
+    Man {
+        /// The folder for all pages.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
     },
 }
 
