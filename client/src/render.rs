@@ -24,6 +24,7 @@ use crate::{
 
 pub(crate) mod admin;
 pub(crate) mod board;
+mod closing;
 mod colour;
 pub(crate) mod contexts;
 mod ending;
@@ -41,6 +42,7 @@ pub(crate) mod reports;
 mod surroundings;
 pub(crate) mod table;
 pub(crate) mod text;
+mod tree;
 pub(crate) mod window;
 pub(crate) mod yaml;
 
@@ -65,6 +67,8 @@ pub(crate) struct Screen {
     bar: Option<ProgressBar>,
     /// What moved last in a log, and when that was printed.
     last_moving: Option<(String, Instant)>,
+    /// The steps as a terminal shows them.
+    tree: tree::Tree,
     /// Who was in the way when a terminal was told last.
     blockers: Vec<String>,
     colour: ColorChoice,
@@ -89,6 +93,7 @@ impl Screen {
             mode,
             bar: None,
             last_moving: None,
+            tree: tree::Tree::default(),
             blockers: Vec::new(),
             colour: ColorChoice::Auto,
             format: DataFormat::Table,
@@ -335,8 +340,10 @@ impl Screen {
         Paint(self.mode != Mode::Json && self.io.environment.colours.on(self.colour, terminal))
     }
 
+    /// The columns of the terminal as it is now: somebody may have resized it.
     fn width(&self) -> usize {
-        self.io.stderr_width.unwrap_or(UNBOUNDED)
+        let now = self.io.stderr_is_terminal.then(|| console::Term::stderr().size_checked()).flatten();
+        now.map(|(_, columns)| usize::from(columns)).or(self.io.stderr_width).unwrap_or(UNBOUNDED)
     }
 }
 

@@ -10,14 +10,14 @@ use crate::{
     render::{Screen, github, junit},
 };
 
-/// Presents a report of the daemon.
-pub(crate) fn bytes(screen: &mut Screen, case: &Case<'_>, bytes: &[u8]) {
-    if case.format.is_none() {
-        return;
-    }
-    match serde_json::from_slice(bytes) {
-        Ok(it) => report(screen, case, &it),
-        Err(error) => screen.alarm(&format!("--format: the daemon's report cannot be read: {error}")),
+/// Presents the daemon's report, where it could be read.
+pub(super) fn result(screen: &mut Screen, case: &Case<'_>, found: Option<&Report>) {
+    match found {
+        Some(it) => report(screen, case, it),
+        None if case.format.is_some() => {
+            screen.alarm("--format: the daemon's report cannot be read by this version")
+        }
+        None => {}
     }
 }
 

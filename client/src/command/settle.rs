@@ -90,8 +90,10 @@ async fn finished(screen: &mut Screen, case: &Case<'_>, seen: &Seen, event: &Rec
     let name = case.file_name(Some(event.operation));
     let kept = match case.api.report(event.operation, expected).await {
         Ok(bytes) => {
-            present::bytes(screen, case, &bytes);
-            keep(screen, case.sink, &name, Some(event.operation), &bytes)
+            // That of another version may be unreadable here; it is kept all the same.
+            let report = serde_json::from_slice(&bytes).ok();
+            present::result(screen, case, report.as_ref());
+            keep(screen, case, &name, Some(event.operation), &bytes, report.as_ref())
         }
         Err(fault) => Err(fault.to_string()),
     };
@@ -215,25 +217,22 @@ fn stand_in(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: &Fault) {
         return;
     }
     let name = case.file_name(seen.operation);
-    if let Err(problem) = keep(screen, case.sink, &name, seen.operation, report.to_text().as_bytes()) {
+    if let Err(problem) = keep(screen, case, &name, seen.operation, report.to_text().as_bytes(), None) {
         screen.alarm(&format!("THE REPORT IS NOT ON DISK: {problem}"));
     }
 }
 
-/// Keeps a report; the last line says where, and which operation it is of.
+/// Keeps a report; the last lines say where, and which operation it is of.
 fn keep(
     screen: &mut Screen,
-    sink: &ReportSink,
+    case: &Case<'_>,
     name: &str,
     operation: Option<Uuid>,
     bytes: &[u8],
+    report: Option<&Report>,
 ) -> Result<(), String> {
-    let written = sink.write(name, bytes, |bytes| screen.report(bytes)).map_err(|e| e.to_string())?;
-    let of = operation.map(|id| format!("operation {id}"));
-    let at = written.map(|path| format!("report: {}", path.display()));
-    let line: Vec<String> = of.into_iter().chain(at).collect();
-    if !line.is_empty() {
-        screen.say(&line.join(", "));
-    }
+    let written = case.sink.write(name, bytes, |bytes| screen.report(bytes)).map_err(|e| e.to_string())?;
+    let undo = operation.map(|id| invocation::undo(case.to, &case.target, id));
+    screen.closed(report, undo.as_deref(), operation, written.as_deref());
     Ok(())
 }

@@ -1,14 +1,18 @@
 //! How the screen shows an end: of an operation, or of a call that none came of. What the lines are, `outcome.rs` says.
 
+use std::path::Path;
+
 use model::{
     event::{EventKind, Finished},
     fault::Fault,
     finding::Severity,
     plan::Refusal,
+    report::Report,
 };
+use uuid::Uuid;
 use wire::Received;
 
-use super::{Mode, Screen, event, outcome, text};
+use super::{Mode, Screen, closing, event, outcome, text};
 
 impl Screen {
     /// A text of the daemon for who reads it: points in time in their zone on a terminal, in UTC in a log.
@@ -49,6 +53,32 @@ impl Screen {
             _ => text::wrap("", &self.local(&event.text), width),
         };
         self.lines(lines);
+    }
+
+    /// What stands below the end: on a terminal a block, else one line with operation and report.
+    pub(crate) fn closed(
+        &mut self,
+        report: Option<&Report>,
+        undo: Option<&str>,
+        operation: Option<Uuid>,
+        path: Option<&Path>,
+    ) {
+        let path = path.map(|path| path.display().to_string());
+        match report.filter(|_| self.mode == Mode::Tty) {
+            Some(report) => {
+                let (zone, width) = (self.zone(), self.width());
+                let lines = closing::lines(report, undo, path.as_deref(), &zone, width);
+                self.lines(lines);
+            }
+            None => {
+                let of = operation.map(|id| format!("operation {id}"));
+                let at = path.map(|path| format!("report: {path}"));
+                let line: Vec<String> = of.into_iter().chain(at).collect();
+                if !line.is_empty() {
+                    self.say(&line.join(", "));
+                }
+            }
+        }
     }
 
     fn silenced(&self, end: &Finished) -> bool {
