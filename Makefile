@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := $(TARGET)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build install deb test test-matrix test-least bench fuzz crash-matrix undo-worlds demo lint clean
+.PHONY: help setup setup-tests build install deb docs test test-matrix test-least bench fuzz crash-matrix undo-worlds demo lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -66,6 +66,11 @@ demo: ## show what resetd promises, on a private PostgreSQL; leaves nothing runn
 	@scripts/setup.sh --quiet
 	$(CARGO) build -p resetd -p resetctl --bins --locked
 	@scripts/demo.sh
+
+docs: ## write the transcripts of the pages anew, from the real programs
+	@scripts/setup.sh --tests --quiet
+	$(CARGO) build --workspace --bins --locked
+	@RESETD_UPDATE_DOCS=1 CARGO="$(CARGO)" scripts/test.sh -p resetd-tests --test suite --locked -- the_pages_show
 
 fuzz: ## ten million made-up texts through lexer, cutter and chains (release build, some minutes)
 	$(CARGO) test -p resetd-model --test fuzz --release --locked -- --ignored --nocapture

@@ -92,6 +92,7 @@ mod stream;
 mod takeover;
 mod tidy;
 mod token;
+mod transcripts;
 mod validate;
 mod waiting;
 mod window_edges;

@@ -9,6 +9,7 @@ use super::list::ListArgs;
 pub enum ContextVerb {
     /// Keep the --server, --target and credentials of this line under a name.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl --server unix:/run/resetd/resetd.sock --target staging context add lab --use\n  \
                            resetctl --server https://resetd.example.org:7443 --token-file ~/.config/resetctl/token context add ci"
     )]
@@ -23,7 +24,7 @@ pub enum ContextVerb {
         replace: bool,
     },
     /// Make one the default: it counts where no flag, no --context and no variable says something else.
-    #[command(after_long_help = "Examples:\n  resetctl context use lab\n  resetctl context use --none")]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Examples:\n  resetctl context use lab\n  resetctl context use --none")]
     Use {
         /// The name.
         #[arg(required_unless_present = "none")]
@@ -33,10 +34,10 @@ pub enum ContextVerb {
         none: bool,
     },
     /// List them all.
-    #[command(after_long_help = "Examples:\n  resetctl context list\n  resetctl context list -o json")]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Examples:\n  resetctl context list\n  resetctl context list -o json")]
     List(ListArgs),
     /// Show one: the one that is named, else the one in use.
-    #[command(after_long_help = "Examples:\n  resetctl context show\n  resetctl context show lab -o yaml")]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Examples:\n  resetctl context show\n  resetctl context show lab -o yaml")]
     Show {
         /// The name.
         name: Option<String>,
@@ -45,7 +46,7 @@ pub enum ContextVerb {
         list: ListArgs,
     },
     /// Take one out of the file.
-    #[command(after_long_help = "Example:\n  resetctl context remove lab")]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Example:\n  resetctl context remove lab")]
     Remove {
         /// The name.
         name: String,
