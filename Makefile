@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := $(TARGET)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build install deb docs test test-matrix test-least bench fuzz crash-matrix undo-worlds demo lint clean
+.PHONY: help setup setup-tests build install deb docs test test-matrix test-least bench fuzz crash-matrix undo-worlds demo contract lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -74,6 +74,9 @@ docs: ## write the transcripts of the pages anew, from the real programs
 
 fuzz: ## ten million made-up texts through lexer, cutter and chains (release build, some minutes)
 	$(CARGO) test -p resetd-model --test fuzz --release --locked -- --ignored --nocapture
+
+contract: ## buf's rules (STANDARD) and no breaking change since BUF_AGAINST, with buf from npm
+	@scripts/buf.sh
 
 lint: ## formatting, clippy, documentation, dependencies (licences, bans, sources)
 	$(CARGO) fmt --all --check
