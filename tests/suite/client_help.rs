@@ -31,7 +31,7 @@ async fn completions_know_targets_contexts_windows_operations_schemas_and_reason
     assert!(targets.contains(&one.name) && targets.contains(&two.name), "{targets:?}");
     assert_eq!(
         offered(&daemon, &[server], &format!("resetctl target enroll {}", two.name)).await,
-        [two.name.clone()]
+        std::slice::from_ref(&two.name)
     );
     for line in ["resetctl operations show ", "resetctl undo ", "resetctl report get ", "resetctl kept drop "]
     {

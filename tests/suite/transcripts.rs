@@ -202,6 +202,7 @@ async fn written(scene: &Scene, page: &str) -> (String, usize) {
     (out + rest, ran)
 }
 
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says so, in the environment")]
 #[tokio::test]
 async fn the_pages_show_what_the_programs_print() {
     let update = std::env::var_os("RESETD_UPDATE_DOCS").is_some();
