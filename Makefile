@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := $(TARGET)/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests build install deb test test-matrix test-least bench fuzz crash-matrix undo-worlds demo lint clean
+.PHONY: help setup setup-tests build install deb docs test test-matrix test-least bench fuzz crash-matrix undo-worlds demo contract lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -22,7 +22,7 @@ setup-tests: ## setup, and what the tests need: Alembic and a newer PostgreSQL (
 build: ## build the daemon and the client into target/debug
 	$(CARGO) build -p resetd -p resetctl --bins --locked
 
-install: ## build for release and install programs, systemd units, completions and chains below PREFIX (default /usr/local); DESTDIR is honoured
+install: ## build for release and install programs, systemd units, man pages, completions and chains below PREFIX (default /usr/local); DESTDIR is honoured
 	$(CARGO) build -p resetd -p resetctl --bins --release --locked
 	@scripts/install.sh "$(DESTDIR)" "$(PREFIX)"
 
@@ -67,8 +67,16 @@ demo: ## show what resetd promises, on a private PostgreSQL; leaves nothing runn
 	$(CARGO) build -p resetd -p resetctl --bins --locked
 	@scripts/demo.sh
 
+docs: ## write the transcripts of the pages anew, from the real programs
+	@scripts/setup.sh --tests --quiet
+	$(CARGO) build --workspace --bins --locked
+	@RESETD_UPDATE_DOCS=1 CARGO="$(CARGO)" scripts/test.sh -p resetd-tests --test suite --locked -- the_pages_show
+
 fuzz: ## ten million made-up texts through lexer, cutter and chains (release build, some minutes)
 	$(CARGO) test -p resetd-model --test fuzz --release --locked -- --ignored --nocapture
+
+contract: ## buf's rules (STANDARD) and no breaking change since BUF_AGAINST, with buf from npm
+	@scripts/buf.sh
 
 lint: ## formatting, clippy, documentation, dependencies (licences, bans, sources)
 	$(CARGO) fmt --all --check

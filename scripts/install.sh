@@ -25,6 +25,10 @@ for shell in bash:bash-completion/completions/resetctl zsh:zsh/site-functions/_r
     file=${shell#*:}
     put 644 "$work/completions" "share/${file%/*}" "${file##*/}"
 done
+"$target/release/resetctl" man --dir "$work/man" >"$work/pages"
+while read -r page; do
+    put 644 "$page" share/man/man1
+done <"$work/pages"
 put 644 resetd.example.toml share/doc/resetd
 put 644 CHANGELOG.md share/doc/resetd
 (cd migrations && find . -name '*.sql' -path './*/*' ! -path './control/*') | while read -r file; do

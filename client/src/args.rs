@@ -10,6 +10,7 @@ use crate::{exit, render::ColorChoice};
 
 mod admin;
 mod advice;
+mod context;
 mod kept;
 mod list;
 mod migrations;
@@ -21,11 +22,13 @@ mod window;
 
 pub use admin::{AuditVerb, TokenVerb};
 pub(crate) use advice::with_advice;
+pub use context::ContextVerb;
 pub use kept::KeptVerb;
 pub use list::{DataFormat, ListArgs};
 pub use migrations::MigrationsVerb;
 pub use operate::{
-    ChainArgs, FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs,
+    ChainArgs, FollowArgs, MigrateArgs, OnInterrupt, OperationArgs, ProgressMode, ResetArgs, ResultFormat,
+    UndoArgs, ValidateArgs,
 };
 use operate::{MIGRATE_EXAMPLES, RESET_EXAMPLES, RUN_EXAMPLES, UNDO_EXAMPLES, VALIDATE_EXAMPLES};
 pub use operations::{OperationsVerb, ReportVerb};
@@ -34,6 +37,9 @@ pub use window::WindowVerb;
 
 /// Where the options that every verb takes stand in the help.
 const GLOBAL: &str = "Global options";
+
+/// The help of a verb: what it does, examples, then its flags.
+const EXAMPLES_FIRST: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\n{all-args}";
 
 /// The remote client of resetd: resets, migrates and validates shared PostgreSQL databases through their daemon.
 #[derive(Debug, Parser)]
@@ -54,9 +60,13 @@ pub struct Args {
     /// A named context of the configuration file (~/.config/resetctl/config.toml): its settings count before the environment's.
     ///
     /// For each setting a flag goes first, then the context named here, then the variable (RESETCTL_SERVER, RESETCTL_TARGET,
-    /// RESETCTL_CA, RESETCTL_CERT, RESETCTL_KEY, RESETCTL_TOKEN_FILE, RESETCTL_TOKEN), then the file's default context.
+    /// RESETCTL_CA, RESETCTL_CERT, RESETCTL_KEY, RESETCTL_TOKEN_FILE, RESETCTL_TOKEN), then the context that RESETCTL_CONTEXT
+    /// names, or else the file's default one.
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub context: Option<String>,
+    /// Never ask: what is missing is a usage error.
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub no_input: bool,
     /// Colours: on a terminal, always or never; NO_COLOR, CLICOLOR, CLICOLOR_FORCE and FORCE_COLOR are followed.
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub color: ColorChoice,
@@ -88,31 +98,34 @@ pub struct AuthArgs {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Drop and recreate the managed schemas (or the whole database).
-    #[command(after_long_help = RESET_EXAMPLES)]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = RESET_EXAMPLES)]
     Reset(ResetArgs),
     /// Reset, migrate and validate, all or nothing: commits only if validation passes.
-    #[command(after_long_help = RUN_EXAMPLES)]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = RUN_EXAMPLES)]
     Run(ResetArgs),
     /// Bring back what the last reset or run took away: the schemas, or the whole database.
-    #[command(after_long_help = UNDO_EXAMPLES)]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = UNDO_EXAMPLES)]
     Undo(UndoArgs),
     /// Apply the pending revisions of every chain; creates missing managed schemas.
-    #[command(after_long_help = MIGRATE_EXAMPLES)]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = MIGRATE_EXAMPLES)]
     Migrate(MigrateArgs),
     /// Compare the target with its matrix, read-only.
-    #[command(after_long_help = VALIDATE_EXAMPLES)]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = VALIDATE_EXAMPLES)]
     Validate(ValidateArgs),
+    /// Names for daemons and targets, in a file of yours.
+    #[command(subcommand)]
+    Context(ContextVerb),
     /// Who you are to the daemon.
-    #[command(after_long_help = "Examples:\n  resetctl whoami\n  resetctl whoami --json | jq -r .principal")]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Examples:\n  resetctl whoami\n  resetctl whoami --json | jq -r .principal")]
     Whoami(ListArgs),
     /// Go from here to the daemon and its targets step by step, and say what to do about what is wrong.
-    #[command(after_long_help = "Examples:\n  resetctl doctor\n  resetctl --context staging doctor -o json")]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Examples:\n  resetctl doctor\n  resetctl --context staging doctor -o json")]
     Doctor(ListArgs),
     /// What is applied in each schema, and what the daemon has to apply.
     #[command(subcommand)]
     Migrations(MigrationsVerb),
     /// Exit 0 only if the target is as the last valid run of these chains left it; changes nothing.
-    #[command(after_long_help = GATE_EXAMPLES)]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = GATE_EXAMPLES)]
     Gate {
         /// The chains of this checkout.
         #[arg(long, value_name = "DIR", default_value = "migrations")]
@@ -123,6 +136,7 @@ pub enum Verb {
     },
     /// Wait until a target is free or valid, or until your window is active.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl wait --for=free --timeout 10m\n  resetctl --target staging wait --for=valid"
     )]
     Wait {
@@ -141,6 +155,7 @@ pub enum Verb {
     Report(ReportVerb),
     /// Who answers, and what is going on with the targets now.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl status\n  resetctl status --watch\n  resetctl --target staging status --json"
     )]
     Status {
@@ -156,6 +171,7 @@ pub enum Verb {
     Window(WindowVerb),
     /// List the targets that you may see.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl targets\n  resetctl targets --json | jq -r '.[].name'"
     )]
     Targets(ListArgs),
@@ -172,16 +188,26 @@ pub enum Verb {
     #[command(subcommand)]
     Audit(AuditVerb),
     /// Say what a fault code means and what to do about it; without a code, list them all.
-    #[command(after_long_help = "Examples:\n  resetctl explain TARGET_LOCKED\n  resetctl explain")]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Examples:\n  resetctl explain TARGET_LOCKED\n  resetctl explain")]
     Explain {
         /// The code, for example REVISION_FAILED.
         code: Option<String>,
     },
-    /// Print the completion script of a shell.
-    #[command(after_long_help = "Example:\n  resetctl completions bash > /etc/bash_completion.d/resetctl")]
+    /// Print the completion script of a shell; it completes targets, contexts, windows and operations as well.
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Example:\n  resetctl completions bash > /etc/bash_completion.d/resetctl")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Print the man page of resetctl, or write the pages of all verbs to a folder.
+    #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
+        after_long_help = "Examples:\n  resetctl man | man -l -\n  resetctl man --dir /usr/local/share/man/man1"
+    )]
+    Man {
+        /// The folder for all pages.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -204,6 +230,9 @@ mod tests {
             if leaf && command.get_name() != "help" {
                 let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
                 assert!(help.starts_with("Example"), "{}", command.get_name());
+                let shown = command.clone().render_long_help().to_string();
+                let at = |word: &str| shown.find(word).unwrap_or_else(|| panic!("no {word}\n{shown}"));
+                assert!(at("\nExample") < at("\nOptions:"), "examples come first\n{shown}");
             }
             command.get_subcommands().filter(|c| c.get_name() != "help").for_each(check);
         }

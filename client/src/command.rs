@@ -8,15 +8,17 @@ use model::{
 use crate::{
     api::Api,
     args::{
-        Args, AuditVerb, KeptVerb, ListArgs, MigrationsVerb, OperationsVerb, ReportVerb, TargetVerb,
-        TokenVerb, Verb, WindowVerb,
+        Args, AuditVerb, ContextVerb, KeptVerb, ListArgs, MigrationsVerb, OperationsVerb, ReportVerb,
+        TargetVerb, TokenVerb, Verb, WindowVerb,
     },
     destination::Destination,
     intent::Operate,
     render::Screen,
 };
 
+mod advise;
 mod audit;
+mod context;
 mod doctor;
 mod explain;
 mod gate;
@@ -26,6 +28,7 @@ mod look;
 mod migrations;
 mod operate;
 mod operations;
+mod present;
 mod report;
 mod settle;
 mod status;
@@ -50,6 +53,13 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
     match &args.verb {
         Verb::Explain { code } => return explain::run(screen, code.as_deref()),
         Verb::Completions { shell } => return explain::completions(screen, *shell),
+        Verb::Man { dir } => return explain::man(screen, dir.as_deref()),
+        Verb::Context(verb) => {
+            if let ContextVerb::List(list) | ContextVerb::Show { list, .. } = verb {
+                screen.format(list.format());
+            }
+            return context::run(screen, &args, verb);
+        }
         Verb::Report(ReportVerb::List { limit, list }) => {
             screen.format(list.format());
             return report::list(screen, *limit, list.is_data());
@@ -66,62 +76,72 @@ async fn run(args: Args, screen: &mut Screen) -> Result<u8, Fault> {
             .hint("leave it out, and choose with: resetctl audit list --json | jq '.[] | select(.target == \"NAME\")'"));
     }
     let to = Destination::of(&args, screen.environment())?;
-    match &args.verb {
+    match at(&args.verb, &to, screen).await {
+        Err(fault) => Err(advise::advised(&Api::new(to.address.clone()), fault).await),
+        done => done,
+    }
+}
+
+/// The verbs that call a daemon.
+async fn at(verb: &Verb, to: &Destination, screen: &mut Screen) -> Result<u8, Fault> {
+    match verb {
         Verb::Reset(it) => {
-            operate::run(screen, &to, Operate::reset(model::operation::Verb::Reset, it, &to.target)?).await
+            operate::run(screen, to, Operate::reset(model::operation::Verb::Reset, it, &to.target)?).await
         }
         Verb::Run(it) => {
-            operate::run(screen, &to, Operate::reset(model::operation::Verb::Run, it, &to.target)?).await
+            operate::run(screen, to, Operate::reset(model::operation::Verb::Run, it, &to.target)?).await
         }
         Verb::Undo(it) => {
             let api = Api::new(to.address.clone());
             let which = ids::maybe_operation(&api, &to.target, it.operation.as_deref()).await?;
-            operate::run(screen, &to, Operate::undo(it, which, &to.target)?).await
+            operate::run(screen, to, Operate::undo(it, which, &to.target)?).await
         }
-        Verb::Migrate(it) => operate::run(screen, &to, Operate::migrate(it, &to.target)?).await,
-        Verb::Validate(it) => operate::run(screen, &to, Operate::validate(it, &to.target)?).await,
-        Verb::Whoami(list) => doctor::whoami(screen, &to, list.is_data()).await,
-        Verb::Doctor(list) => doctor::run(screen, &to, list.is_data()).await,
-        Verb::Migrations(verb) => migrations::run(screen, &to, verb).await,
-        Verb::Gate { chains, list } => gate::run(screen, &to, chains, list.is_data()).await,
-        Verb::Wait { what, timeout } => wait::run(screen, &to, *what, *timeout).await,
+        Verb::Migrate(it) => operate::run(screen, to, Operate::migrate(it, &to.target)?).await,
+        Verb::Validate(it) => operate::run(screen, to, Operate::validate(it, &to.target)?).await,
+        Verb::Whoami(list) => doctor::whoami(screen, to, list.is_data()).await,
+        Verb::Doctor(list) => doctor::run(screen, to, list.is_data()).await,
+        Verb::Migrations(verb) => migrations::run(screen, to, verb).await,
+        Verb::Gate { chains, list } => gate::run(screen, to, chains, list.is_data()).await,
+        Verb::Wait { what, timeout } => wait::run(screen, to, *what, *timeout).await,
         Verb::Operations(verb) => match verb {
             OperationsVerb::List { active, limit, list } => {
-                operations::list(screen, &to, *active, *limit, list.is_data()).await
+                operations::list(screen, to, *active, *limit, list.is_data()).await
             }
-            OperationsVerb::Show { id, list } => operations::show(screen, &to, id, list.is_data()).await,
+            OperationsVerb::Show { id, list } => operations::show(screen, to, id, list.is_data()).await,
             OperationsVerb::Watch { id, from, follow } => {
-                operations::watch(screen, &to, id.as_deref(), *from, &follow.into()).await
+                operations::watch(screen, to, id.as_deref(), *from, &follow.try_into()?).await
             }
             OperationsVerb::Cancel { id, reason } => {
-                operations::cancel(screen, &to, id.as_deref(), reason).await
+                operations::cancel(screen, to, id.as_deref(), reason).await
             }
         },
         Verb::Report(ReportVerb::Get { id, report_path }) => {
-            report::get(screen, &to, id, report_path.as_deref()).await
+            report::get(screen, to, id, report_path.as_deref()).await
         }
-        Verb::Status { watch: false, list } => status::once(screen, &to, list.is_data()).await,
-        Verb::Status { watch: true, list } => status::watch(screen, &to, list.is_data()).await,
-        Verb::Window(verb) => window::run(screen, &to, verb).await,
-        Verb::Targets(list) => targets::list(screen, &to, list.is_data()).await,
+        Verb::Status { watch: false, list } => status::once(screen, to, list.is_data()).await,
+        Verb::Status { watch: true, list } => status::watch(screen, to, list.is_data()).await,
+        Verb::Window(verb) => window::run(screen, to, verb).await,
+        Verb::Targets(list) => targets::list(screen, to, list.is_data()).await,
         Verb::Target(TargetVerb::Enroll { name, confirm_database }) => {
-            targets::enroll(screen, &to, name, confirm_database.as_deref()).await
+            targets::enroll(screen, to, name, confirm_database.as_deref()).await
         }
         Verb::Target(TargetVerb::Unlock { name, operation, reason }) => {
             let api = Api::new(to.address.clone());
             let operation = ids::maybe_operation(&api, name, operation.as_deref()).await?;
-            targets::unlock(screen, &to, name, operation, reason).await
+            targets::unlock(screen, to, name, operation, reason).await
         }
-        Verb::Kept(KeptVerb::List(list)) => kept::list(screen, &to, list.is_data()).await,
+        Verb::Kept(KeptVerb::List(list)) => kept::list(screen, to, list.is_data()).await,
         Verb::Kept(KeptVerb::Drop { operation }) => {
             let api = Api::new(to.address.clone());
-            kept::drop(screen, &to, ids::operation(&api, &to.target, operation).await?).await
+            kept::drop(screen, to, ids::operation(&api, &to.target, operation).await?).await
         }
-        Verb::Token(verb) => tokens::run(screen, &to, verb).await,
-        Verb::Audit(verb) => audit::run(screen, &to, verb).await,
-        Verb::Explain { .. } | Verb::Completions { .. } | Verb::Report(ReportVerb::List { .. }) => {
-            Ok(exit::OK)
-        }
+        Verb::Token(verb) => tokens::run(screen, to, verb).await,
+        Verb::Audit(verb) => audit::run(screen, to, verb).await,
+        Verb::Explain { .. }
+        | Verb::Completions { .. }
+        | Verb::Man { .. }
+        | Verb::Context(_)
+        | Verb::Report(ReportVerb::List { .. }) => Ok(exit::OK),
     }
 }
 
@@ -194,8 +214,10 @@ fn title(verb: &Verb) -> &'static str {
         Verb::Token(TokenVerb::Revoke { .. }) => "token revoke",
         Verb::Audit(AuditVerb::List { .. }) => "audit list",
         Verb::Audit(AuditVerb::Verify { .. }) => "audit verify",
+        Verb::Context(_) => "context",
         Verb::Explain { .. } => "explain",
         Verb::Completions { .. } => "completions",
+        Verb::Man { .. } => "man",
     }
 }
 

@@ -9,7 +9,8 @@ use model::{
 use crate::{args::Args, environment::Environment, settings::Settings};
 
 pub(crate) mod address;
-mod context;
+pub(crate) mod context;
+pub(crate) mod context_file;
 pub(crate) mod credentials;
 mod precedence;
 
@@ -38,12 +39,20 @@ impl Destination {
     /// # Errors
     /// The context or the address is wrong.
     pub(crate) fn of(args: &Args, environment: &Environment) -> Result<Self, Fault> {
-        let sources = Sources {
-            flags: flags(args),
-            context: context::load(environment, args.context.as_deref())?,
-            environment: environment.settings.clone(),
-        };
-        Self::choose(&sources, environment)
+        Self::of_flags(flags(args), args.context.as_deref(), environment)
+    }
+
+    /// From what the flags say, and the context that one of them names.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(crate) fn of_flags(
+        flags: Settings,
+        context: Option<&str>,
+        environment: &Environment,
+    ) -> Result<Self, Fault> {
+        let context = context::load(environment, context)?;
+        Self::choose(&Sources { flags, context, environment: environment.settings.clone() }, environment)
     }
 
     fn choose(sources: &Sources, environment: &Environment) -> Result<Self, Fault> {
@@ -102,7 +111,7 @@ impl Destination {
 }
 
 /// What the command line says.
-fn flags(args: &Args) -> Settings {
+pub(crate) fn flags(args: &Args) -> Settings {
     let auth = &args.auth;
     Settings {
         server: args.server.clone(),
@@ -150,6 +159,7 @@ fn origin(source: &Source, variable: &str, flag: &str) -> String {
         Source::Flag => flag.to_owned(),
         Source::NamedContext(name) => format!("--context {name}"),
         Source::Environment => variable.to_owned(),
+        Source::VariableContext(name) => format!("RESETCTL_CONTEXT {name}"),
         Source::DefaultContext(name) => format!("default context {name}"),
     }
 }

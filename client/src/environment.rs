@@ -16,6 +16,12 @@ pub struct Environment {
     pub config_home: Option<PathBuf>,
     /// `XDG_STATE_HOME`, else `~/.local/state`.
     pub state_home: Option<PathBuf>,
+    /// `RESETCTL_CONTEXT`: the context in place of the file's default one.
+    pub(crate) context: Option<String>,
+    /// `GITHUB_STEP_SUMMARY`: the file for a job's summary.
+    pub(crate) step_summary: Option<PathBuf>,
+    /// `RESETCTL_COMPLETE`: the shell that wants to know how a line may go on.
+    pub(crate) complete: Option<String>,
     /// `RESETCTL_SERVER` and its like: what flags say as well, and `RESETCTL_TOKEN`.
     pub(crate) settings: Settings,
     /// What it says about colours.
@@ -37,6 +43,9 @@ impl Environment {
             state_home: path("XDG_STATE_HOME").or_else(|| path("HOME").map(|home| home.join(".local/state"))),
             config_home: path("XDG_CONFIG_HOME").or_else(|| path("HOME").map(|home| home.join(".config"))),
             zone: TimeZone::try_system().ok(),
+            context: text("RESETCTL_CONTEXT"),
+            step_summary: path("GITHUB_STEP_SUMMARY"),
+            complete: text("RESETCTL_COMPLETE"),
             settings: Settings {
                 server: text("RESETCTL_SERVER"),
                 target: text("RESETCTL_TARGET"),

@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use crate::{
     args::{
-        ChainArgs, FollowArgs, MigrateArgs, OperationArgs, ProgressMode, ResetArgs, UndoArgs, ValidateArgs,
-        tool::ToolArgs,
+        ChainArgs, FollowArgs, MigrateArgs, OnInterrupt, OperationArgs, ProgressMode, ResetArgs,
+        ResultFormat, UndoArgs, ValidateArgs, tool::ToolArgs,
     },
     chains,
     destination::no_token,
@@ -43,6 +43,10 @@ pub(crate) struct Follow {
     pub(crate) report: ReportTo,
     /// How progress is shown.
     pub(crate) progress: ProgressMode,
+    /// The form in which the result is printed as well.
+    pub(crate) format: Option<ResultFormat>,
+    /// What an interrupt does.
+    pub(crate) on_interrupt: Option<OnInterrupt>,
     /// How long to try to re-attach.
     pub(crate) reconnect_timeout: Duration,
 }
@@ -56,6 +60,8 @@ pub(crate) struct Operate {
     pub(crate) follow: Follow,
     /// Return when it is accepted.
     pub(crate) detach: bool,
+    /// A dry run tells by its exit code whether something would change.
+    pub(crate) detailed_exitcode: bool,
     /// The folder of the caller's own chains, as it was named.
     pub(crate) chains_folder: Option<PathBuf>,
     /// The migration tool, as it was said.
@@ -75,13 +81,22 @@ impl ReportTo {
     }
 }
 
-impl From<&FollowArgs> for Follow {
-    fn from(args: &FollowArgs) -> Self {
-        Self {
-            report: ReportTo::of(args.report_path.as_deref(), ReportTo::DefaultFolder),
-            progress: args.progress,
-            reconnect_timeout: args.reconnect_timeout,
+impl TryFrom<&FollowArgs> for Follow {
+    type Error = Fault;
+
+    fn try_from(args: &FollowArgs) -> Result<Self, Fault> {
+        let report = ReportTo::of(args.report_path.as_deref(), ReportTo::DefaultFolder);
+        if report == ReportTo::Stdout && args.format.is_some() {
+            return Err(usage("--format and --report-path - both want standard output")
+                .hint("give the report a file, or leave one of the two out"));
         }
+        Ok(Self {
+            report,
+            progress: args.progress,
+            format: args.format,
+            on_interrupt: args.on_interrupt,
+            reconnect_timeout: args.reconnect_timeout,
+        })
     }
 }
 
@@ -131,7 +146,7 @@ impl Operate {
                 .transpose()?,
             ..plain.request
         };
-        Ok(Self { request, tool: tool.clone(), ..plain })
+        Ok(Self { request, tool: tool.clone(), detailed_exitcode: args.detailed_exitcode, ..plain })
     }
 
     /// `undo`.
@@ -149,7 +164,7 @@ impl Operate {
             terminate_sessions: args.terminate_sessions,
             ..plain.request
         };
-        Ok(Self { request, ..plain })
+        Ok(Self { request, detailed_exitcode: args.detailed_exitcode, ..plain })
     }
 
     /// `migrate`.
@@ -164,7 +179,7 @@ impl Operate {
             plan_digest: args.plan_digest.clone(),
             ..plain.request
         };
-        Ok(Self { request, ..plain })
+        Ok(Self { request, detailed_exitcode: args.detailed_exitcode, ..plain })
     }
 
     /// `validate`.
@@ -203,8 +218,9 @@ impl Operate {
         };
         Ok(Self {
             request,
-            follow: (&args.follow).into(),
+            follow: (&args.follow).try_into()?,
             detach: args.detach,
+            detailed_exitcode: false,
             chains_folder: folder.map(Path::to_owned),
             expected_folder: expected.filter(|text| !model::is_sha256(text)).map(PathBuf::from),
             tool: ToolArgs::default(),

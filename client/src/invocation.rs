@@ -19,6 +19,11 @@ pub(crate) fn report(destination: &Destination, operation: Uuid) -> String {
     line(begin(destination), [format!("report get {operation}")])
 }
 
+/// Brings back what an operation replaced.
+pub(crate) fn undo(destination: &Destination, target: &str, operation: Uuid) -> String {
+    line(begin(destination), [format!("--target {}", quoted(target)), format!("undo {operation}")])
+}
+
 /// Executes exactly this plan.
 pub(crate) fn execute(destination: &Destination, operate: &Operate, plan: &Plan) -> String {
     let request = &operate.request;

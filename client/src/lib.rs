@@ -12,6 +12,7 @@ pub mod args;
 mod api;
 mod chains;
 mod command;
+mod completion;
 mod confirm;
 mod destination;
 mod environment;
@@ -21,6 +22,7 @@ mod gateway;
 mod intent;
 mod invocation;
 mod io;
+mod manual;
 mod render;
 mod report_file;
 #[cfg(test)]
@@ -28,6 +30,7 @@ mod scripted;
 mod secret_file;
 mod settings;
 mod signals;
+mod similar;
 mod time_spec;
 
 pub use environment::Environment;
@@ -37,9 +40,18 @@ pub use render::{ColorChoice, Colours};
 /// Runs the client with these arguments (the program's name first) and gives its exit code.
 pub async fn main_with(args: Vec<OsString>, io: Io) -> u8 {
     let mut screen = render::Screen::new(io);
+    if let Some(shell) = screen.environment().complete.clone() {
+        let answer = completion::answer(&shell, &args, screen.environment()).await;
+        // A shell that is gone wants no answer.
+        let _ = screen.data(&answer);
+        return model::fault::exit::OK;
+    }
     match args::Args::try_parse_from(&args) {
         Ok(args) => {
             screen.colour(args.color);
+            if args.no_input {
+                screen.no_input();
+            }
             command::dispatch(args, screen).await
         }
         Err(error) => {

@@ -10,14 +10,11 @@ use std::{
 use indicatif::ProgressBar;
 use jiff::tz::TimeZone;
 use model::{
-    event::{EventKind, Finished},
-    fault::Fault,
     finding::Severity,
-    plan::{Plan, Refusal},
+    plan::Plan,
     text::{visible, visible_coloured, visible_lines},
 };
 use serde_json::Value;
-use wire::Received;
 
 use crate::{
     args::{DataFormat, ProgressMode},
@@ -27,9 +24,14 @@ use crate::{
 
 pub(crate) mod admin;
 pub(crate) mod board;
+mod closing;
 mod colour;
+pub(crate) mod contexts;
+mod ending;
 pub(crate) mod event;
+pub(crate) mod github;
 pub(crate) mod json;
+pub(crate) mod junit;
 pub(crate) mod kept;
 pub(crate) mod listing;
 pub(crate) mod migrations;
@@ -40,6 +42,7 @@ pub(crate) mod reports;
 mod surroundings;
 pub(crate) mod table;
 pub(crate) mod text;
+mod tree;
 pub(crate) mod window;
 pub(crate) mod yaml;
 
@@ -64,6 +67,8 @@ pub(crate) struct Screen {
     bar: Option<ProgressBar>,
     /// What moved last in a log, and when that was printed.
     last_moving: Option<(String, Instant)>,
+    /// The steps as a terminal shows them.
+    tree: tree::Tree,
     /// Who was in the way when a terminal was told last.
     blockers: Vec<String>,
     colour: ColorChoice,
@@ -76,6 +81,8 @@ pub(crate) struct Screen {
     spoke: Instant,
     /// How many findings that stop an operation were shown.
     errors_found: usize,
+    /// Nobody wants to be asked.
+    no_input: bool,
 }
 
 impl Screen {
@@ -86,6 +93,7 @@ impl Screen {
             mode,
             bar: None,
             last_moving: None,
+            tree: tree::Tree::default(),
             blockers: Vec::new(),
             colour: ColorChoice::Auto,
             format: DataFormat::Table,
@@ -93,6 +101,7 @@ impl Screen {
             doing: None,
             spoke: Instant::now(),
             errors_found: 0,
+            no_input: false,
         }
     }
 
@@ -104,6 +113,16 @@ impl Screen {
     /// Data for scripts is YAML.
     pub(crate) fn is_yaml(&self) -> bool {
         self.format == DataFormat::Yaml
+    }
+
+    /// Never asks.
+    pub(crate) fn no_input(&mut self) {
+        self.no_input = true;
+    }
+
+    /// Nobody wants to be asked.
+    pub(crate) fn is_mute(&self) -> bool {
+        self.no_input
     }
 
     /// Chooses whether there are colours.
@@ -120,11 +139,14 @@ impl Screen {
             ProgressMode::Json => Mode::Json,
             ProgressMode::Quiet => Mode::Quiet,
         };
+        if self.mode == Mode::Json {
+            self.json(&event::json_version());
+        }
     }
 
     /// A person is there to be asked.
     pub(crate) fn can_ask(&self) -> bool {
-        self.io.interactive && matches!(self.mode, Mode::Tty | Mode::Plain)
+        self.io.interactive && !self.no_input && matches!(self.mode, Mode::Tty | Mode::Plain)
     }
 
     pub(crate) fn keyboard(&self) -> Keyboard {
@@ -286,66 +308,6 @@ impl Screen {
         }
     }
 
-    /// A text of the daemon for who reads it: points in time in their zone on a terminal, in UTC in a log.
-    fn local(&self, text: &str) -> String {
-        match self.mode {
-            Mode::Tty => crate::time_spec::localised(text, &self.zone()),
-            _ => text.to_owned(),
-        }
-    }
-
-    fn local_fault(&self, fault: &Fault) -> Fault {
-        let found = fault.metadata.get("findings").and_then(|n| n.parse::<usize>().ok());
-        if found.is_some_and(|n| n > 0 && self.errors_found >= n) {
-            return outcome::without_findings(fault);
-        }
-        Fault {
-            message: self.local(&fault.message),
-            hint: fault.hint.as_deref().map(|hint| self.local(hint)),
-            ..fault.clone()
-        }
-    }
-
-    /// The last event; with what would refuse the real run, where it was a dry run.
-    pub(crate) fn finished(&mut self, event: &Received, title: &str, refusal: Option<&Refusal>) {
-        self.rest();
-        let (width, paint) = (self.width(), self.paint());
-        let lines = match &event.kind {
-            _ if self.mode == Mode::Json => return self.json(&event::json(event)),
-            Some(EventKind::Finished(end)) if self.silenced(end) => return,
-            Some(EventKind::Finished(end)) => {
-                let end = Finished {
-                    summary: self.local(&end.summary),
-                    error: end.error.as_ref().map(|error| self.local_fault(error)),
-                    ..(**end).clone()
-                };
-                outcome::finished(&end, title, refusal, width, paint)
-            }
-            _ => text::wrap("", &self.local(&event.text), width),
-        };
-        self.lines(lines);
-    }
-
-    fn silenced(&self, end: &Finished) -> bool {
-        self.mode == Mode::Quiet && end.error.is_none()
-    }
-
-    /// What went wrong without an operation's end.
-    pub(crate) fn fault(&mut self, title: &str, fault: &Fault) {
-        self.rest();
-        match self.mode {
-            Mode::Json => {
-                let hint = fault.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
-                let text = format!("{title}: {fault}{hint}");
-                self.json(&event::json_talk(fault.reason.name(), Severity::Error, &text));
-            }
-            _ => {
-                let fault = self.local_fault(fault);
-                self.lines(outcome::fault(&fault, title, self.width(), self.paint()));
-            }
-        }
-    }
-
     /// Takes the bar away.
     pub(crate) fn rest(&mut self) {
         if let Some(bar) = self.bar.take() {
@@ -378,8 +340,10 @@ impl Screen {
         Paint(self.mode != Mode::Json && self.io.environment.colours.on(self.colour, terminal))
     }
 
+    /// The columns of the terminal as it is now: somebody may have resized it.
     fn width(&self) -> usize {
-        self.io.stderr_width.unwrap_or(UNBOUNDED)
+        let now = self.io.stderr_is_terminal.then(|| console::Term::stderr().size_checked()).flatten();
+        now.map(|(_, columns)| usize::from(columns)).or(self.io.stderr_width).unwrap_or(UNBOUNDED)
     }
 }
 

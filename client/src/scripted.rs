@@ -60,6 +60,8 @@ pub(crate) enum Act {
     Foreign(tonic::Code),
     /// A message that is no event.
     Unreadable,
+    /// An event at this place, of a kind that this version does not know.
+    Newer(u64),
 }
 
 /// One script per stream, and what was asked.
@@ -115,6 +117,7 @@ impl Script {
                 Act::Break => Err(Status::unavailable("connection reset")),
                 Act::Foreign(code) => Err(Status::new(code, "by somebody on the way")),
                 Act::Unreadable => Ok(wrap(Some(v1::OperationEvent::default()))),
+                Act::Newer(sequence) => Ok(wrap(Some(newer(sequence)))),
             })
             .collect();
         Ok(Response::new(Box::pin(tokio_stream::iter(items))))
@@ -124,6 +127,20 @@ impl Script {
 fn act(sequence: u64, kind: EventKind) -> Act {
     let at = "2026-01-02T03:04:05Z".parse().expect("a time");
     Act::Event(Box::new(Event { sequence, operation: OPERATION, at, kind }))
+}
+
+/// What is left of a newer daemon's event when this version has read it: everything but its payload.
+fn newer(sequence: u64) -> v1::OperationEvent {
+    let mut event = v1::OperationEvent {
+        sequence,
+        operation: OPERATION.to_string(),
+        occurred_at: Some(wire::timestamp("2026-01-02T03:04:05Z".parse().expect("a time"))),
+        code: "FIRMAMENT_MOVED".into(),
+        text: "the firmament has moved".into(),
+        ..v1::OperationEvent::default()
+    };
+    event.set_severity(v1::Severity::Warning);
+    event
 }
 
 pub(crate) fn accepted() -> Act {

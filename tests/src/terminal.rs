@@ -1,6 +1,9 @@
 //! `resetctl` at a terminal of its own: what a person sees, and the keys that they press. `script` makes the terminal.
 
-use std::{path::Path, process::Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -13,6 +16,7 @@ use crate::{client::Ear, process, soon};
 #[derive(Debug)]
 pub struct Terminal {
     child: Child,
+    folder: PathBuf,
     keys: Option<ChildStdin>,
     seen: Ear,
 }
@@ -26,14 +30,14 @@ impl Terminal {
     #[must_use]
     pub fn start(folder: &Path, env: &[(&str, &str)], columns: usize, words: &str) -> Self {
         let program = process::binary("resetctl");
-        let line = format!("stty rows 40 cols {columns}; exec {} {words}", program.display());
+        let line = format!("stty rows 40 cols {columns}; tty >.tty; exec {} {words}", program.display());
         let mut command = process::command("script");
         command.args(["-qec", &line, "/dev/null"]).current_dir(folder);
         command.env("HOME", folder).env("TERM", "xterm").env("SHELL", "/bin/sh").envs(env.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("`script` can be run (package bsdutils)");
         let seen = Ear::of_bytes(child.stdout.take().expect("a pipe"));
-        Self { keys: child.stdin.take(), child, seen }
+        Self { keys: child.stdin.take(), child, folder: folder.to_owned(), seen }
     }
 
     /// Presses keys.
@@ -44,6 +48,18 @@ impl Terminal {
         let pipe = self.keys.as_mut().expect("open until the end");
         pipe.write_all(keys.as_bytes()).await.expect("the terminal reads");
         pipe.flush().await.expect("the terminal reads");
+    }
+
+    /// Makes it so many columns wide, as a person does with the window.
+    ///
+    /// # Panics
+    /// There is no such terminal any more.
+    pub async fn resize(&self, columns: usize) {
+        let tty = std::fs::read_to_string(self.folder.join(".tty")).expect("it was written first");
+        let mut command = process::command("stty");
+        command.args(["-F", tty.trim(), "cols", &columns.to_string()]);
+        let status = command.status().await.expect("`stty` can be run");
+        assert!(status.success(), "{tty}");
     }
 
     /// Waits until these words are on the screen.

@@ -169,11 +169,11 @@ async fn every_code_is_explained_without_a_daemon() {
 async fn shells_read_their_completions() {
     let folder = tempfile::tempdir().unwrap();
     for (shell, mark) in
-        [("bash", "complete -F"), ("zsh", "#compdef resetctl"), ("fish", "complete -c resetctl")]
+        [("bash", "complete -o nospace"), ("zsh", "#compdef resetctl"), ("fish", "complete --keep-order")]
     {
         let script = program(folder.path(), "resetctl", &["completions", shell], &[]).await;
         assert!(script.expect(0).stdout.contains(mark), "{shell}");
-        assert!(script.stdout.contains("confirm-destructive-reset"), "{shell}");
+        assert!(script.stdout.contains("RESETCTL_COMPLETE"), "the program itself is asked: {shell}");
     }
     let script = program(folder.path(), "resetctl", &["completions", "bash"], &[]).await.stdout;
     let path = folder.path().join("completions");

@@ -119,7 +119,8 @@ async fn a_destructive_verb_says_what_it_is_about_to_change() {
     // For scripts as well, and never where nothing is destroyed.
     let json = words(&["--progress", "json"], &[]);
     let out = daemon.ctl_with(&env, &words(&RUN, &json)).await;
-    let line: serde_json::Value = serde_json::from_str(first_line(&out)).unwrap();
+    // Behind the record of the lines' version.
+    let line: serde_json::Value = serde_json::from_str(out.stderr.lines().nth(1).unwrap()).unwrap();
     assert_eq!((line["code"].as_str(), line["sequence"].as_u64()), (Some("CLIENT"), Some(0)), "{out}");
     assert!(line["text"].as_str().unwrap().contains(&target.database), "{out}");
     for harmless in [&["validate"][..], &["run", "--dry-run"]] {

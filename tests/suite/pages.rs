@@ -157,10 +157,16 @@ fn free_port() -> u16 {
 
 /// Everything that was said while a page was followed, the daemons' logs last.
 async fn follow(name: &str) -> String {
+    follow_with(name, &[]).await
+}
+
+/// The same, and then these scripts, each in a shell of its own.
+async fn follow_with(name: &str, then: &[String]) -> String {
     let clone = Clone::new();
     let blocks = blocks(&page(name));
     assert!(!blocks.is_empty(), "{name} has no blocks any more");
-    let script = script(name, &blocks).replace("7443", &free_port().to_string());
+    let then: String = then.iter().map(|it| format!("(\nexport CI_COMMIT_SHA=1a2b3c\n{it}\n)\n")).collect();
+    let script = (script(name, &blocks) + &then).replace("7443", &free_port().to_string());
     let (said, good) = clone.run(&script).await;
     assert!(good, "{said}");
     let left: Vec<_> =
@@ -185,8 +191,60 @@ async fn the_tutorial_runs_from_the_top() {
 
 #[tokio::test]
 async fn the_page_about_pipelines_runs_from_the_top() {
-    let said = follow("docs/pipelines.md").await;
-    assert!(said.contains("\nreset and valid\n"), "{said}");
+    let text = page("docs/pipelines.md");
+    let jobs = jobs(&text);
+    assert_eq!(jobs.len(), 4, "{jobs:#?}");
+    let said = follow_with("docs/pipelines.md", &jobs).await;
+    assert!(said.contains("\nreset and valid\n") && said.contains("\nstart the services\n"), "{said}");
+    assert_eq!(said.matches("::notice title=run of butlers%3A succeeded").count(), 1, "{said}");
+    assert_eq!(said.matches("::notice title=migrate (dry run) of butlers").count(), 1, "{said}");
+}
+
+/// What a runner does of the jobs in a page's YAML blocks: scripts as they stand, and the action by its own script, each in a
+/// shell of its own. A secret is a variable, and empty where there is none.
+fn jobs(page: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for block in page.split("```yaml\n").skip(1) {
+        let lines: Vec<&str> = block.split("```").next().unwrap_or_default().lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let below = || deeper(line, &lines[at + 1..]);
+            match line.trim().trim_start_matches("- ") {
+                "script:" => {
+                    let each = below();
+                    found.push(each.iter().map(|it| format!("{}\n", it.trim_start_matches("- "))).collect());
+                }
+                "run: |" => found.push(below().join("\n")),
+                it if it.starts_with("uses:") && it.ends_with("dist/github-action") => {
+                    let with = below();
+                    let inputs = with.iter().filter_map(|it| it.trim().split_once(": "));
+                    let inputs = inputs.filter(|(name, _)| *name != "id");
+                    found.push(inputs.map(input).collect::<String>() + "bash dist/github-action/run.sh");
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+/// An input as the runner hands it over.
+fn input((name, value): (&str, &str)) -> String {
+    let name = name.to_uppercase().replace('-', "_");
+    let secret = value.strip_prefix("${{ secrets.").and_then(|it| it.strip_suffix(" }}"));
+    match secret {
+        Some(secret) => format!("export INPUT_{name}=\"${{{secret}:-}}\"\n"),
+        None => format!("export INPUT_{name}='{value}'\n"),
+    }
+}
+
+/// The lines that stand deeper than this one, without what they have in common.
+fn deeper<'a>(line: &str, after: &[&'a str]) -> Vec<&'a str> {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    // What follows a dash stands at its own depth.
+    let own = depth(line);
+    let block: Vec<&str> = after.iter().copied().take_while(|it| depth(it) > own).collect();
+    let common = block.iter().map(|it| depth(it)).min().unwrap_or_default();
+    block.iter().map(|it| &it[common..]).collect()
 }
 
 #[tokio::test]

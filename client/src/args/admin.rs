@@ -12,6 +12,7 @@ use super::list::ListArgs;
 pub enum TokenVerb {
     /// Make a bearer token; its text is shown this once.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl token create deploy --for 30d --output deploy.token\n  \
                                  resetctl token create deploy > deploy.token"
     )]
@@ -30,11 +31,12 @@ pub enum TokenVerb {
     },
     /// List the tokens, never their secrets.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl token list\n  resetctl token list --json | jq -r '.[] | select(.state == \"valid\").id'"
     )]
     List(ListArgs),
     /// Make a token useless, for every daemon at once.
-    #[command(after_long_help = "Example:\n  resetctl token revoke 7YqZ2mKc0aB")]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Example:\n  resetctl token revoke 7YqZ2mKc0aB")]
     Revoke {
         /// Its public id: what stands between the first two underscores of its text.
         id: String,
@@ -45,7 +47,7 @@ pub enum TokenVerb {
 #[derive(Debug, Subcommand)]
 pub enum AuditVerb {
     /// List decisions, newest first.
-    #[command(after_long_help = "Examples:\n  resetctl audit list --limit 100\n  \
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Examples:\n  resetctl audit list --limit 100\n  \
                                  resetctl audit list --json | jq '.[] | select(.allowed | not)'")]
     List {
         /// At most this many.
@@ -56,7 +58,7 @@ pub enum AuditVerb {
         list: ListArgs,
     },
     /// Find any record that was changed, removed, moved or put in; print the end of the record, to be expected next time.
-    #[command(after_long_help = "Examples:\n  resetctl audit verify\n  \
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Examples:\n  resetctl audit verify\n  \
                                  resetctl audit verify --expect \"$(cat audit.head)\" > audit.head.new")]
     Verify {
         /// The end that an earlier verification printed, SEQUENCE:HASH: that record must still be there.

@@ -18,6 +18,10 @@ pub struct ResetArgs {
     /// Show exactly what would be done and lost; change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: 13 where the real run would change something, 0 where not, and the reason's own code where it would be
+    /// refused.
+    #[arg(long, requires = "dry_run")]
+    pub detailed_exitcode: bool,
     /// Must be RESET. On a terminal you are asked when it is missing.
     #[arg(long, value_name = "RESET")]
     pub confirm_destructive_reset: Option<String>,
@@ -53,6 +57,9 @@ pub struct UndoArgs {
     /// Show what would come back; change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: 13 where something would come back, and the reason's own code where it would be refused.
+    #[arg(long, requires = "dry_run")]
+    pub detailed_exitcode: bool,
     /// Must be RESET. On a terminal you are asked when it is missing.
     #[arg(long, value_name = "RESET")]
     pub confirm_destructive_reset: Option<String>,
@@ -76,6 +83,9 @@ pub struct MigrateArgs {
     /// Show what is pending; change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: 13 where something is pending, 0 where not, and the reason's own code where it would be refused.
+    #[arg(long, requires = "dry_run")]
+    pub detailed_exitcode: bool,
     /// Go revision by revision where one transaction cannot hold them; a failure then keeps what came before it.
     #[arg(long)]
     pub allow_phased: bool,
@@ -111,7 +121,7 @@ pub struct OperationArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
     /// Return when the operation is accepted; print its id.
-    #[arg(long, conflicts_with = "report_path")]
+    #[arg(long, conflicts_with_all = ["report_path", "format", "on_interrupt"])]
     pub detach: bool,
     /// Keep this in operation and report (repeatable).
     #[arg(long, value_name = "K=V")]
@@ -142,9 +152,35 @@ pub struct FollowArgs {
     /// How progress is shown, on stderr.
     #[arg(long, value_name = "MODE", default_value = "auto")]
     pub progress: ProgressMode,
+    /// Print the result on stdout, for a dashboard (JUnit XML) or for GitHub Actions (annotations, and a summary in the file
+    /// that GITHUB_STEP_SUMMARY names).
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<ResultFormat>,
+    /// What Ctrl-C and SIGTERM do: leave the operation to the daemon, or have it cancelled and wait for its end (a second one
+    /// leaves); default: ask on a terminal, else detach.
+    #[arg(long, value_name = "WHAT")]
+    pub on_interrupt: Option<OnInterrupt>,
     /// How long to try to re-attach when contact is lost.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub reconnect_timeout: Duration,
+}
+
+/// The form of a result, for those who show many.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ResultFormat {
+    /// JUnit XML.
+    Junit,
+    /// Workflow commands and a step summary.
+    Github,
+}
+
+/// What an interrupt does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum OnInterrupt {
+    /// The client goes, the operation goes on.
+    Detach,
+    /// The operation is cancelled, and the client sees its end.
+    Cancel,
 }
 
 /// How progress is shown.

@@ -11,6 +11,7 @@ use super::{list::ListArgs, operate::FollowArgs};
 pub enum OperationsVerb {
     /// List operations, newest first.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl operations list\n  resetctl --target staging operations list --active --json"
     )]
     List {
@@ -26,6 +27,7 @@ pub enum OperationsVerb {
     },
     /// Show one operation.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl operations show @last\n  resetctl operations show 0197c9d2-7f3a"
     )]
     Show {
@@ -37,6 +39,7 @@ pub enum OperationsVerb {
     },
     /// Attach to an operation, from its first event: it ends with the operation's exit code and report.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl operations watch\n  resetctl operations watch 0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f --report-path report.json"
     )]
     Watch {
@@ -51,6 +54,7 @@ pub enum OperationsVerb {
     },
     /// Ask an operation to end; it is rolled back.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl operations cancel --reason 'wrong target'\n  resetctl operations cancel 0197c9d2-7f3a"
     )]
     Cancel {
@@ -67,6 +71,7 @@ pub enum OperationsVerb {
 pub enum ReportVerb {
     /// Print the report of an ended operation: the same bytes as the file on disk.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl report get @last | jq .status\n  resetctl report get 0197c9d2-7f3a --report-path report.json"
     )]
     Get {
@@ -78,6 +83,7 @@ pub enum ReportVerb {
     },
     /// List the reports that this client has kept where nobody said where they go, newest first.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl report list\n  resetctl report list --json | jq -r '.[0].path'"
     )]
     List {

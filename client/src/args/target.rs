@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 #[derive(Debug, Subcommand)]
 pub enum TargetVerb {
     /// Record a target's identity (cluster and database), once, as an admin.
-    #[command(after_long_help = "Examples:\n  resetctl target enroll staging\n  \
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Examples:\n  resetctl target enroll staging\n  \
                                  resetctl target enroll staging --confirm-database butlers_staging")]
     Enroll {
         /// The target's name.
@@ -19,6 +19,7 @@ pub enum TargetVerb {
     ///
     /// Without --operation it ends whoever holds the target and is no operation of resetd's.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl target unlock staging --operation 0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f --reason 'hangs since noon'\n  resetctl target unlock staging --reason 'a session of nobody holds it'"
     )]
     Unlock {

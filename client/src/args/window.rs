@@ -11,7 +11,7 @@ use super::list::ListArgs;
 #[derive(Debug, Subcommand)]
 pub enum WindowVerb {
     /// Reserve the target: while your window lasts nobody else may change it.
-    #[command(after_long_help = RESERVE_EXAMPLES)]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = RESERVE_EXAMPLES)]
     Reserve {
         /// How long (90s, 45m, 1h30m).
         #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
@@ -28,6 +28,7 @@ pub enum WindowVerb {
     },
     /// List windows by start: those that last or are to come.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl window list\n  resetctl --target staging window list --all --json"
     )]
     List {
@@ -39,7 +40,7 @@ pub enum WindowVerb {
         list: ListArgs,
     },
     /// Show one window.
-    #[command(after_long_help = "Example:\n  resetctl window show 0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f")]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = "Example:\n  resetctl window show 0197c9d2-7f3a-7cc3-98c4-dc0c0c07398f")]
     Show {
         /// The window's id, the beginning of it, or @last.
         id: String,
@@ -49,6 +50,7 @@ pub enum WindowVerb {
     },
     /// Move the end of your window.
     #[command(
+        help_template = crate::args::EXAMPLES_FIRST,
         after_long_help = "Examples:\n  resetctl window extend --for 30m\n  resetctl window extend --until 17:30"
     )]
     Extend {
@@ -66,7 +68,7 @@ pub enum WindowVerb {
         list: ListArgs,
     },
     /// End your window now; somebody else's as an admin, with a reason.
-    #[command(after_long_help = RELEASE_EXAMPLES)]
+    #[command(help_template = crate::args::EXAMPLES_FIRST, after_long_help = RELEASE_EXAMPLES)]
     Release {
         /// The window's id, the beginning of it, or @last; default: your active one.
         id: Option<String>,

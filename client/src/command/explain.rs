@@ -1,15 +1,17 @@
-//! `explain` and `completions`: the verbs that need no daemon.
+//! `explain`, `completions` and `man`: the verbs that need no daemon.
 
-use clap::CommandFactory as _;
+use std::path::Path;
+
 use model::fault::{Fault, Reason};
 
 use super::{print, print_bytes};
 use crate::{
-    args::Args,
+    completion, manual,
     render::{
         Screen,
         table::{self, left, right},
     },
+    similar,
 };
 
 macro_rules! pages {
@@ -47,7 +49,10 @@ pub(crate) fn run(screen: &mut Screen, code: Option<&str>) -> Result<u8, Fault> 
         Some(page) => print_bytes(screen, format!("{}\n", page.trim_end()).as_bytes()),
         None => {
             Err(Fault::new(Reason::InvalidRequest, format!("`{code}` is not a fault code of this version"))
-                .hint("`resetctl explain` lists them all"))
+                .hint(match similar::meant(&wanted, Reason::ALL.iter().map(|it| it.name())) {
+                    Some(meant) => format!("did you mean {meant}? `resetctl explain` lists them all"),
+                    None => "`resetctl explain` lists them all".to_owned(),
+                }))
         }
     }
 }
@@ -69,9 +74,28 @@ fn list(screen: &mut Screen) -> Result<u8, Fault> {
 /// # Errors
 /// Standard output cannot be written.
 pub(crate) fn completions(screen: &mut Screen, shell: clap_complete::Shell) -> Result<u8, Fault> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "resetctl", &mut script);
+    let script = completion::script(&shell.to_string())
+        .ok_or_else(|| Fault::new(Reason::Internal, format!("no script is known for {shell}")))?;
     print_bytes(screen, &script)
+}
+
+/// The program's man page, or all pages in a folder.
+///
+/// # Errors
+/// The folder or standard output cannot be written.
+pub(crate) fn man(screen: &mut Screen, folder: Option<&Path>) -> Result<u8, Fault> {
+    let unwritable = |error| Fault::new(Reason::ReportUnwritable, format!("man pages: {error}"));
+    match folder {
+        Some(folder) => {
+            let paths = manual::write(folder).map_err(unwritable)?;
+            let lines: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            print(screen, &lines)
+        }
+        None => {
+            let pages = manual::pages().map_err(unwritable)?;
+            print_bytes(screen, pages.first().map(|page| page.text.as_slice()).unwrap_or_default())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,10 @@ use model::{
 };
 use uuid::Uuid;
 
-use super::settle::{Case, settle};
+use super::{
+    advise,
+    settle::{Case, settle},
+};
 use crate::{
     api::Api,
     chains, confirm,
@@ -24,7 +27,7 @@ use crate::{
 };
 
 /// Chains that a person works on lie here.
-const LOCAL_CHAINS: &str = "migrations";
+pub(super) const LOCAL_CHAINS: &str = "migrations";
 /// How long the daemon is waited for where its answer only makes a message better.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How many differences one message names.
@@ -43,6 +46,9 @@ struct Command<'a> {
 /// # Errors
 /// Nothing was started, because its report could not be written.
 pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Operate) -> Result<u8, Fault> {
+    if operate.needs_confirmation() && screen.is_mute() {
+        return Err(nobody_is_asked("--confirm-destructive-reset RESET"));
+    }
     // Who goes before the end writes no report.
     let changes = !operate.request.reads_only() && !operate.detach;
     let sink = ReportSink::prepare(&operate.follow.report, screen.environment(), changes)?;
@@ -66,7 +72,9 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Oper
             let view = View {
                 detach: operate.detach,
                 whole_plan: request.dry_run,
-                plan_is_data: request.dry_run && operate.follow.report != ReportTo::Stdout,
+                plan_is_data: request.dry_run
+                    && operate.follow.report != ReportTo::Stdout
+                    && operate.follow.format.is_none(),
                 announce: request.verb.is_destructive() && !request.dry_run,
             };
             command.follow(&operate, view).await
@@ -76,6 +84,7 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Oper
         Ending::Failed(fault) if fault.reason == Reason::ChainsDiffer => {
             Ending::Failed(command.name_differences(&operate, fault).await)
         }
+        Ending::Failed(fault) => Ending::Failed(advise::advised(&command.api, fault).await),
         ending => ending,
     };
     let case = Case {
@@ -86,8 +95,20 @@ pub(crate) async fn run(screen: &mut Screen, to: &Destination, mut operate: Oper
         target: operate.request.target.clone(),
         dry_run: operate.request.dry_run,
         request: Some(&operate.request),
+        format: operate.follow.format,
+        detailed_exitcode: operate.detailed_exitcode,
+        folders: [operate.chains_folder.clone(), operate.expected_folder.clone(), Some(LOCAL_CHAINS.into())]
+            .into_iter()
+            .flatten()
+            .collect(),
     };
     Ok(settle(command.screen, case, ending, &seen).await)
+}
+
+/// What would have been asked for, and may not be.
+pub(super) fn nobody_is_asked(flag: &str) -> Fault {
+    Fault::new(Reason::InvalidRequest, format!("--no-input: nobody is asked, and {flag} is missing"))
+        .hint(format!("add {flag}, or leave out --no-input"))
 }
 
 /// How an operation is shown.
@@ -112,6 +133,7 @@ impl Command<'_> {
             api: &self.api,
             steps: follow::follow(self.api.clone(), start, operate.follow.reconnect_timeout),
             signals: &mut self.signals,
+            on_interrupt: operate.follow.on_interrupt,
             detach: view.detach,
             tool: operate.tool.with.clone().filter(|_| !operate.request.dry_run),
             runner: None,

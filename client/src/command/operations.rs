@@ -1,5 +1,7 @@
 //! `operations list|show|watch|cancel`.
 
+use std::path::PathBuf;
+
 use model::{
     fault::{Fault, Reason},
     operation::State,
@@ -8,7 +10,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    ids, print, print_json,
+    ids,
+    operate::LOCAL_CHAINS,
+    print, print_json,
     settle::{Case, settle},
 };
 use crate::{
@@ -100,6 +104,7 @@ pub(crate) async fn watch(
         api: &api,
         steps: follow::follow(api.clone(), Start::Watch { operation: id, from }, follow.reconnect_timeout),
         signals: &mut signals,
+        on_interrupt: follow.on_interrupt,
         detach: false,
         tool: None,
         runner: None,
@@ -117,6 +122,9 @@ pub(crate) async fn watch(
         target: operation.target.clone(),
         dry_run: operation.dry_run,
         request: None,
+        format: follow.format,
+        detailed_exitcode: false,
+        folders: vec![PathBuf::from(LOCAL_CHAINS)],
     };
     Ok(settle(screen, case, ending, &seen).await)
 }

@@ -1,5 +1,7 @@
 //! What is left to do when the watching has ended: the report on disk, the last words, the exit code.
 
+use std::path::PathBuf;
+
 use model::{
     event::EventKind,
     fault::{Fault, Reason, exit},
@@ -9,8 +11,10 @@ use model::{
 use uuid::Uuid;
 use wire::Received;
 
+use super::present;
 use crate::{
     api::Api,
+    args::ResultFormat,
     destination::Destination,
     follow::{Ending, Seen},
     invocation,
@@ -35,6 +39,12 @@ pub(crate) struct Case<'a> {
     pub(crate) dry_run: bool,
     /// What was asked, when it was asked by this client.
     pub(crate) request: Option<&'a Request>,
+    /// The form in which the result is printed as well.
+    pub(crate) format: Option<ResultFormat>,
+    /// A dry run tells by its exit code whether something would change.
+    pub(crate) detailed_exitcode: bool,
+    /// Where the revisions' files may lie here.
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 /// Settles it and gives the exit code: always that of the operation or of the refusal, whatever becomes of the report.
@@ -79,10 +89,15 @@ async fn finished(screen: &mut Screen, case: &Case<'_>, seen: &Seen, event: &Rec
     };
     let name = case.file_name(Some(event.operation));
     let kept = match case.api.report(event.operation, expected).await {
-        Ok(bytes) => keep(screen, case.sink, &name, Some(event.operation), &bytes),
+        Ok(bytes) => {
+            // That of another version may be unreadable here; it is kept all the same.
+            let report = serde_json::from_slice(&bytes).ok();
+            present::result(screen, case, report.as_ref());
+            keep(screen, case, &name, Some(event.operation), &bytes, report.as_ref())
+        }
         Err(fault) => Err(fault.to_string()),
     };
-    let code = event.exit_code.unwrap_or(own);
+    let code = detailed(case, seen, event.exit_code.unwrap_or(own));
     let Err(problem) = kept else { return code };
     let again = invocation::report(case.to, event.operation);
     screen.alarm(&format!(
@@ -94,6 +109,18 @@ async fn finished(screen: &mut Screen, case: &Case<'_>, seen: &Seen, event: &Rec
         return Reason::ReportUnwritable.exit_code();
     }
     code
+}
+
+/// The exit code of a dry run that was asked to tell more: whether the real run would change something, or be refused.
+fn detailed(case: &Case<'_>, seen: &Seen, code: u8) -> u8 {
+    match &seen.plan {
+        Some(plan) if case.detailed_exitcode && code == exit::OK => match &plan.refusal {
+            Some(refusal) => refusal.reason.exit_code(),
+            None if plan.changes() => exit::CHANGES,
+            None => code,
+        },
+        _ => code,
+    }
 }
 
 fn accepted(screen: &mut Screen, case: &Case<'_>, operation: Uuid) -> u8 {
@@ -146,7 +173,7 @@ fn detached(screen: &mut Screen, case: &Case<'_>, seen: &Seen, signal: Signal) -
     };
     screen.alarm(&text);
     // An older report at the named path must not be taken for this operation's.
-    if matches!(case.sink, ReportSink::File(_)) {
+    if matches!(case.sink, ReportSink::File(_)) || case.format.is_some() {
         stand_in(screen, case, seen, &Fault::new(Reason::ContactLost, text));
     }
     signal.exit_code()
@@ -157,7 +184,7 @@ fn aborted(screen: &mut Screen, case: &Case<'_>, seen: &Seen, signal: Signal) ->
     let text = "Aborted. Nothing was changed.";
     screen.ask("\n");
     screen.alone(text);
-    if matches!(case.sink, ReportSink::File(_)) {
+    if matches!(case.sink, ReportSink::File(_)) || case.format.is_some() {
         stand_in(screen, case, seen, &Fault::new(Reason::ConfirmationMissing, text));
     }
     signal.exit_code()
@@ -165,14 +192,6 @@ fn aborted(screen: &mut Screen, case: &Case<'_>, seen: &Seen, signal: Signal) ->
 
 /// The report of a call that has none from the daemon: refused, lost or left.
 fn stand_in(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: &Fault) {
-    // What was mistyped is no event of anybody's history; a path that was named gets its report always.
-    let mistyped = matches!(fault.reason.exit_code(), exit::USAGE | exit::NOT_FOUND);
-    if seen.operation.is_none()
-        && (mistyped || matches!(case.sink, ReportSink::Nowhere(_)))
-        && matches!(case.sink, ReportSink::Folder(_) | ReportSink::Nowhere(_))
-    {
-        return;
-    }
     let request = case.request;
     let scope = request.and_then(|r| r.scope);
     let dry_run = request.is_some_and(|r| r.dry_run);
@@ -188,26 +207,32 @@ fn stand_in(screen: &mut Screen, case: &Case<'_>, seen: &Seen, fault: &Fault) {
         report.target_env_var = accepted.target_env_var.clone();
     }
     report.plan = seen.plan.clone();
+    present::report(screen, case, &report);
+    // What was mistyped is no event of anybody's history; a path that was named gets its report always.
+    let mistyped = matches!(fault.reason.exit_code(), exit::USAGE | exit::NOT_FOUND);
+    if seen.operation.is_none()
+        && (mistyped || matches!(case.sink, ReportSink::Nowhere(_)))
+        && matches!(case.sink, ReportSink::Folder(_) | ReportSink::Nowhere(_))
+    {
+        return;
+    }
     let name = case.file_name(seen.operation);
-    if let Err(problem) = keep(screen, case.sink, &name, seen.operation, report.to_text().as_bytes()) {
+    if let Err(problem) = keep(screen, case, &name, seen.operation, report.to_text().as_bytes(), None) {
         screen.alarm(&format!("THE REPORT IS NOT ON DISK: {problem}"));
     }
 }
 
-/// Keeps a report; the last line says where, and which operation it is of.
+/// Keeps a report; the last lines say where, and which operation it is of.
 fn keep(
     screen: &mut Screen,
-    sink: &ReportSink,
+    case: &Case<'_>,
     name: &str,
     operation: Option<Uuid>,
     bytes: &[u8],
+    report: Option<&Report>,
 ) -> Result<(), String> {
-    let written = sink.write(name, bytes, |bytes| screen.report(bytes)).map_err(|e| e.to_string())?;
-    let of = operation.map(|id| format!("operation {id}"));
-    let at = written.map(|path| format!("report: {}", path.display()));
-    let line: Vec<String> = of.into_iter().chain(at).collect();
-    if !line.is_empty() {
-        screen.say(&line.join(", "));
-    }
+    let written = case.sink.write(name, bytes, |bytes| screen.report(bytes)).map_err(|e| e.to_string())?;
+    let undo = operation.map(|id| invocation::undo(case.to, &case.target, id));
+    screen.closed(report, undo.as_deref(), operation, written.as_deref());
     Ok(())
 }

@@ -4,7 +4,7 @@ use model::fault::{Fault, Reason, exit};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{print, print_json};
+use super::{operate::nobody_is_asked, print, print_json};
 use crate::{
     api::Api,
     destination::Destination,
@@ -42,6 +42,7 @@ pub(crate) async fn enroll(
             let line = screen.keyboard().line().await.ok().flatten().unwrap_or_default();
             line.trim_end_matches(['\n', '\r']).to_owned()
         }
+        None if screen.is_mute() => return Err(nobody_is_asked("--confirm-database DATABASE")),
         None => {
             return Err(Fault::new(Reason::ConfirmationMissing, "nobody typed the database's name")
                 .hint("off a terminal: --confirm-database DATABASE"));

@@ -1,10 +1,13 @@
-//! Which source counts: a flag before a named context, before the environment, before the default context. Pure.
+//! Which source counts: a flag, before the context that `--context` names, before a variable of its own, before the context of
+//! `RESETCTL_CONTEXT`, before the default context. Pure.
+//!
+//! A variable that names the one value is meant more exactly than one that names a whole context, so it goes first.
 
 use std::path::PathBuf;
 
 use model::secret::Secret;
 
-use super::context::Context;
+use super::context::{By, Context};
 use crate::settings::Settings;
 
 /// Everything that was said.
@@ -12,7 +15,7 @@ use crate::settings::Settings;
 pub(crate) struct Sources {
     /// On the command line.
     pub(crate) flags: Settings,
-    /// By the context in use: the named one, else the default one.
+    /// By the context in use.
     pub(crate) context: Option<Context>,
     /// By variables.
     pub(crate) environment: Settings,
@@ -25,8 +28,10 @@ pub(crate) enum Source {
     Flag,
     /// The context that `--context` names.
     NamedContext(String),
-    /// A variable.
+    /// A variable of its own.
     Environment,
+    /// The context that `RESETCTL_CONTEXT` names.
+    VariableContext(String),
     /// The default context of the configuration file.
     DefaultContext(String),
 }
@@ -66,13 +71,14 @@ pub(crate) struct Chosen {
     pub(crate) pair: (Option<PathBuf>, Option<PathBuf>),
 }
 
-/// Lets the strongest source of each value count. The default context belongs to its own daemon: where a stronger source names
-/// one, nothing else of that context counts.
+/// Lets the strongest source of each value count. A context that is not named on the command line belongs to its own daemon:
+/// where a stronger source names one, nothing else of that context counts.
 pub(crate) fn choose(sources: &Sources) -> Chosen {
     let all = by_strength(sources);
     let server = first(&all, |it| it.server.clone());
-    let elsewhere = server.as_ref().is_some_and(|it| !matches!(it.source, Source::DefaultContext(_)));
-    let counts = |source: &Source| !(elsewhere && matches!(source, Source::DefaultContext(_)));
+    let unnamed = |it: &Source| matches!(it, Source::VariableContext(_) | Source::DefaultContext(_));
+    let elsewhere = server.as_ref().is_some_and(|it| !unnamed(&it.source));
+    let counts = |source: &Source| !(elsewhere && unnamed(source));
     let counting: Vec<(Source, &Settings)> = all.iter().filter(|(s, _)| counts(s)).cloned().collect();
     let mut target = first(&counting, |it| it.target.clone());
     if let (Some(target), Some(said)) = (&mut target, first(&all, |it| it.target.clone())) {
@@ -91,12 +97,16 @@ pub(crate) fn choose(sources: &Sources) -> Chosen {
 }
 
 fn by_strength(sources: &Sources) -> Vec<(Source, &Settings)> {
-    let context = sources.context.as_ref();
-    let (named, default): (Vec<&Context>, Vec<&Context>) = context.into_iter().partition(|it| it.named);
-    let flags = [(Source::Flag, &sources.flags)].into_iter();
-    let named = named.into_iter().map(|it| (Source::NamedContext(it.name.clone()), &it.settings));
-    let default = default.into_iter().map(|it| (Source::DefaultContext(it.name.clone()), &it.settings));
-    flags.chain(named).chain([(Source::Environment, &sources.environment)]).chain(default).collect()
+    let mut all = vec![(Source::Flag, &sources.flags), (Source::Environment, &sources.environment)];
+    if let Some(Context { name, by, settings }) = &sources.context {
+        let (at, source) = match by {
+            By::Flag => (1, Source::NamedContext(name.clone())),
+            By::Variable => (2, Source::VariableContext(name.clone())),
+            By::Default => (2, Source::DefaultContext(name.clone())),
+        };
+        all.insert(at, (source, settings));
+    }
+    all
 }
 
 fn token(it: &Settings) -> Option<Token> {

@@ -4,7 +4,7 @@ use clap::Parser as _;
 use model::secret::Secret;
 
 use super::*;
-use crate::destination::context::Context;
+use crate::destination::context::{By, Context};
 
 fn context(named: bool) -> Context {
     let settings = Settings {
@@ -13,7 +13,7 @@ fn context(named: bool) -> Context {
         token_file: Some("/context/token".into()),
         ..Settings::default()
     };
-    Context { name: "lab".into(), named, settings }
+    Context { name: "lab".into(), by: if named { By::Flag } else { By::Default }, settings }
 }
 
 fn destination(words: &str, context: Option<Context>, environment: Settings) -> Result<Destination, Fault> {

@@ -16,6 +16,7 @@ use wire::Received;
 use super::follower::Step;
 use crate::{
     api::Api,
+    args::OnInterrupt,
     confirm::{self, Choice},
     gateway::{Line, Runner},
     io::KeyPress,
@@ -82,6 +83,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) steps: mpsc::Receiver<Step>,
     /// Who interrupts.
     pub(crate) signals: &'a mut Signals,
+    /// What an interrupt does; else a person is asked.
+    pub(crate) on_interrupt: Option<OnInterrupt>,
     /// End with the first event.
     pub(crate) detach: bool,
     /// Show a plan whole, not in one line: the command that executes it.
@@ -105,17 +108,19 @@ struct State<'a, 'b> {
     it: &'b mut Watch<'a>,
     seen: Seen,
     question: Option<KeyPress>,
+    /// It is to be cancelled, and how that was said.
+    cancels: Option<Signal>,
 }
 
 impl Watch<'_> {
     /// Watches to the end.
     pub(crate) async fn run(mut self) -> (Ending, Seen) {
-        let mut state = State { it: &mut self, seen: Seen::default(), question: None };
+        let mut state = State { it: &mut self, seen: Seen::default(), question: None, cancels: None };
         let mut look = tokio::time::interval(LOOK);
         let ending = loop {
             let ending = tokio::select! {
-                step = state.it.steps.recv() => state.step(step),
-                signal = state.it.signals.next() => state.signal(signal),
+                step = state.it.steps.recv() => state.step(step).await,
+                signal = state.it.signals.next() => state.signal(signal).await,
                 key = answered(&mut state.question) => state.answer(key).await,
                 line = printed(&mut state.it.runner) => state.printed(line),
                 _ = look.tick() => {
@@ -135,9 +140,9 @@ impl Watch<'_> {
 }
 
 impl State<'_, '_> {
-    fn step(&mut self, step: Option<Step>) -> Option<Ending> {
+    async fn step(&mut self, step: Option<Step>) -> Option<Ending> {
         match step {
-            Some(Step::Event(event)) => return self.event(*event),
+            Some(Step::Event(event)) => return self.event(*event).await,
             Some(Step::Lost(fault)) => self.it.screen.warn(&format!("contact lost, re-attaching: {fault}")),
             Some(Step::Attached) => self.it.screen.say("attached again"),
             Some(Step::Failed(fault)) => return Some(Ending::Failed(fault)),
@@ -150,8 +155,13 @@ impl State<'_, '_> {
         None
     }
 
-    fn event(&mut self, event: Received) -> Option<Ending> {
+    async fn event(&mut self, event: Received) -> Option<Ending> {
+        let first = self.seen.operation.is_none();
         self.seen.absorb(&event);
+        // Asked for before there was anything to cancel.
+        if first && self.cancels.is_some() && event.exit_code.is_none() {
+            self.cancel().await;
+        }
         if let Some(command) = self.it.tool.take() {
             self.it.runner = Some(Runner::start(self.it.api.clone(), event.operation, command));
         }
@@ -207,11 +217,24 @@ impl State<'_, '_> {
         ended
     }
 
-    fn signal(&mut self, signal: Signal) -> Option<Ending> {
+    async fn signal(&mut self, signal: Signal) -> Option<Ending> {
         if self.interrupted() {
             return None;
         }
-        let ask = signal == Signal::Interrupt && self.it.screen.can_ask() && self.question.is_none();
+        if self.it.on_interrupt == Some(OnInterrupt::Cancel) && self.cancels.is_none() {
+            self.cancels = Some(signal);
+            match self.seen.operation {
+                Some(_) => self.cancel().await,
+                None => {
+                    self.it.screen.warn("interrupted: it is cancelled as soon as the daemon has accepted it")
+                }
+            }
+            return None;
+        }
+        let ask = self.it.on_interrupt.is_none()
+            && signal == Signal::Interrupt
+            && self.it.screen.can_ask()
+            && self.question.is_none();
         if !ask {
             self.close();
             return Some(Ending::Detached(signal));
@@ -246,8 +269,11 @@ impl State<'_, '_> {
             return self.it.screen.warn("not accepted yet: there is nothing to cancel");
         };
         let limit = Duration::from_secs(10);
-        let asked =
-            tokio::time::timeout(limit, self.it.api.cancel_operation(operation, "asked at the terminal"));
+        let reason = match self.cancels {
+            Some(signal) => format!("{} with --on-interrupt=cancel", signal.name()),
+            None => "asked at the terminal".to_owned(),
+        };
+        let asked = tokio::time::timeout(limit, self.it.api.cancel_operation(operation, &reason));
         match asked.await {
             Ok(Ok(_)) => self.it.screen.say("asked the daemon to cancel it"),
             Ok(Err(fault)) => self.it.screen.warn(&format!("not cancelled: {fault}")),

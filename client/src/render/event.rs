@@ -91,6 +91,17 @@ pub(crate) fn json(event: &Received) -> Value {
     })
 }
 
+/// The version of the lines' shape.
+const VERSION: u32 = 1;
+
+/// The first line of all: which keys the others have.
+pub(crate) fn json_version() -> Value {
+    let text = format!("one event a line, in the form of version {VERSION}");
+    let mut line = json_talk("PROGRESS_VERSION", Severity::Info, &text);
+    line["version"] = json!(VERSION);
+    line
+}
+
 /// The client's own talk, in the same shape: no operation's event, so sequence 0 and no payload.
 pub(crate) fn json_talk(code: &str, severity: Severity, text: &str) -> Value {
     json!({

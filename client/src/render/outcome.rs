@@ -7,11 +7,11 @@ use model::{
     plan::Refusal,
 };
 
-use super::text::{Paint, clean, wrap};
+use super::text::{Paint, wrap};
 
 /// The lines of a fault: what happened, where, what to do, and the command that explains it.
 pub(crate) fn fault(fault: &Fault, title: &str, width: usize, paint: Paint) -> Vec<String> {
-    let mut lines = vec![paint.red(&clean(&format!("✗ {title}: {}", fault.reason)))];
+    let mut lines = headline("✗ ", &format!("{title}: {}", fault.reason), width, |line| paint.red(line));
     lines.extend(happened(fault, width));
     lines.extend(place(fault, width));
     if let Some(hint) = fault.hint.as_deref().filter(|h| !h.is_empty()) {
@@ -55,19 +55,21 @@ pub(crate) fn finished(
         (Some(error), _) => fault(error, &format!("{title} {}", phrase(end.outcome)), width, paint),
         (None, Some(refusal)) => refused(refusal, title, width, paint),
         (None, None) => {
-            let mut lines = wrap("", &format!("✓ {title} {}: {}", phrase(end.outcome), end.summary), width);
-            if let Some(first) = lines.first_mut() {
-                *first = paint.green(first);
-            }
-            lines
+            let text = format!("{title} {}: {}", phrase(end.outcome), end.summary);
+            headline("✓ ", &text, width, |line| paint.green(line))
         }
     }
 }
 
+/// The first lines of an end, in its colour.
+fn headline(mark: &str, text: &str, width: usize, paint: impl Fn(&str) -> String) -> Vec<String> {
+    wrap(mark, text, width).iter().map(|line| paint(line)).collect()
+}
+
 /// A dry run that did what it was asked for, and found that the real one would not be let through.
 fn refused(refusal: &Refusal, title: &str, width: usize, paint: Paint) -> Vec<String> {
-    let first = format!("! {title}: a real run would be refused: {}", refusal.reason);
-    let mut lines = vec![paint.yellow(&clean(&first))];
+    let first = format!("{title}: a real run would be refused: {}", refusal.reason);
+    let mut lines = headline("! ", &first, width, |line| paint.yellow(line));
     // The plan above has its findings, each with what to do.
     let by_findings = matches!(refusal.reason, Reason::PreflightFailed | Reason::NotTransactional);
     let text = match refusal.text.split_once(": ").filter(|_| by_findings) {

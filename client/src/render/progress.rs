@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use console::measure_text_width;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::{
     event::{Blocker, EventKind},
     finding::Severity,
@@ -13,8 +14,11 @@ use super::{
     Mode, Screen,
     event::{self, Weight},
     text,
+    tree::Branch,
 };
 
+/// How often a second the bar is drawn at most.
+const REDRAWS: u8 = 10;
 /// In a log, what only moves is told this often.
 const SELDOM: Duration = Duration::from_secs(10);
 /// A log is not silent for longer than this while something goes on.
@@ -42,9 +46,11 @@ impl Screen {
         true
     }
 
-    /// Called now and then while an operation is followed: a log that was silent for long gets a line.
+    /// Called now and then while an operation is followed: a log that was silent for long gets a line, and so does a terminal
+    /// on which nothing can move.
     pub(crate) fn still(&mut self) {
-        if self.mode != Mode::Plain || self.spoke.elapsed() < SILENCE {
+        let moves = self.mode == Mode::Tty && !self.io.environment.colours.dumb;
+        if moves || matches!(self.mode, Mode::Json | Mode::Quiet) || self.spoke.elapsed() < SILENCE {
             return;
         }
         let Some((doing, since)) = &self.doing else { return };
@@ -95,11 +101,33 @@ impl Screen {
 
     /// A line of its own on a terminal, with its details below.
     fn milestone(&mut self, event: &Received) {
+        if let Some(branches) = self.tree.grow(event) {
+            let lines = branches.iter().flat_map(|it| self.branch(it)).collect();
+            return self.lines(lines);
+        }
         let (mark, text) = event::tty(event, self.paint());
         let mut lines = text::wrap(&mark, &text, self.width());
         let details = event::details(event);
         lines.extend(details.iter().flat_map(|detail| text::wrap("  ", detail, self.width())));
         self.lines(lines);
+    }
+
+    /// A line of the tree; its time stands right behind it, where there is room.
+    fn branch(&self, it: &Branch) -> Vec<String> {
+        let paint = self.paint();
+        let mark = if it.done { paint.green("✓") } else { paint.dim("·") };
+        let mark = format!("{}{mark} ", "  ".repeat(it.depth));
+        let mut lines = text::wrap(&mark, &it.text, self.width());
+        if it.time.is_empty() {
+            return lines;
+        }
+        let room =
+            lines.last().map_or(0, |line| measure_text_width(line)) + 2 + it.time.len() <= self.width();
+        match lines.last_mut().filter(|_| room) {
+            Some(last) => *last = format!("{last}  {}", paint.dim(&it.time)),
+            None => lines.push(format!("{}{}", " ".repeat(measure_text_width(&mark)), paint.dim(&it.time))),
+        }
+        lines
     }
 
     /// Other sessions are in the way than before: who they were is still to be seen when the operation has failed.
@@ -145,7 +173,7 @@ impl Screen {
 }
 
 fn new_bar() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(REDRAWS));
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }

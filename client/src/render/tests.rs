@@ -2,10 +2,11 @@
 
 use model::{
     event::{EventKind, Finished, Progress},
-    fault::{Reason, Status},
+    fault::{Fault, Reason, Status},
     operation::Outcome,
 };
 use uuid::Uuid;
+use wire::Received;
 
 use super::*;
 use crate::scripted::Buffer;
@@ -85,7 +86,10 @@ fn json_is_one_document_per_line_and_every_event_is_there() {
         .lines()
         .map(|l| serde_json::from_str::<Value>(l).expect(l)["code"].as_str().expect("a code").to_owned())
         .collect();
-    assert_eq!(codes, ["CLIENT", "LOCK_ACQUIRED", "PROGRESS", "PROGRESS", "HEARTBEAT", "FINISHED"]);
+    assert_eq!(
+        codes,
+        ["PROGRESS_VERSION", "CLIENT", "LOCK_ACQUIRED", "PROGRESS", "PROGRESS", "HEARTBEAT", "FINISHED"]
+    );
 }
 
 #[test]

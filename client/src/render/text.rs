@@ -66,6 +66,16 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
     console::truncate_str(text, width, "…").into_owned()
 }
 
+/// A time that something took, from milliseconds: `31ms`, `1.5s`, `2m05s`.
+pub(crate) fn span(ms: i128) -> String {
+    match ms {
+        ..1_000 => format!("{}ms", ms.max(0)),
+        1_000..60_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        60_000..3_600_000 => format!("{}m{:02}s", ms / 60_000, ms / 1_000 % 60),
+        _ => format!("{}h{:02}m", ms / 3_600_000, ms / 60_000 % 60),
+    }
+}
+
 /// `1,234,567`.
 pub(crate) fn number(n: impl Into<i128>) -> String {
     let n: i128 = n.into();
@@ -114,6 +124,12 @@ mod tests {
         assert_eq!([count(1, "table"), count(1_200, "table")], ["1 table", "1,200 tables"]);
         let sizes = [0, 1023, 1024, 8192, 1_572_864, i64::MAX].map(bytes);
         assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "8.0 KiB", "1.5 MiB", "8191.9 PiB"]);
+    }
+
+    #[test]
+    fn times_read_at_a_glance() {
+        let spans = [-1, 0, 999, 1_000, 59_999, 60_000, 3_599_999, 3_600_000].map(span);
+        assert_eq!(spans, ["0ms", "0ms", "999ms", "1.0s", "59.9s", "1m00s", "59m59s", "1h00m"]);
     }
 
     #[test]

@@ -271,3 +271,21 @@ async fn the_command_of_a_dry_run_is_the_one_that_was_asked_without_the_dry() {
     assert!(end.out.contains("- view reporting.v") && !end.err.contains("- view"), "{}", end.err);
     assert_eq!((end.code, end.report.as_deref()), (0, Some(REPORT)));
 }
+
+/// What an older client does not know it shows as it was told, counts, and goes on.
+#[tokio::test]
+async fn events_of_a_newer_daemon_are_shown_and_counted_and_change_no_end() {
+    let events =
+        || vec![accepted(), Act::Newer(0), Act::Newer(2), milestone(3), Act::Newer(4), finished(5, None)];
+    let end = run(vec![events()], CONFIRMED, None).await;
+    assert_eq!(end.code, 0, "{}", end.err);
+    assert_eq!(end.err.matches("warning: the firmament has moved").count(), 3, "{}", end.err);
+    assert_eq!(end.asked.len(), 1, "nothing is missed, nothing asked for again: {:?}", end.asked);
+    let json = CONFIRMED.replace("plain", "json");
+    let end = run(vec![events()], &json, None).await;
+    let lines: Vec<serde_json::Value> =
+        end.err.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let newer: Vec<_> = lines.iter().filter(|line| line["code"] == "FIRMAMENT_MOVED").collect();
+    assert_eq!((end.code, newer.len()), (0, 3), "{}", end.err);
+    assert!(newer.iter().all(|line| line["payload"].is_null() && line["severity"] == "warning"), "{newer:?}");
+}

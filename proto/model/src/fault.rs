@@ -78,6 +78,8 @@ pub mod exit {
     pub const UNREACHABLE: u8 = 11;
     /// Abandoned by a daemon crash.
     pub const ABANDONED: u8 = 12;
+    /// A dry run that was asked for it: the real run would change something.
+    pub const CHANGES: u8 = 13;
     /// Detached by SIGINT.
     pub const SIGINT: u8 = 130;
     /// Detached by SIGTERM.

@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod aside;
+mod changes;
 mod identity;
 mod locks;
 mod refusal;

@@ -14,45 +14,64 @@ enum Says {
 }
 use Says::{Absent, Silent, Value};
 
-/// flag, named context, environment, default context → what counts. A named context takes the default one's place.
-const TABLE: [(bool, Says, bool, Says, Option<&str>); 36] = [
-    (false, Absent, false, Absent, None),
-    (false, Absent, false, Silent, None),
-    (false, Absent, false, Value, Some("default")),
-    (false, Absent, true, Absent, Some("environment")),
-    (false, Absent, true, Silent, Some("environment")),
-    (false, Absent, true, Value, Some("environment")),
-    (false, Silent, false, Absent, None),
-    (false, Silent, false, Silent, None),
-    (false, Silent, false, Value, None),
-    (false, Silent, true, Absent, Some("environment")),
-    (false, Silent, true, Silent, Some("environment")),
-    (false, Silent, true, Value, Some("environment")),
-    (false, Value, false, Absent, Some("named")),
-    (false, Value, false, Silent, Some("named")),
-    (false, Value, false, Value, Some("named")),
-    (false, Value, true, Absent, Some("named")),
-    (false, Value, true, Silent, Some("named")),
-    (false, Value, true, Value, Some("named")),
-    (true, Absent, false, Absent, Some("flag")),
-    (true, Absent, false, Silent, Some("flag")),
-    (true, Absent, false, Value, Some("flag")),
-    (true, Absent, true, Absent, Some("flag")),
-    (true, Absent, true, Silent, Some("flag")),
-    (true, Absent, true, Value, Some("flag")),
-    (true, Silent, false, Absent, Some("flag")),
-    (true, Silent, false, Silent, Some("flag")),
-    (true, Silent, false, Value, Some("flag")),
-    (true, Silent, true, Absent, Some("flag")),
-    (true, Silent, true, Silent, Some("flag")),
-    (true, Silent, true, Value, Some("flag")),
-    (true, Value, false, Absent, Some("flag")),
-    (true, Value, false, Silent, Some("flag")),
-    (true, Value, false, Value, Some("flag")),
-    (true, Value, true, Absent, Some("flag")),
-    (true, Value, true, Silent, Some("flag")),
-    (true, Value, true, Value, Some("flag")),
+/// What counts, by flag and variable, and then by what three contexts say: the one of `--context` (a word each for absent,
+/// silent, value), in it that of `RESETCTL_CONTEXT` (a group each), in it the file's default one (a letter each).
+/// `F`lag, `N`amed context, `E`nvironment, context of the `V`ariable, `D`efault context, `.` none. One context is in use:
+/// the named one, else the variable's, else the default one.
+const TABLE: [(bool, bool, [&str; 3]); 4] = [
+    (false, false, ["..D ... VVV", "... ... ...", "NNN NNN NNN"]),
+    (false, true, ["EEE EEE EEE", "EEE EEE EEE", "NNN NNN NNN"]),
+    (true, false, ["FFF FFF FFF", "FFF FFF FFF", "FFF FFF FFF"]),
+    (true, true, ["FFF FFF FFF", "FFF FFF FFF", "FFF FFF FFF"]),
 ];
+
+const SAYS: [Says; 3] = [Absent, Silent, Value];
+
+/// A combination: who says something, and what counts.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    flag: bool,
+    environment: bool,
+    named: Says,
+    variable: Says,
+    default: Says,
+    counts: Option<&'static str>,
+}
+
+impl Row {
+    /// Which contexts there are: the same for every value.
+    fn contexts(&self) -> [bool; 3] {
+        [self.named, self.variable, self.default].map(|says| says != Absent)
+    }
+}
+
+/// Every combination: 4 × 27.
+fn rows() -> Vec<Row> {
+    let mut all = Vec::new();
+    for (flag, environment, words) in TABLE {
+        for (named, word) in SAYS.iter().zip(words) {
+            for (variable, group) in SAYS.iter().zip(word.split(' ')) {
+                for (default, letter) in SAYS.iter().zip(group.chars()) {
+                    let (named, variable, default) = (*named, *variable, *default);
+                    let counts = name(letter);
+                    all.push(Row { flag, environment, named, variable, default, counts });
+                }
+            }
+        }
+    }
+    all
+}
+
+fn name(letter: char) -> Option<&'static str> {
+    Some(match letter {
+        'F' => "flag",
+        'N' => "named",
+        'E' => "environment",
+        'V' => "variable",
+        'D' => "default",
+        _ => return None,
+    })
+}
 
 /// Server, target and token, each in its own column of the table.
 #[derive(Clone, Copy)]
@@ -74,27 +93,29 @@ impl Of {
     }
 }
 
-type Row = (bool, Says, bool, Says, Option<&'static str>);
-
-/// The context in use: the default one only where none is named.
-fn context(sources: &mut Sources, name: &str, named: bool) {
-    let there = sources.context.as_ref().is_some_and(|it| it.named || it.name == name);
-    if !there {
-        sources.context = Some(Context { name: name.to_owned(), named, settings: Settings::default() });
+/// The context in use: the strongest that is there.
+fn context(sources: &mut Sources, name: &str, by: By) {
+    if sources.context.is_none() {
+        sources.context = Some(Context { name: name.to_owned(), by, settings: Settings::default() });
     }
 }
 
 /// Adds what a row says about one value to what others say about others.
-fn add(sources: &mut Sources, (flag, named, environment, default, _): Row, of: Of) {
-    if flag {
+fn add(sources: &mut Sources, row: &Row, of: Of) {
+    if row.flag {
         of.put(&mut sources.flags, "flag");
     }
-    if environment {
+    if row.environment {
         of.put(&mut sources.environment, "environment");
     }
-    for (says, name, is_named) in [(named, "named", true), (default, "default", false)] {
+    let contexts = [
+        (row.named, "named", By::Flag),
+        (row.variable, "variable", By::Variable),
+        (row.default, "default", By::Default),
+    ];
+    for (says, name, by) in contexts {
         if says != Absent {
-            context(sources, name, is_named);
+            context(sources, name, by);
         }
         if says == Value
             && let Some(context) = sources.context.as_mut().filter(|it| it.name == name)
@@ -111,6 +132,7 @@ fn source(name: &str) -> Source {
         "flag" => Source::Flag,
         "named" => Source::NamedContext("named".to_owned()),
         "environment" => Source::Environment,
+        "variable" => Source::VariableContext("variable".to_owned()),
         _ => Source::DefaultContext("default".to_owned()),
     }
 }
@@ -130,66 +152,53 @@ fn token_text(token: &Token) -> String {
 
 #[test]
 fn each_value_counts_as_the_table_says() {
-    for row in TABLE {
+    assert_eq!(rows().len(), 108);
+    for row in rows() {
         for of in [Of::Server, Of::Target, Of::TokenFile, Of::TokenText] {
             let mut sources = Sources::default();
-            add(&mut sources, row, of);
+            add(&mut sources, &row, of);
             let chosen = choose(&sources);
             match of {
-                Of::Server => agrees(chosen.server, row.4, String::clone, &row),
-                Of::Target => agrees(chosen.target, row.4, String::clone, &row),
+                Of::Server => agrees(chosen.server, row.counts, String::clone, &row),
+                Of::Target => agrees(chosen.target, row.counts, String::clone, &row),
                 // Only the environment has the token itself; a flag of it does not exist.
-                Of::TokenFile | Of::TokenText => agrees(chosen.token, row.4, token_text, &row),
+                Of::TokenFile | Of::TokenText => agrees(chosen.token, row.counts, token_text, &row),
             }
         }
     }
 }
 
-/// All 36³ combinations of the three: each value is as if it were alone, but for a default context whose daemon is not called.
+/// All combinations of the three that can be: which contexts there are is the same for each. Each value is as if it were alone,
+/// but for a context that is not named and whose daemon is not called.
 #[test]
-fn the_values_are_chosen_apart_and_a_default_context_stays_with_its_daemon() {
-    let mut left_out = 0;
-    for server in TABLE {
-        for target in TABLE {
-            for token in TABLE {
+fn the_values_are_chosen_apart_and_an_unnamed_context_stays_with_its_daemon() {
+    let unnamed = |name: &str| matches!(name, "variable" | "default");
+    let (all, mut left_out, mut tried) = (rows(), 0, 0);
+    for server in &all {
+        for target in all.iter().filter(|row| row.contexts() == server.contexts()) {
+            for token in all.iter().filter(|row| row.contexts() == server.contexts()) {
                 let mut sources = Sources::default();
-                let rows = [(server, Of::Server), (target, Of::Target), (token, Of::TokenFile)];
-                // Which contexts are in use holds for all three.
-                for (row, of) in rows {
-                    add(&mut sources, (false, row.1.min_silent(), false, row.3.min_silent(), None), of);
-                }
-                for (row, of) in rows {
-                    add(&mut sources, row, of);
-                }
-                let named = rows.iter().any(|(row, _)| row.1 != Absent);
-                let alone = |row: &Row| match row.4 {
-                    Some("default") if named => None,
-                    other => other,
-                };
+                add(&mut sources, server, Of::Server);
+                add(&mut sources, target, Of::Target);
+                add(&mut sources, token, Of::TokenFile);
                 let chosen = choose(&sources);
-                let elsewhere = alone(&server).is_some_and(|it| it != "default");
-                let expected = |row: &Row| alone(row).filter(|it| !(elsewhere && *it == "default"));
-                left_out += usize::from(expected(&target) != alone(&target));
-                agrees(chosen.server, alone(&server), String::clone, &server);
-                agrees(chosen.target, expected(&target), String::clone, &target);
-                agrees(chosen.token, expected(&token), token_text, &token);
+                let elsewhere = server.counts.is_some_and(|it| !unnamed(it));
+                let expected = |row: &Row| row.counts.filter(|it| !(elsewhere && unnamed(it)));
+                tried += 1;
+                left_out += usize::from(expected(target) != target.counts);
+                agrees(chosen.server, server.counts, String::clone, server);
+                agrees(chosen.target, expected(target), String::clone, target);
+                agrees(chosen.token, expected(token), token_text, token);
             }
         }
     }
-    assert!(left_out > 0, "no combination leaves a default context out");
-}
-
-impl Says {
-    /// The context, but no value of it.
-    fn min_silent(self) -> Self {
-        if self == Absent { Absent } else { Silent }
-    }
+    assert!(tried > 40_000 && left_out > 0, "{tried} combinations, {left_out} leave a context out");
 }
 
 #[test]
 fn a_pair_is_of_one_source_and_weaker_voices_are_remembered() {
     let mut sources = Sources::default();
-    context(&mut sources, "named", true);
+    context(&mut sources, "named", By::Flag);
     let named = &mut sources.context.as_mut().expect("a context").settings;
     (named.cert, named.key, named.ca) = (Some("c".into()), Some("k".into()), Some("a".into()));
     (named.target, named.server) = (Some("dev".into()), Some("unix:/dev".into()));
