@@ -67,8 +67,8 @@ demo: ## show what resetd promises, on a private PostgreSQL; leaves nothing runn
 	$(CARGO) build -p resetd -p resetctl --bins --locked
 	@scripts/demo.sh
 
-fuzz: ## ten million made-up texts through lexer, cutter and chains (release build, some minutes)
-	$(CARGO) test -p resetd-model --test fuzz --release --locked -- --ignored --nocapture
+fuzz: ## ten million made-up texts through lexer, cutter, first words and chains; a million interleavings of frames (release build, some minutes)
+	$(CARGO) test -p resetd-model --lib --test fuzz --release --locked -- --ignored --nocapture
 
 lint: ## formatting, clippy, documentation, dependencies (licences, bans, sources)
 	$(CARGO) fmt --all --check
