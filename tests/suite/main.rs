@@ -43,6 +43,7 @@ mod first_hour;
 mod forced;
 mod gateway;
 mod gateway_hostile;
+mod gateway_inside;
 mod grown;
 mod guards;
 mod hostile;

@@ -17,7 +17,7 @@ use crate::postgres::sql::{
 /// Constraints that can be deferred, on tables that the transaction wrote to, or all of them where `{all}` says so: schema,
 /// name, whether they are deferred by themselves, and how many rows were written so far. Only those that the role may name.
 /// Where PostgreSQL does not count, each may have been written to.
-const DEFERRABLE: &str = "
+pub(in crate::postgres) const DEFERRABLE: &str = "
 SELECT * FROM (
     SELECT n.nspname::pg_catalog.text AS schema, c.conname::pg_catalog.text AS name,
            pg_catalog.bool_or(c.condeferred) AS deferred, CASE WHEN pg_catalog.current_setting('track_counts') = 'on' THEN

@@ -25,7 +25,7 @@ use crate::postgres::{
         backend, connect, failpoint,
         interrupt::Interrupt,
         liveness::{Backends, Liveness, lost_error},
-        relay::Relay,
+        relay::{Lent, Relay},
     },
     sql::error::{message, work_fault},
 };
@@ -153,6 +153,29 @@ impl Work {
     /// The id of the writing transaction.
     pub(crate) fn assigned(&self) -> &str {
         &self.transaction
+    }
+
+    /// Lends the session's bytes: others' statements run in its transaction until they are given back.
+    ///
+    /// # Errors
+    /// The session was lost.
+    pub(crate) async fn lend(&mut self) -> Result<Lent, Fault> {
+        self.own().await?;
+        if std::mem::take(&mut self.open_step) {
+            let released = self.message("RELEASE SAVEPOINT resetd_step").await;
+            released.map_err(|e| work_fault("keeping the last step", &e.error))?;
+        }
+        self.touched = true;
+        self.relay.lend().await.map_err(|e| work_fault("lending the work session", &sqlx::Error::Io(e)))
+    }
+
+    /// Makes sure that those who had the session left it in the operation's transaction.
+    ///
+    /// # Errors
+    /// `TRANSACTION_ESCAPED`.
+    pub(crate) async fn is_still_ours(&mut self, culprit: &str) -> Result<(), Fault> {
+        let now = self.current_transaction().await?;
+        self.still_in_transaction(&now, culprit)
     }
 
     /// Takes back whatever others' code did to the session.

@@ -41,6 +41,9 @@ const SETTINGS: [(&str, &str); 18] = [
 /// Takes back whatever others' code did to a session: it is as it was opened, with its login role.
 pub(in crate::postgres) const RESTORE: &str = "RESET ALL; RESET SESSION AUTHORIZATION; SET ROLE NONE";
 
+/// How a target is connected to.
+pub(crate) type TargetOptions = PgConnectOptions;
+
 /// The options of a session with the daemon's settings.
 pub(crate) fn options(
     base: &PgConnectOptions,
