@@ -72,8 +72,8 @@ docs: ## write the transcripts of the pages anew, from the real programs
 	$(CARGO) build --workspace --bins --locked
 	@RESETD_UPDATE_DOCS=1 CARGO="$(CARGO)" scripts/test.sh -p resetd-tests --test suite --locked -- the_pages_show
 
-fuzz: ## ten million made-up texts through lexer, cutter and chains (release build, some minutes)
-	$(CARGO) test -p resetd-model --test fuzz --release --locked -- --ignored --nocapture
+fuzz: ## ten million made-up texts through lexer, cutter, first words and chains; a million interleavings of frames (release build, some minutes)
+	$(CARGO) test -p resetd-model --lib --test fuzz --release --locked -- --ignored --nocapture
 
 contract: ## buf's rules (STANDARD) and no breaking change since BUF_AGAINST, with buf from npm
 	@scripts/buf.sh

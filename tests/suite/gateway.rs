@@ -93,21 +93,31 @@ pub(crate) async fn nothing_is_left(target: &TestTarget, output: &Output) {
 }
 
 /// A dump with the names of this database and its owner taken out.
-async fn dump(target: &TestTarget) -> String {
+pub(crate) async fn dump(target: &TestTarget) -> String {
     let dump = target.dump().await;
     dump.replace(&owner(target), "OWNER").replace(&target.database, "DATABASE")
 }
 
 /// The same command, directly, as the role that owns the database.
 async fn directly(target: &TestTarget, command: &str) {
+    directly_in(target, "", command).await;
+}
+
+/// The same with a schema that it finds first; what it printed.
+pub(crate) async fn directly_in(target: &TestTarget, schema: &str, command: &str) -> String {
     let role = owner(target);
     target.sql(&format!("ALTER ROLE {role} LOGIN PASSWORD 'direct'")).await;
     let url =
         target.postgres.tcp_url_of(&role, "direct", &target.database).replace("postgres://", "postgresql://");
+    if !schema.is_empty() {
+        target.sql(&format!("ALTER ROLE {role} SET search_path = {schema}, public")).await;
+    }
     let mut shell = tokio::process::Command::new("/bin/sh");
     shell.args(["-c", command]).env("DATABASE_URL", url).kill_on_drop(true);
     let output = harness::soon("the direct run", shell.output()).await.expect("a shell");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    target.sql(&format!("ALTER ROLE {role} RESET search_path")).await;
+    String::from_utf8(output.stdout).expect("text")
 }
 
 #[tokio::test]

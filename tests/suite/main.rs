@@ -48,6 +48,7 @@ mod first_hour;
 mod forced;
 mod gateway;
 mod gateway_hostile;
+mod gateway_inside;
 mod github_action;
 mod grown;
 mod guards;

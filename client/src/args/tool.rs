@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 
-/// A migration tool that fills the new database (scope database).
+/// A migration tool that fills what is new.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ToolArgs {
-    /// Let this command fill the new database (run, scope database): it runs here, in a shell.
+    /// Let this command fill what is new (run): it runs here, in a shell.
     ///
-    /// Its DATABASE_URL, PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE lead to the database that the daemon builds aside, and
-    /// nowhere else. RESETD_SCHEMA is the schema that it fills. Exit code 0 means that it succeeded.
+    /// Its DATABASE_URL, PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE lead to the database that the daemon builds aside (scope
+    /// database) or into the run's transaction, and nowhere else. RESETD_SCHEMA is the schema that it fills. Exit code 0 means that it succeeded.
     #[arg(long, value_name = "COMMAND", value_parser = NonEmptyStringValueParser::new(), conflicts_with = "detach")]
     pub with: Option<String>,
     /// Put a hash over the files of this folder into the report, beside the git commit.

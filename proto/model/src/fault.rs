@@ -168,6 +168,8 @@ reasons! {
     ValidThenChanged "VALID_THEN_CHANGED" FailedPrecondition DIFFERENCES Failed "The change is committed, but the target is no longer valid.";
     RevisionFailed "REVISION_FAILED" Aborted FAILED Error "A statement of a revision failed.";
     ToolFailed "TOOL_FAILED" Aborted FAILED Error "The migration tool failed.";
+    ToolOutside "TOOL_OUTSIDE" Aborted FAILED Error "The migration tool changed something outside the managed schemas.";
+    GatewayPoisoned "GATEWAY_POISONED" Aborted FAILED Error "What the migration tool did cannot be done within one transaction.";
     GatewayLost "GATEWAY_LOST" Aborted FAILED Error "The connection to the caller's migration tool was lost.";
     TransactionEscaped "TRANSACTION_ESCAPED" Aborted FAILED Error "A revision left the operation's transaction.";
     ExtensionMisplaced "EXTENSION_MISPLACED" Aborted FAILED Error "An extension ended up in a managed schema.";

@@ -164,7 +164,7 @@ fn check_scope(request: &Request, profile: &Profile) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A matrix that a tool fills is filled by one, in a whole new database; any other by none.
+/// A matrix that a tool fills is filled by one; any other by none. Within the target only schemas that can be managed are filled.
 fn check_tool(request: &Request, matrix: &Matrix) -> Result<(), Fault> {
     let refused = |text: String, hint: &str| {
         Err(Fault::new(Reason::InvalidRequest, text).hint(hint).with("matrix", &matrix.name))
@@ -177,14 +177,22 @@ fn check_tool(request: &Request, matrix: &Matrix) -> Result<(), Fault> {
             format!("matrix {} is not filled by a migration tool", matrix.name),
             "an admin allows it with [matrix.NAME.tool]: docs/migration-tools.md",
         ),
-        (Some(_), Some(_)) if request.scope != Some(Scope::Database) => refused(
-            "--with needs --scope database: the tool works in a new database, while the old one serves"
-                .to_owned(),
-            "add --scope database",
+        (Some(_), Some(tool))
+            if request.scope != Some(Scope::Database) && tool.schemas.iter().any(|s| s == "public") =>
+        {
+            refused(
+                "the migration tool fills schema public, which cannot be managed: it needs a new database"
+                    .to_owned(),
+                "add --scope database, or let the tool fill a schema of its own: [matrix.NAME.tool]",
+            )
+        }
+        (Some(_), Some(_)) if !request.managed_schemas.is_empty() => refused(
+            "--with and --managed-schema exclude each other: a tool fills all of its schemas".to_owned(),
+            "leave one of the two out",
         ),
         (None, Some(_)) if request.verb == Verb::Run => refused(
             format!("matrix {} is filled by a migration tool, and the request has none", matrix.name),
-            "name its command: --scope database --with 'alembic upgrade head'",
+            "name its command: --with 'alembic upgrade head'",
         ),
         _ => Ok(()),
     }

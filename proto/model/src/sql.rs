@@ -11,13 +11,16 @@ use crate::operation::limits;
 
 pub use classify::classify;
 pub(crate) use classify::table_of;
+pub use control::{Control, Meaning, custom_setting, meaning};
 pub use cutter::{Cutter, Open, Piece};
 pub use lexer::{Lexer, Strings, Token, TokenKind};
 pub use relations::relations_made;
 pub use shared::{named_databases, touches_shared};
 
 mod classify;
+mod control;
 mod cutter;
+pub mod frames;
 mod lexer;
 mod relations;
 mod shared;

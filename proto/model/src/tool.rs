@@ -77,11 +77,10 @@ impl ToolEnded {
         let program = &tool.program;
         let how = match (self.exit.code, self.exit.signal) {
             (Some(0), _) if self.connections == 0 => {
-                let text =
-                    format!("{program} ended with exit code 0 and never connected to the new database");
+                let text = format!("{program} ended with exit code 0 and never connected to its database");
                 return Some(
                     Fault::new(Reason::ToolFailed, text)
-                        .hint("let it read DATABASE_URL or PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE; nothing was swapped")
+                        .hint("let it read DATABASE_URL or PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE; nothing was changed")
                         .with("program", program),
                 );
             }
@@ -98,7 +97,7 @@ impl ToolEnded {
             ..SqlSite::default()
         });
         let fault = Fault::new(Reason::ToolFailed, format!("{how}{}", said.unwrap_or_default()))
-            .hint("its output is in the report; what it did is dropped, and the old database serves")
+            .hint("its output is in the report; nothing is left of what it did")
             .with("program", program)
             .at(site.unwrap_or_default());
         Some(match self.exit.code {

@@ -110,6 +110,9 @@ pub struct Validation {
     pub missing: Missing,
     /// Rows of `alembic_version` that no chain of the schema knows, as `schema:revision`.
     pub unknown_revisions: Vec<String>,
+    /// The schemas of a migration tool: what is in their version tables only the tool knows.
+    #[serde(default)]
+    pub tool_schemas: Vec<String>,
 }
 
 impl Validation {
@@ -122,14 +125,22 @@ impl Validation {
         let revision_checks: Vec<_> =
             pairs(matrix, chains).map(|(c, s)| revision_check(c, s, observed)).collect();
         let unknown_revisions = unknown_revisions(matrix, chains, observed);
-        let compared =
-            Self { schema_results, table_checks, revision_checks, unknown_revisions, ..Self::default() };
+        let tool_schemas = matrix.tool.as_ref().map(|tool| tool.schemas.clone()).unwrap_or_default();
+        let compared = Self {
+            schema_results,
+            table_checks,
+            revision_checks,
+            unknown_revisions,
+            tool_schemas,
+            ..Self::default()
+        };
         compared.concluded()
     }
 
     /// With status, counts and names of what is missing, as the checks have it.
     fn concluded(self) -> Self {
-        let Self { schema_results, table_checks, revision_checks, unknown_revisions, .. } = self;
+        let Self { schema_results, table_checks, revision_checks, unknown_revisions, tool_schemas, .. } =
+            self;
         let missing = Missing {
             schemas: schema_results.iter().filter(|it| !it.exists).cloned().collect(),
             tables: table_checks.iter().filter(|it| !it.exists).cloned().collect(),
@@ -148,7 +159,16 @@ impl Validation {
             missing_revisions: missing.revisions.len(),
         };
         let status = if ok { "ok" } else { "failed" }.to_owned();
-        Self { status, schema_results, table_checks, revision_checks, summary, missing, unknown_revisions }
+        Self {
+            status,
+            schema_results,
+            table_checks,
+            revision_checks,
+            summary,
+            missing,
+            unknown_revisions,
+            tool_schemas,
+        }
     }
 
     /// The schemas that were looked at.
@@ -180,7 +200,7 @@ impl Validation {
             before.any(|c| c.versions.contains(version))
         };
         now.unknown_revisions.clear();
-        for result in &self.schema_results {
+        for result in self.schema_results.iter().filter(|it| !self.tool_schemas.contains(&it.schema)) {
             let new = versions(&result.schema).into_iter().filter(|v| !known(&result.schema, v));
             now.unknown_revisions.extend(new.map(|version| format!("{}:{version}", result.schema)));
         }

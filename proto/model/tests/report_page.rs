@@ -82,6 +82,7 @@ fn validation() -> Validation {
             }],
         },
         unknown_revisions: Vec::new(),
+        tool_schemas: Vec::new(),
     }
 }
 

@@ -43,8 +43,8 @@ impl MatrixTool {
 }
 
 impl Matrix {
-    /// The matrix as a whole database has it, where also what a tool fills is replaced: the tool's schemas with the managed
-    /// ones, `public` among them if it says so.
+    /// The matrix where also what a tool fills is replaced: the tool's schemas with the managed ones, `public` among them if it
+    /// says so, as only a whole database can have it.
     #[must_use]
     pub fn of_database(&self) -> Self {
         let mut whole = self.clone();

@@ -169,6 +169,7 @@ pub(crate) fn validation() -> Validation {
             }],
         },
         unknown_revisions: vec![text("general:core_000")],
+        tool_schemas: vec![text("app")],
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
         catalog::database::DatabaseRow,
         change::transaction::Work,
         gateway::{
-            Gateway, Seen, Told, prepared,
+            Gateway, Inside, Seen, Told, prepared,
             role::{self, Lent, ToolRole, Wanted},
         },
         lock::lease::LockSession,
@@ -79,26 +79,18 @@ impl Run {
         let lent = self.lend(lock, url, &schemas, &role.name).await?;
         let gateway = self.gateway(&role, build.name, &schemas);
         let started = ToolStarted { tool: tool.clone(), role: role.name.clone() };
-        let ended = self.follow_tool(lock, started, &held.place, &gateway).await;
+        let mut teller = Teller::default();
+        let ended = match self.start_tool(lock, started, &held.place, &gateway).await {
+            Ok(()) => self.follow_tool(lock, &held.place, &gateway, &mut teller).await,
+            Err(fault) => Err(fault),
+        };
         held.place.shut();
         gateway.close().await;
         let prepared = prepared::roll_back(&url.connect_options()).await;
         if let Err(fault) = &prepared {
             tracing::warn!(operation = %self.owner.operation, %fault, "the migration tool left something behind");
         }
-        let ended = ended.map(|exit| {
-            let seen = gateway.seen().borrow().clone();
-            ToolEnded {
-                exit,
-                connections: seen.connections,
-                statements: seen.statements,
-                last_error: seen.last_error,
-            }
-        })?;
-        self.emit(lock, EventKind::ToolEnded(Box::new(ended.clone()))).await?;
-        if let Some(fault) = ended.fault(tool) {
-            return Err(fault);
-        }
+        self.tell_end(lock, tool, &gateway, ended?).await?;
         prepared?;
         role::end_sessions(&self.engine.control.pool, &role.name).await?;
         self.take_over(lock, url, (&lent, &role, owner)).await?;
@@ -145,15 +137,36 @@ impl Run {
         Gateway::new(told, (login, role), suffix, self.engine.control.pool.clone())
     }
 
-    /// Waits for the tool, lets it begin, and tells what it does until it has ended.
-    async fn follow_tool(
+    /// Tells how the tool ended.
+    ///
+    /// # Errors
+    /// `TOOL_FAILED`: it did not succeed.
+    pub(super) async fn tell_end(
+        &self,
+        lock: &LockSession,
+        tool: &Tool,
+        gateway: &Gateway,
+        exit: Exit,
+    ) -> Result<(), Fault> {
+        let seen = gateway.seen().borrow().clone();
+        let ended = ToolEnded {
+            exit,
+            connections: seen.connections,
+            statements: seen.statements,
+            last_error: seen.last_error,
+        };
+        self.emit(lock, EventKind::ToolEnded(Box::new(ended.clone()))).await?;
+        ended.fault(tool).map_or(Ok(()), Err)
+    }
+
+    /// Waits for the tool, and lets it begin.
+    pub(super) async fn start_tool(
         &self,
         lock: &LockSession,
         started: ToolStarted,
         place: &Place,
         gateway: &Arc<Gateway>,
-    ) -> Result<Exit, Fault> {
-        let mut stage = place.stage();
+    ) -> Result<(), Fault> {
         self.progress("tool", 0, 0, "waits for the migration tool");
         let mut offers = place.stage();
         let offered = async { offers.wait_for(|stage| *stage != Stage::Absent).await.is_ok() };
@@ -168,7 +181,18 @@ impl Run {
         }
         self.emit(lock, EventKind::ToolStarted(started)).await?;
         place.open(Arc::clone(gateway));
-        let (mut seen, mut told) = (gateway.seen(), Teller::default());
+        Ok(())
+    }
+
+    /// Tells what the tool does, until it has ended.
+    pub(super) async fn follow_tool(
+        &self,
+        lock: &LockSession,
+        place: &Place,
+        gateway: &Gateway,
+        told: &mut Teller,
+    ) -> Result<Exit, Fault> {
+        let (mut stage, mut seen) = (place.stage(), gateway.seen());
         loop {
             tokio::select! {
                 biased;
@@ -179,12 +203,14 @@ impl Run {
                         _ => Err(lost("the caller of the migration tool went away before it ended".to_owned())),
                     };
                 }
-                () = told.due() => self.tell_tool(lock, &mut seen, &mut told).await?,
+                () = poisoned(gateway) => gateway.transaction().map_or(Ok(()), Inside::check)?,
+                () = told.due() => self.tell_tool(lock, &mut seen, told).await?,
             }
         }
     }
 
-    async fn tell_tool(
+    /// Tells what is new of it.
+    pub(super) async fn tell_tool(
         &self,
         lock: &LockSession,
         seen: &mut watch::Receiver<Seen>,
@@ -225,14 +251,22 @@ impl Run {
     }
 }
 
+/// Fires when the transaction that the tool works in cannot go on.
+async fn poisoned(gateway: &Gateway) {
+    match gateway.transaction() {
+        Some(inside) => inside.is_poisoned().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What came after the tool was offered.
-async fn left(stage: &mut watch::Receiver<Stage>) -> Stage {
+pub(super) async fn left(stage: &mut watch::Receiver<Stage>) -> Stage {
     let left = stage.wait_for(|stage| *stage != Stage::Offered).await;
     left.map_or(Stage::Lost, |stage| stage.clone())
 }
 
 /// When a tool's progress is told next.
-struct Teller {
+pub(super) struct Teller {
     next: tokio::time::Interval,
     connected: bool,
 }
@@ -244,12 +278,11 @@ impl Default for Teller {
 }
 
 impl Teller {
-    async fn due(&mut self) {
+    pub(super) async fn due(&mut self) {
         self.next.tick().await;
     }
 }
 
-fn lost(what: String) -> Fault {
-    Fault::new(Reason::GatewayLost, what)
-        .hint("what was built aside is dropped, and the old database serves; run it again")
+pub(super) fn lost(what: String) -> Fault {
+    Fault::new(Reason::GatewayLost, what).hint("nothing is left of what it did; run it again")
 }

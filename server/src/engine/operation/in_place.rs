@@ -48,7 +48,7 @@ impl Run {
             }
             _ => {}
         }
-        let target = self.target.url.connect_options();
+        let target = self.work_options();
         if !lock.shared {
             self.guarded(fence::pass(&target, lock)).await?;
         }
@@ -97,11 +97,13 @@ impl Run {
     }
 
     async fn change(&self, work: &mut Work, lock: &LockSession) -> Result<Worked, Fault> {
+        let inside = self.begin_inside(work, lock).await?;
         if !self.request.dry_run {
             work.assign_transaction().await?;
             self.hold_versions(work).await?;
         }
         let (observed, mut plan) = self.plan(work, lock).await?;
+        self.foresee_inside(lock, &mut plan).await?;
         self.foresee(&mut plan).await?;
         self.keep_plan(lock, &plan, &observed).await?;
         self.emit(lock, EventKind::Planned { plan: Box::new(plan.clone()) }).await?;
@@ -125,6 +127,9 @@ impl Run {
             let applied = self.migrate(work, lock, &plan, &observed).await?;
             set_aside::publish(work, &published).await?;
             summary.push(format!("{} applied", count(applied, "revision")));
+        }
+        if let Some(inside) = &inside {
+            summary.push(self.fill_inside(work, lock, inside, &observed).await?);
         }
         let managed = self.target.matrix.managed_schemas();
         place_extensions::refuse_in(work, &managed).await?;

@@ -19,7 +19,7 @@ use model::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::lifecycle::Run;
+use super::{fill_inside, lifecycle::Run};
 use crate::{
     engine::{Engine, Target},
     postgres::{
@@ -104,7 +104,7 @@ impl Engine {
             .hint("try again when it is back"));
         }
         control_schema::is_current(&self.control).await?;
-        let target = Arc::clone(self.target(&request.target)?);
+        let target = fill_inside::managed(&request, self.target(&request.target)?);
         let guarded = guard::check(request, target.database(), &target.profile, &target.matrix)?;
         let request = guarded.request().clone();
         self.check_enrolment(&request, &target).await?;

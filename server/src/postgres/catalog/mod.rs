@@ -13,6 +13,7 @@ pub(crate) mod dependencies;
 pub(crate) mod extensions;
 pub(crate) mod observe;
 pub(in crate::postgres) mod openings;
+pub(crate) mod outside;
 pub(crate) mod preflight;
 pub(crate) mod publications;
 pub(crate) mod references;

@@ -14,9 +14,8 @@ use crate::postgres::sql::ident::{Ident, Literal};
 /// Constraints that can be deferred, on tables that the transaction wrote to, or all of them where `{all}` says so: schema,
 /// name, whether they are deferred by themselves, and how many rows were written so far. Only those that the role may name.
 /// Where PostgreSQL does not count, each may have been written to.
-const DEFERRABLE: &str = "
-SELECT pg_catalog.json_agg(pg_catalog.json_build_array(x.schema, x.name, x.deferred, x.written) ORDER BY x.schema, x.name)
-  FROM (
+pub(in crate::postgres) const DEFERRABLE: &str = "
+SELECT * FROM (
     SELECT n.nspname::pg_catalog.text AS schema, c.conname::pg_catalog.text AS name,
            pg_catalog.bool_or(c.condeferred) AS deferred, CASE WHEN pg_catalog.current_setting('track_counts') = 'on' THEN
              pg_catalog.sum(coalesce(pg_catalog.pg_stat_get_xact_tuples_inserted(c.conrelid), 0)
@@ -40,7 +39,11 @@ type Deferrable = (String, String, bool, i64);
 pub(super) fn look(place: &ReplayTarget<'_>, sets_constraints: bool) -> String {
     let role = place.role.map_or_else(|| "NULL".to_owned(), |role| Literal(role).to_string());
     let all = if sets_constraints { "true" } else { "false" };
-    format!("({})::pg_catalog.text", DEFERRABLE.replace("{role}", &role).replace("{all}", all))
+    let deferrable = DEFERRABLE.replace("{role}", &role).replace("{all}", all);
+    format!(
+        "(SELECT pg_catalog.json_agg(pg_catalog.json_build_array(y.schema, y.name, y.deferred, y.written)
+                     ORDER BY y.schema, y.name) FROM ({deferrable}) y)::pg_catalog.text"
+    )
 }
 
 /// Fires what was deferred, and takes back what was set about it. Constraints are named one by one: `ALL` would also hold for

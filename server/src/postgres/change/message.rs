@@ -208,7 +208,7 @@ impl Work {
     }
 
     /// What releases the last step's savepoint.
-    fn release(&mut self) -> Option<String> {
+    pub(super) fn release(&mut self) -> Option<String> {
         std::mem::take(&mut self.open_step).then(|| "RELEASE SAVEPOINT resetd_step".to_owned())
     }
 

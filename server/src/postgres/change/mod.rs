@@ -4,7 +4,7 @@
 
 pub(crate) mod blockers;
 pub(crate) mod control_schema;
-mod deferred;
+pub(in crate::postgres) mod deferred;
 pub(crate) mod discard;
 pub(crate) mod exchange_schemas;
 mod lock_waits;

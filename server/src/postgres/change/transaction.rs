@@ -26,7 +26,7 @@ use crate::postgres::{
         backend, connect, failpoint,
         interrupt::Interrupt,
         liveness::{Backends, Liveness, lost_error},
-        relay::Relay,
+        relay::{Lent, Relay},
     },
     sql::error::{message, work_fault},
 };
@@ -169,6 +169,32 @@ impl Work {
     /// The id of the writing transaction.
     pub(crate) fn assigned(&self) -> &str {
         &self.transaction
+    }
+
+    /// Lends the session's bytes: others' statements run in its transaction until they are given back.
+    ///
+    /// # Errors
+    /// The session was lost.
+    pub(crate) async fn lend(&mut self) -> Result<Lent, Fault> {
+        self.own().await?;
+        if let Some(release) = self.release() {
+            let released = self.message(&release).await;
+            released.map_err(|e| work_fault("keeping the last step", &e.error))?;
+        }
+        self.touched = true;
+        self.relay.lend().await.map_err(|e| work_fault("lending the work session", &sqlx::Error::Io(e)))
+    }
+
+    /// Makes sure that those who had the session left it in the operation's transaction.
+    ///
+    /// # Errors
+    /// `TRANSACTION_ESCAPED`.
+    pub(crate) async fn is_still_ours(&mut self, culprit: &str) -> Result<(), Fault> {
+        let now = self.current_transaction().await?;
+        match now == self.transaction {
+            true => Ok(()),
+            false => Err(self.escape(&now, culprit)),
+        }
     }
 
     /// Takes back whatever others' code did to the session, statement by statement.

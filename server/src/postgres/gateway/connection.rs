@@ -16,8 +16,9 @@ use tokio::{
 };
 
 use super::{
-    Gateway, MOST_CONNECTIONS,
+    Gateway, Inside, MOST_CONNECTIONS,
     frame::{self, Borders, Message, fatal},
+    inside,
     login::{self, Refused},
     startup::{self, Opening, Startup},
     watch::{self, Statements},
@@ -77,7 +78,21 @@ impl Gateway {
     async fn connection(&self, mut tool: impl Bytes) -> io::Result<()> {
         let begun = tokio::time::timeout(BEGINNING, self.begin(&mut tool)).await;
         let Some((server, _open)) = begun.map_err(|_| io::ErrorKind::TimedOut)?? else { return Ok(()) };
-        self.session(tool, server).await
+        match &self.inside {
+            Some(inside) => self.share(inside, tool, server).await,
+            None => self.session(tool, server).await,
+        }
+    }
+
+    /// A session within the operation's transaction: its own one says how it would be, and is closed again.
+    async fn share(&self, inside: &Inside, mut tool: impl Bytes, mut server: ServerStream) -> io::Result<()> {
+        let Some(key) = self.parameters(&mut tool, &mut server).await? else { return Ok(()) };
+        let number = inside.number();
+        self.keys().insert(key, number.cast_signed());
+        let wanted = inside::settings_of(server).await?;
+        inside.session(number, tool, wanted).await;
+        self.keys().remove(&key);
+        Ok(())
     }
 
     /// A session, once the tool has proved itself and the server has let it in; `None`: there is none.

@@ -31,8 +31,13 @@ impl Message {
 
 /// Reads a message whole.
 pub(super) async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Message> {
+    read_up_to(from, WHOLE).await
+}
+
+/// Reads a message whole that may be as large as this.
+pub(super) async fn read_up_to(from: &mut (impl AsyncRead + Unpin), most: usize) -> io::Result<Message> {
     let kind = from.read_u8().await?;
-    Ok(Message { kind, body: body(from, WHOLE).await? })
+    Ok(Message { kind, body: body(from, most).await? })
 }
 
 /// Reads a packet of the startup: it has no kind.
@@ -52,6 +57,11 @@ async fn body(from: &mut (impl AsyncRead + Unpin), most: usize) -> io::Result<Ve
 
 /// The end of a session, as PostgreSQL would say it.
 pub(super) fn fatal(sqlstate: &str, message: &str, hint: &str) -> Message {
+    report((b'E', "FATAL"), sqlstate, message, hint)
+}
+
+/// What PostgreSQL would report: an error or a notice, with how severe it is.
+pub(super) fn report((kind, severity): (u8, &str), sqlstate: &str, message: &str, hint: &str) -> Message {
     let mut body = Vec::new();
     let mut field = |kind: u8, text: &str| {
         if !text.is_empty() {
@@ -60,13 +70,13 @@ pub(super) fn fatal(sqlstate: &str, message: &str, hint: &str) -> Message {
             body.push(0);
         }
     };
-    field(b'S', "FATAL");
-    field(b'V', "FATAL");
+    field(b'S', severity);
+    field(b'V', severity);
     field(b'C', sqlstate);
     field(b'M', message);
     field(b'H', hint);
     body.push(0);
-    Message::new(b'E', body)
+    Message::new(kind, body)
 }
 
 /// The borders of messages in a stream, however it is cut into pieces.

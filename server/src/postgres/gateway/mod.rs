@@ -6,6 +6,7 @@
 
 mod connection;
 mod frame;
+mod inside;
 mod login;
 pub(crate) mod prepared;
 pub(crate) mod role;
@@ -28,6 +29,7 @@ use tokio::sync::watch as tokio_watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::postgres::{session::backend, sql::ident::Ident};
+pub(crate) use inside::Inside;
 use role::ToolRole;
 
 /// The most connections of one tool at a time.
@@ -69,8 +71,10 @@ pub(crate) struct Gateway {
     search_path: Option<String>,
     control: PgPool,
     seen: tokio_watch::Sender<Seen>,
-    /// By what a cancel of the tool's names: the backend.
+    /// By what a cancel of the tool's names: the backend, or the session inside.
     keys: Mutex<HashMap<(i32, i32), i32>>,
+    /// The operation's transaction, where the tool works in it.
+    inside: Option<Inside>,
     closed: CancellationToken,
     connections: TaskTracker,
 }
@@ -92,10 +96,19 @@ impl Gateway {
     /// A gateway for the sessions of `role`, which see its schema first, and then those of `suffix`.
     pub(crate) fn new(
         told: Told,
-        (login, role): (PgConnectOptions, &ToolRole),
+        login: (PgConnectOptions, &ToolRole),
         suffix: &[String],
         control: PgPool,
     ) -> Arc<Self> {
+        Arc::new(Self::plain(told, login, suffix, control))
+    }
+
+    fn plain(
+        told: Told,
+        (login, role): (PgConnectOptions, &ToolRole),
+        suffix: &[String],
+        control: PgPool,
+    ) -> Self {
         let login = match &role.password {
             Some(password) => login.username(&role.name).password(password.expose()),
             None => login,
@@ -106,16 +119,41 @@ impl Gateway {
             let names = [&told.schema].into_iter().chain(others);
             names.map(|name| Ident(name).to_string()).collect::<Vec<_>>().join(",")
         });
-        Arc::new(Self {
+        Self {
             told,
             login,
             search_path,
             control,
             seen: tokio_watch::Sender::default(),
             keys: Mutex::default(),
+            inside: None,
             closed: CancellationToken::new(),
             connections: TaskTracker::new(),
-        })
+        }
+    }
+
+    /// The same way to a server, whose bytes can be read.
+    pub(crate) fn readable(options: PgConnectOptions) -> PgConnectOptions {
+        options.ssl_mode(sqlx::postgres::PgSslMode::Disable)
+    }
+
+    /// A gateway into the transaction of the work session of this backend.
+    pub(crate) fn inside(
+        told: Told,
+        login: PgConnectOptions,
+        pid: i32,
+        suffix: &[String],
+        control: PgPool,
+    ) -> Arc<Self> {
+        let as_it_is = ToolRole { name: told.user.clone(), password: None };
+        let mut gateway = Self::plain(told, (login, &as_it_is), suffix, control.clone());
+        gateway.inside = Some(Inside::new(pid, control, gateway.seen.clone()));
+        Arc::new(gateway)
+    }
+
+    /// The transaction that the tool works in.
+    pub(crate) fn transaction(&self) -> Option<&Inside> {
+        self.inside.as_ref()
     }
 
     pub(crate) fn told(&self) -> &Told {
@@ -142,9 +180,10 @@ impl Gateway {
 
     /// Cancels what the session of this key runs, if it is one of the tool's.
     async fn cancel(&self, key: (i32, i32)) {
-        let backend = self.keys().get(&key).copied();
-        if let Some(pid) = backend {
-            backend::cancel(&self.control, pid).await;
+        let Some(of) = self.keys().get(&key).copied() else { return };
+        match &self.inside {
+            Some(inside) => inside.cancel(of.cast_unsigned()).await,
+            None => backend::cancel(&self.control, of).await,
         }
     }
 }

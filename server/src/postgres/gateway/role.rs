@@ -155,6 +155,38 @@ async fn check_named(connection: &mut PgConnection, named: &str, wanted: &Wanted
     Err(refused(what, hint))
 }
 
+/// Whether a tool may do what the daemon's role in the target may do: it does its work as that one.
+///
+/// # Errors
+/// `GATEWAY_ROLE`, with what to do.
+pub(crate) async fn check_inside(connection: &mut PgConnection, role: &str) -> Result<(), Fault> {
+    let found: Option<(String, String)> = sqlx::query_as(
+        "SELECT r.rolname::pg_catalog.text,
+                CASE WHEN r.rolsuper THEN 'is a superuser' WHEN r.rolcreaterole THEN 'may create roles'
+                     WHEN r.rolreplication THEN 'may replicate' WHEN r.rolbypassrls THEN 'passes row security'
+                     ELSE 'leads out of the database' END
+           FROM pg_catalog.pg_roles r
+          WHERE pg_catalog.pg_has_role($1, r.oid, 'MEMBER')
+            AND (r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls
+                 OR r.rolname ~ '^pg_' AND r.rolname NOT IN ('pg_database_owner', 'pg_monitor', 'pg_read_all_settings',
+                    'pg_read_all_stats', 'pg_stat_scan_tables'))
+          ORDER BY r.rolname <> $1, 1 LIMIT 1",
+    )
+    .bind(role)
+    .fetch_optional(connection)
+    .await
+    .map_err(control_fault)?;
+    let Some((found, what)) = found else { return Ok(()) };
+    let which = if found == role { String::new() } else { format!(" can become {found}, which") };
+    Err(refused(
+        format!(
+            "within the target the migration tool works as the daemon's role {role}, and that{which} {what}"
+        ),
+        "give the target a database URL of a plain role that owns its schemas; or use --scope database"
+            .to_owned(),
+    ))
+}
+
 /// Makes the role of an operation. Its password is in no statement.
 ///
 /// # Errors

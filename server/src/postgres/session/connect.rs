@@ -42,6 +42,9 @@ const SETTINGS: [(&str, &str); 18] = [
 pub(in crate::postgres) const RESTORE: [&str; 3] =
     ["RESET ALL", "RESET SESSION AUTHORIZATION", "SET ROLE NONE"];
 
+/// How a target is connected to.
+pub(crate) type TargetOptions = PgConnectOptions;
+
 /// The options of a session with the daemon's settings.
 pub(crate) fn options(
     base: &PgConnectOptions,

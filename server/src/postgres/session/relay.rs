@@ -21,6 +21,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpStream, UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
 };
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
@@ -45,7 +46,35 @@ struct Traffic {
 /// The way to the server, open for as long as this lives.
 pub(crate) struct Relay {
     traffic: Arc<Traffic>,
+    lend: mpsc::Sender<Loan>,
     _pump: AbortOnDropHandle<()>,
+}
+
+/// Who wants the server's bytes, and where they are given back.
+type Loan = (oneshot::Sender<ServerStream>, oneshot::Receiver<ServerStream>);
+
+/// The server's bytes, lent while the driver is silent. If they are not given back, the session is over.
+pub(crate) struct Lent {
+    server: ServerStream,
+    back: Return,
+}
+
+/// The way back of what was lent.
+pub(in crate::postgres) struct Return(oneshot::Sender<ServerStream>);
+
+impl Lent {
+    /// The bytes, and where they belong.
+    pub(in crate::postgres) fn take(self) -> (ServerStream, Return) {
+        (self.server, self.back)
+    }
+}
+
+impl Return {
+    /// The driver's again: the server waits for a query.
+    pub(in crate::postgres) fn give_back(self, server: ServerStream) {
+        // A relay that is gone needs it no more.
+        let _gone = self.0.send(server);
+    }
 }
 
 impl Relay {
@@ -56,8 +85,21 @@ impl Relay {
     pub(crate) async fn open(options: &PgConnectOptions) -> io::Result<(Self, PgConnectOptions)> {
         let traffic = Arc::new(Traffic::default());
         let (listener, through) = private_listener(options)?;
-        let pump = tokio::spawn(pump(listener, server(options).await?, Arc::clone(&traffic)));
-        Ok((Self { traffic, _pump: AbortOnDropHandle::new(pump) }, through))
+        let (lend, loans) = mpsc::channel(1);
+        let pump = tokio::spawn(pump(listener, server(options).await?, Arc::clone(&traffic), loans));
+        Ok((Self { traffic, lend, _pump: AbortOnDropHandle::new(pump) }, through))
+    }
+
+    /// Lends the server's bytes. The driver has heard the end of all that it asked, and asks nothing meanwhile; encrypted bytes
+    /// are of no use to anybody else.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(crate) async fn lend(&self) -> io::Result<Lent> {
+        let lost = || io::Error::from(io::ErrorKind::NotConnected);
+        let ((give, given), (back, returned)) = (oneshot::channel(), oneshot::channel());
+        self.lend.send((give, returned)).await.map_err(|_| lost())?;
+        Ok(Lent { server: given.await.map_err(|_| lost())?, back: Return(back) })
     }
 
     /// From now on the limit holds, until this is dropped.
@@ -130,17 +172,26 @@ pub(in crate::postgres) fn private_listener(
 
 async fn pump(
     listener: UnixListener,
-    server: impl AsyncRead + AsyncWrite + Send + 'static,
+    mut server: ServerStream,
     traffic: Arc<Traffic>,
+    mut loans: mpsc::Receiver<Loan>,
 ) {
     let ended = async {
         let driver = own_process(&listener).await?;
         drop(listener);
-        let (mut from_server, mut to_server) = tokio::io::split(server);
         let (mut from_driver, mut to_driver) = driver.into_split();
-        tokio::select! {
-            asked = tokio::io::copy(&mut from_driver, &mut to_server) => asked.map(|_| ()),
-            answered = answers(&mut from_server, &mut to_driver, &traffic) => answered,
+        loop {
+            let (mut from_server, mut to_server) = tokio::io::split(server);
+            // While the driver is silent, no byte is on its way in here.
+            let (give, back) = tokio::select! {
+                asked = tokio::io::copy(&mut from_driver, &mut to_server) => return asked.map(|_| ()),
+                answered = answers(&mut from_server, &mut to_driver, &traffic) => return answered,
+                Some(loan) = loans.recv() => loan,
+            };
+            // Whoever asked for it and is gone, or does not give it back, ends the session.
+            let lost = |_| io::Error::from(io::ErrorKind::NotConnected);
+            give.send(from_server.unsplit(to_server)).map_err(|_| io::ErrorKind::NotConnected)?;
+            server = back.await.map_err(lost)?;
         }
     };
     if let Err(error) = ended.await {
