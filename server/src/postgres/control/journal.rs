@@ -21,14 +21,17 @@ use super::{
 };
 use crate::postgres::{
     session::failpoint,
-    sql::{error::ControlError, timestamp},
+    sql::{
+        error::ControlError,
+        timestamp::{self, Timestamptz},
+    },
 };
 
 /// The channel on which new events are announced; the payload is the operation's id.
 pub(crate) const CHANNEL: &str = "resetd_event";
 
 /// Whose operation it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
 pub(crate) struct Owner {
     pub(crate) operation: Uuid,
     pub(crate) instance: Uuid,
@@ -63,17 +66,15 @@ pub(crate) async fn append(
     owner: Owner,
     kind: EventKind,
 ) -> Result<Event, ControlError> {
-    let row: Option<(i64, i64)> = sqlx::query_as(concat!(
+    let row: Option<(i64, Timestamptz)> = sqlx::query_as(
         "WITH op AS (
             UPDATE resetd.operation SET last_sequence = last_sequence + 1
              WHERE id = $1 AND instance = $2 AND state <> 'finished' RETURNING last_sequence),
          ev AS (
             INSERT INTO resetd.event (operation, sequence, at, code, terminal, body)
             SELECT $1, last_sequence, clock_timestamp(), $3, false, $4::json FROM op RETURNING sequence, at)
-         SELECT sequence, ",
-        timestamp::micros!("at"),
-        " FROM ev, pg_notify('resetd_event', $1::text)"
-    ))
+         SELECT sequence, at FROM ev, pg_notify('resetd_event', $1::text)",
+    )
     .bind(owner.operation)
     .bind(owner.instance)
     .bind(kind.code())
@@ -82,12 +83,7 @@ pub(crate) async fn append(
     .await?;
     let (sequence, at) = row.ok_or_else(stale)?;
     failpoint::stored(owner.operation, sequence).await;
-    Ok(Event {
-        sequence: sequence.unsigned_abs(),
-        operation: owner.operation,
-        at: timestamp::from_micros(at),
-        kind,
-    })
+    Ok(Event { sequence: sequence.unsigned_abs(), operation: owner.operation, at: at.to_jiff(), kind })
 }
 
 /// Stored events from a sequence on, in order.
@@ -107,11 +103,10 @@ async fn read_on(
     from: u64,
     most: i64,
 ) -> Result<Vec<Event>, ControlError> {
-    let rows: Vec<(i64, i64, String)> = sqlx::query_as(concat!(
-        "SELECT sequence, ",
-        timestamp::micros!("at"),
-        ", body::text FROM resetd.event WHERE operation = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3"
-    ))
+    let rows: Vec<EventRow> = sqlx::query_as(
+        "SELECT sequence, at, body::text FROM resetd.event
+          WHERE operation = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3",
+    )
     .bind(operation)
     .bind(i64::try_from(from).unwrap_or(i64::MAX))
     .bind(most)
@@ -120,12 +115,20 @@ async fn read_on(
     rows.into_iter().map(|row| decode(operation, row)).collect()
 }
 
-fn decode(operation: Uuid, (sequence, at, body): (i64, i64, String)) -> Result<Event, ControlError> {
-    let kind = serde_json::from_str(&body).map_err(|e| {
+#[derive(sqlx::FromRow)]
+struct EventRow {
+    sequence: i64,
+    at: Timestamptz,
+    body: String,
+}
+
+fn decode(operation: Uuid, row: EventRow) -> Result<Event, ControlError> {
+    let sequence = row.sequence;
+    let kind = serde_json::from_str(&row.body).map_err(|e| {
         Fault::new(Reason::Internal, format!("event {sequence} of operation {operation} cannot be read: {e}"))
             .hint("it was written by a newer daemon; watch it there")
     })?;
-    Ok(Event { sequence: sequence.unsigned_abs(), operation, at: timestamp::from_micros(at), kind })
+    Ok(Event { sequence: sequence.unsigned_abs(), operation, at: row.at.to_jiff(), kind })
 }
 
 /// Stores, as one, that the commit of `transaction` comes next, the end and report that it will have, and what it will

@@ -16,24 +16,16 @@ use crate::postgres::{
     session::failpoint,
     sql::{
         error::{ControlError, sqlstate},
-        timestamp,
+        timestamp::Timestamptz,
     },
 };
 
-const COLUMNS: &str = concat!(
+const COLUMNS: &str =
     "id, request_id, verb, target, database, scope, dry_run, principal, auth_method, labels::text AS labels, state, outcome,
-     reason, summary, report_sha256, last_sequence, ",
-    timestamp::micros!("created_at"),
-    " AS created_at, ",
-    timestamp::micros!("started_at"),
-    " AS started_at, ",
-    timestamp::micros!("finished_at"),
-    " AS finished_at, coalesce((SELECT ",
-    timestamp::micros!("k.expires_at"),
-    " FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state IN ('kept', 'undoing')), (SELECT ",
-    timestamp::micros!("s.expires_at"),
-    " FROM resetd.kept_schemas s WHERE s.operation = operation.id AND s.state IN ('kept', 'undoing'))) AS undoable_until"
-);
+     reason, summary, report_sha256, last_sequence, created_at, started_at, finished_at, coalesce(
+       (SELECT k.expires_at FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state IN ('kept', 'undoing')),
+       (SELECT s.expires_at FROM resetd.kept_schemas s WHERE s.operation = operation.id AND s.state IN ('kept', 'undoing'))
+     ) AS undoable_until";
 
 /// What is recorded of a new operation.
 #[derive(Clone, Copy)]
@@ -313,11 +305,12 @@ pub(crate) async fn report(pool: &PgPool, id: Uuid) -> Result<Option<String>, Co
 
 fn decode(row: &PgRow) -> sqlx::Result<Operation> {
     let text = |name: &'static str| row.try_get::<Option<String>, _>(name);
-    let micros =
-        |name: &'static str| row.try_get::<Option<i64>, _>(name).map(|at| at.map(timestamp::from_micros));
+    let time = |name: &'static str| {
+        row.try_get::<Option<Timestamptz>, _>(name).map(|at| at.map(Timestamptz::to_jiff))
+    };
     let malformed =
         |what: &'static str| sqlx::Error::Decode(format!("operation.{what} is not of this version").into());
-    let created_at = micros("created_at")?.ok_or_else(|| malformed("created_at"))?;
+    let created_at = row.try_get::<Timestamptz, _>("created_at")?.to_jiff();
     let outcome = text("outcome")?;
     let end = match outcome {
         None => None,
@@ -328,7 +321,7 @@ fn decode(row: &PgRow) -> sqlx::Result<Operation> {
                 .ok_or_else(|| malformed("outcome"))?,
             reason: text("reason")?.and_then(|r| r.parse().ok()),
             summary: text("summary")?.unwrap_or_default(),
-            at: micros("finished_at")?.unwrap_or(created_at),
+            at: time("finished_at")?.unwrap_or(created_at),
             report_sha256: text("report_sha256")?.unwrap_or_default(),
         }),
     };
@@ -350,7 +343,7 @@ fn decode(row: &PgRow) -> sqlx::Result<Operation> {
         end,
         last_sequence: row.try_get::<i64, _>("last_sequence")?.unsigned_abs(),
         created_at,
-        started_at: micros("started_at")?,
-        undoable_until: micros("undoable_until")?,
+        started_at: time("started_at")?,
+        undoable_until: time("undoable_until")?,
     })
 }
