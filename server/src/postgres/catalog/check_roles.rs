@@ -38,20 +38,27 @@ const OUT: [&str; 5] = [
 
 const SETUP: &str = "`resetd setup` prints the SQL of two roles that keep it in its target";
 
-type Attributes = (String, bool, Vec<String>, bool);
+#[derive(sqlx::FromRow)]
+struct Attributes {
+    role: String,
+    superuser: bool,
+    attributes: Vec<String>,
+    /// Of the control role.
+    is_member: bool,
+}
 
 /// What the role of a target has too much.
 ///
 /// # Errors
 /// The session was lost.
 pub(super) async fn target(connection: &mut PgConnection, control_role: &str) -> Result<Vec<String>, Fault> {
-    let (role, superuser, attributes, is_member): Attributes = sqlx::query_as(
-        "SELECT r.rolname::pg_catalog.text, r.rolsuper,
+    let Attributes { role, superuser, attributes, is_member } = sqlx::query_as(
+        "SELECT r.rolname::pg_catalog.text AS role, r.rolsuper AS superuser,
                 pg_catalog.array_remove(ARRAY[CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
                     CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END,
-                    CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END]::pg_catalog.text[], NULL),
+                    CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END]::pg_catalog.text[], NULL) AS attributes,
                 coalesce((SELECT pg_catalog.pg_has_role(r.oid, c.oid, 'MEMBER') FROM pg_catalog.pg_roles c
-                           WHERE c.rolname = $1), false)
+                           WHERE c.rolname = $1), false) AS is_member
            FROM pg_catalog.pg_roles r WHERE r.rolname = current_user",
     )
     .bind(control_role)

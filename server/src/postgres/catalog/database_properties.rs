@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use model::fault::Fault;
 use sqlx::PgConnection;
 
-use super::database::DatabaseRow;
+use super::database::{DatabaseGrant, DatabaseRow};
 use crate::postgres::sql::error::control_fault;
 
 impl DatabaseRow {
     /// Piece by piece, in words. Each is there once; what comes and goes is known by its text.
     fn pieces(&self) -> Vec<String> {
         let mut all = vec![format!("owner {}", self.owner), format!("creation options{}", self.creation)];
-        all.extend(self.rights.iter().map(|(grantor, grantee, privilege, grantable)| {
+        all.extend(self.rights.iter().map(|DatabaseGrant { grantor, grantee, privilege, grantable }| {
             let to = grantee.as_deref().unwrap_or("PUBLIC");
             let option = if *grantable { " with grant option" } else { "" };
             format!("grant {privilege} to {to}{option} by {grantor}")
@@ -77,6 +77,15 @@ pub(crate) async fn fingerprint(connection: &mut PgConnection, oid: u32) -> Resu
 mod tests {
     use super::*;
 
+    fn connect(grantee: Option<&str>, grantable: bool) -> DatabaseGrant {
+        DatabaseGrant {
+            grantor: "owner".to_owned(),
+            grantee: grantee.map(str::to_owned),
+            privilege: "CONNECT".to_owned(),
+            grantable,
+        }
+    }
+
     fn row() -> DatabaseRow {
         DatabaseRow {
             oid: 1,
@@ -87,7 +96,7 @@ mod tests {
             connection_limit: -1,
             is_template: false,
             comment: Some("mine".to_owned()),
-            rights: vec![("owner".to_owned(), None, "CONNECT".to_owned(), false)],
+            rights: vec![connect(None, false)],
             settings: vec![(None, "work_mem=7MB".to_owned())],
             labels: Vec::new(),
         }
@@ -100,7 +109,7 @@ mod tests {
             comment: None,
             connection_limit: 5,
             settings: vec![(Some("app".to_owned()), "work_mem=7MB".to_owned())],
-            rights: vec![("owner".to_owned(), Some("app".to_owned()), "CONNECT".to_owned(), true)],
+            rights: vec![connect(Some("app"), true)],
             ..row()
         };
         assert_eq!(

@@ -59,7 +59,7 @@ async fn memberships(
     row: &DatabaseRow,
 ) -> Result<Vec<Finding>, Fault> {
     let mut wanted = vec![row.owner.clone()];
-    wanted.extend(row.rights.iter().map(|right| right.0.clone()));
+    wanted.extend(row.rights.iter().map(|right| right.grantor.clone()));
     wanted.sort();
     wanted.dedup();
     let missing: Vec<String> = sqlx::query_scalar(

@@ -35,16 +35,25 @@ pub(in crate::postgres) async fn watch(context: WorkContext, pid: i32) {
     }
 }
 
-/// Backend, role, application, state, query, since when its transaction and its query run.
-type SessionRow = (i32, String, String, String, String, Option<Timestamptz>, Option<Timestamptz>);
+#[derive(sqlx::FromRow)]
+struct SessionRow {
+    pid: i32,
+    user: String,
+    application_name: String,
+    state: String,
+    query: String,
+    xact_start: Option<Timestamptz>,
+    query_start: Option<Timestamptz>,
+}
 
 /// The columns of a session `a`, as far as the daemon's role sees them.
 macro_rules! session {
     () => {
         concat!(
-            "a.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, a.backend_type, ''),
+            "a.pid, coalesce(a.usename::text, '') AS user, coalesce(a.application_name, '') AS application_name,
+             coalesce(a.state, a.backend_type, '') AS state,
              CASE WHEN a.backend_type IS NULL THEN ''
-                  ELSE coalesce(pg_catalog.left(pg_catalog.regexp_replace(a.query, '\\s+', ' ', 'g'), 120), '') END, ",
+                  ELSE coalesce(pg_catalog.left(pg_catalog.regexp_replace(a.query, '\\s+', ' ', 'g'), 120), '') END AS query, ",
             "a.xact_start, a.query_start"
         )
     };
@@ -76,15 +85,15 @@ async fn of(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
     Ok(all)
 }
 
-fn session((pid, user, application_name, state, query, since, query_since): SessionRow) -> Blocker {
+fn session(row: SessionRow) -> Blocker {
     Blocker {
-        pid,
-        user,
-        application_name,
-        state,
-        query,
-        since: since.map(Timestamptz::to_jiff),
-        query_since: query_since.map(Timestamptz::to_jiff),
+        pid: row.pid,
+        user: row.user,
+        application_name: row.application_name,
+        state: row.state,
+        query: row.query,
+        since: row.xact_start.map(Timestamptz::to_jiff),
+        query_since: row.query_start.map(Timestamptz::to_jiff),
         gid: String::new(),
     }
 }

@@ -39,7 +39,15 @@ pub(crate) async fn create(
     Ok(operations::set_build_oid(connection, owner).await?)
 }
 
-type FoundRow = (String, i64, bool, Option<String>);
+#[derive(sqlx::FromRow)]
+struct FoundRow {
+    name: String,
+    #[sqlx(try_from = "i64")]
+    oid: u32,
+    is_template: bool,
+    /// Why it is not surely the operation's.
+    why: Option<String>,
+}
 
 /// Drops what an operation built and did not swap in, sessions and all. What is gone already is no fault; what is not
 /// surely the operation's is given up. Whether something was dropped.
@@ -49,11 +57,11 @@ type FoundRow = (String, i64, bool, Option<String>);
 pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Result<bool, Fault> {
     // Until its oid is on record it has no comment.
     let found: Option<FoundRow> = sqlx::query_as(
-        "SELECT o.build_database, d.oid::pg_catalog.int8, d.datistemplate, CASE
+        "SELECT o.build_database AS name, d.oid::pg_catalog.int8, d.datistemplate AS is_template, CASE
                 WHEN d.datname <> o.build_database THEN pg_catalog.format('it is called %I now', d.datname)
                 WHEN d.oid <> o.build_oid OR (o.build_oid IS NULL
                         AND pg_catalog.shobj_description(d.oid, 'pg_database') IS NOT NULL)
-                    THEN 'another database has the name now' END
+                    THEN 'another database has the name now' END AS why
            FROM resetd.operation o
            JOIN pg_catalog.pg_database d ON d.datname = o.build_database OR d.oid = o.build_oid
           WHERE o.id = $1 ORDER BY d.datname <> o.build_database LIMIT 1",
@@ -62,10 +70,9 @@ pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Res
     .fetch_optional(&mut *connection)
     .await
     .map_err(control_fault)?;
-    let Some((name, oid, is_template, why)) = found else { return Ok(false) };
+    let Some(FoundRow { name, oid, is_template, why }) = found else { return Ok(false) };
     if let Some(why) = why {
         tracing::warn!(name, %operation, why, "a database built aside is not dropped: it may be somebody's");
-        let oid = u32::try_from(oid).unwrap_or_default();
         given_up::enter_built(connection, operation, oid, &why).await?;
         return Ok(false);
     }

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::settings;
 use crate::postgres::{
     catalog::{
-        database::{self, DatabaseRow, in_dependency_order},
+        database::{self, DatabaseGrant, DatabaseRow, in_dependency_order},
         preflight::change,
     },
     sql::{
@@ -56,7 +56,7 @@ pub(crate) async fn row_of(connection: &mut PgConnection, name: &str) -> Result<
 fn statements(from: &DatabaseRow, onto: &str, acted_as: &[(String, String)]) -> String {
     let database = Ident(onto);
     let mut sql = format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC, {};", Ident(&from.owner));
-    for (grantor, grantee, privilege, grantable) in in_dependency_order(from) {
+    for DatabaseGrant { grantor, grantee, privilege, grantable } in in_dependency_order(from) {
         let to = grantee.as_deref().map_or_else(|| "PUBLIC".to_owned(), |g| Ident(g).to_string());
         let option = if *grantable { " WITH GRANT OPTION" } else { "" };
         sql.push_str(&format!(
