@@ -11,11 +11,12 @@ use uuid::Uuid;
 use super::{
     journal::{self, Owner},
     queue_limits::check_room,
+    ticket::Ticket,
 };
 use crate::postgres::{
     session::failpoint,
     sql::{
-        error::{ControlError, sqlstate},
+        error::{ControlError, condition::Condition},
         timestamp::Timestamptz,
     },
 };
@@ -30,15 +31,12 @@ const COLUMNS: &str =
 /// What is recorded of a new operation.
 #[derive(Clone, Copy)]
 pub(crate) struct NewOperation<'a> {
-    pub(crate) owner: Owner,
+    pub(crate) ticket: &'a Ticket,
     pub(crate) request: &'a Request,
-    pub(crate) database: &'a str,
     pub(crate) principal: &'a str,
     pub(crate) auth_method: &'a str,
     /// The backend that holds the lock already; `None` while it waits.
     pub(crate) lock_pid: Option<i32>,
-    /// Only an active window of its principal's own lets it begin.
-    pub(crate) needs_window: bool,
 }
 
 /// Records an operation and its first event, as one. `false`: the request id is taken.
@@ -55,13 +53,13 @@ pub(crate) async fn record(
         return Ok(false);
     }
     if new.lock_pid.is_none() {
-        check_room(&mut transaction, new.principal, &new.request.target, new.database).await?;
+        check_room(&mut transaction, new.principal, &new.request.target, &new.ticket.database).await?;
     }
     for event in events {
-        journal::append(&mut transaction, new.owner, event).await?;
+        journal::append(&mut transaction, new.ticket.owner, event).await?;
     }
     transaction.commit().await?;
-    failpoint::point(new.owner.operation, "recorded").await;
+    failpoint::point(new.ticket.owner.operation, "recorded").await;
     Ok(true)
 }
 
@@ -69,7 +67,9 @@ pub(in crate::postgres) async fn insert(
     connection: &mut PgConnection,
     new: &NewOperation<'_>,
 ) -> Result<bool, ControlError> {
-    let request = new.request;
+    let NewOperation { request, ticket, .. } = *new;
+    // Only an active window of its principal's own lets it begin.
+    let needs_window = ticket.window_guard.as_ref().is_some_and(|guard| guard.rules.required());
     let labels = serde_json::to_string(&request.labels).unwrap_or_else(|_| "{}".to_owned());
     let inserted = sqlx::query(
         "INSERT INTO resetd.operation (id, request_id, request_hash, verb, target, database, scope, dry_run, principal,
@@ -79,26 +79,26 @@ pub(in crate::postgres) async fn insert(
              CASE WHEN $14::int4 IS NOT NULL THEN clock_timestamp() END,
              CASE WHEN $14::int4 IS NULL THEN nextval('resetd.operation_ticket') END, $15)",
     )
-    .bind(new.owner.operation)
+    .bind(ticket.owner.operation)
     .bind(request.request_id)
     .bind(request.hash())
     .bind(request.verb.as_str())
     .bind(&request.target)
-    .bind(new.database)
+    .bind(&ticket.database)
     .bind(request.scope.map(|s| s.as_str()))
     .bind(request.dry_run)
     .bind(new.principal)
     .bind(new.auth_method)
     .bind(labels)
-    .bind(new.owner.instance)
+    .bind(ticket.owner.instance)
     .bind(request.reads_only())
     .bind(new.lock_pid)
-    .bind(new.needs_window)
+    .bind(needs_window)
     .execute(connection)
     .await;
     match inserted {
         Ok(_) => Ok(true),
-        Err(error) if sqlstate(&error) == Some("23505") => Ok(false),
+        Err(error) if Condition::of_error(&error) == Some(Condition::UniqueViolation) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
