@@ -23,7 +23,7 @@ use crate::postgres::{
     },
     session::{advisory, connect, identity},
     sql::{
-        error::{control_fault, message, sqlstate},
+        error::{condition::Condition, control_fault, message},
         ident::Ident,
     },
 };
@@ -55,7 +55,7 @@ pub(crate) async fn open(site: &Site) -> Result<Control, Fault> {
 pub(crate) async fn open_foreign(site: &Site) -> Result<Control, Fault> {
     let options = connect::options(&site.options, "resetd control", &[("lock_timeout", "0")]);
     let mut connection = match connect::open(&options).await {
-        Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => {
+        Err(fault) if Condition::of_fault(&fault) == Some(Condition::UndefinedDatabase) => {
             create(&options, &site.others).await?;
             connect::open(&options).await?
         }
@@ -170,6 +170,11 @@ async fn create(options: &PgConnectOptions, others: &[String]) -> Result<(), Fau
     }))
 }
 
+/// Somebody else made it, before or at the same moment.
+fn is_there(error: &sqlx::Error) -> bool {
+    matches!(Condition::of_error(error), Some(Condition::DuplicateDatabase | Condition::UniqueViolation))
+}
+
 /// Creates a database where it is missing, from another one of the cluster. Two daemons may do so at once: the second
 /// one's error means that it exists.
 ///
@@ -184,7 +189,7 @@ pub(crate) async fn create_database(from: &PgConnectOptions, database: &str) -> 
     );
     match sqlx::raw_sql(AssertSqlSafe(statement.as_str())).execute(&mut connection).await {
         Ok(_) => Ok(()),
-        Err(error) if matches!(sqlstate(&error), Some("42P04" | "23505")) => Ok(()),
+        Err(error) if is_there(&error) => Ok(()),
         Err(error) => Err(Fault::new(
             Reason::ControlUnavailable,
             format!("database {database} is missing and cannot be created: {}", message(&error)),

@@ -8,7 +8,7 @@ use crate::postgres::{
     catalog::{aside, structure},
     control::kept_schemas::KeptSchemas,
     sql::{
-        error::{sqlstate, work_fault},
+        error::{condition::Condition, work_fault},
         ident::{self, Ident},
     },
 };
@@ -65,7 +65,7 @@ pub(crate) async fn step(connection: &mut PgConnection, kept: &KeptSchemas) -> R
     let mut within = began.map_err(|e| work_fault("dropping what was set aside", &e))?;
     let done = match step_within(&mut within, kept).await {
         Ok(step) => step,
-        Err(error) if matches!(sqlstate(&error), Some("55P03" | "40P01")) => Step::Busy,
+        Err(error) if Condition::of_error(&error) == Some(Condition::LockNotAvailable) => Step::Busy,
         Err(error) => return Err(work_fault("dropping what was set aside", &error)),
     };
     let ended = match done {

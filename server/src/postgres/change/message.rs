@@ -11,7 +11,7 @@ use super::transaction::Work;
 use crate::postgres::{
     session::{backend, liveness::lost_error},
     sql::{
-        error::{is_collision, sqlstate, work_fault},
+        error::{condition::Condition, is_collision, work_fault},
         ident::Ident,
     },
 };
@@ -146,7 +146,7 @@ impl Work {
             }
             collisions += u32::from(collided);
             let again = collided && collisions < COLLISIONS;
-            if !again && !matches!(sqlstate(&error.error), Some("55P03" | "40P01")) {
+            if !again && Condition::of_error(&error.error) != Some(Condition::LockNotAvailable) {
                 return Err(explain(index, &error));
             }
             self.waited += started.elapsed();

@@ -16,7 +16,8 @@ use crate::postgres::{
     lock::lease::LockSession,
     sql::{
         error::{
-            control_fault, database_error, hint, is_disconnect, is_too_large, message, sqlstate, work_fault,
+            condition::Condition, control_fault, database_error, hint, is_disconnect, is_of_statement,
+            is_too_large, message, site, work_fault,
         },
         ident::{self, Ident},
     },
@@ -81,10 +82,9 @@ async fn execute(
     let took = started.elapsed();
     let settling = format!("settling {label}");
     deferred::settle(work, place, &settling, Some(&revision.file), sets_constraints(revision), &|error| {
-        match sqlstate(&error.error) {
-            Some(code) if !code.starts_with("57") => revision_fault(place, revision, error),
-            None if is_too_large(&error.error) => revision_fault(place, revision, error),
-            _ => work_fault(&settling, &error.error),
+        match is_of_statement(&error.error) {
+            true => revision_fault(place, revision, error),
+            false => work_fault(&settling, &error.error),
         }
     })
     .await?;
@@ -216,9 +216,9 @@ fn revision_fault(place: &ReplayTarget<'_>, revision: &Revision, failed: &Messag
     };
     let place_of = format!("{}{at} failed in schema {}{which}", revision.file, place.schema);
     let told = message(&failed.error);
-    let fault = match sqlstate(&failed.error) {
+    let fault = match Condition::of_error(&failed.error) {
         // Outside a transaction nothing is taken back and tried again: it has waited for as long as it may.
-        Some("55P03" | "40P01") => {
+        Some(Condition::LockNotAvailable) => {
             Fault::new(Reason::Blocked, format!("{place_of}: other sessions hold what it needs: {told}"))
                 .hint("end those sessions, or raise `lock_wait_limit` in the profile")
         }
@@ -228,10 +228,10 @@ fn revision_fault(place: &ReplayTarget<'_>, revision: &Revision, failed: &Messag
         )),
     };
     fault.with("revision", &revision.id).with("schema", place.schema).at(SqlSite {
-        sqlstate: sqlstate(&failed.error).map(str::to_owned),
         schema: Some(place.schema.to_owned()),
         file: Some(revision.file.clone()),
         line,
         statement: statement.and_then(|s| revision.excerpt(s, EXCERPT)),
+        ..site(&failed.error)
     })
 }

@@ -1,6 +1,6 @@
 //! Statements on databases themselves. Each runs on the connection that holds the lock.
 
-use model::fault::{Fault, Reason, SqlSite};
+use model::fault::{Fault, Reason};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::settings;
@@ -10,7 +10,7 @@ use crate::postgres::{
         preflight::change,
     },
     sql::{
-        error::{control_fault, hint, message, sqlstate, work_fault},
+        error::{condition::Condition, control_fault, hint, message, site, work_fault},
         ident::{Ident, Literal},
     },
 };
@@ -130,12 +130,14 @@ pub(super) async fn comment(
 /// Runs a statement on databases on the connection that holds the lock.
 pub(crate) async fn run(connection: &mut PgConnection, doing: &str, sql: &str) -> Result<(), Fault> {
     let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await else { return Ok(()) };
-    Err(match sqlstate(&error) {
-        Some(code @ "55006") => Fault::new(Reason::Blocked, format!("{doing}: {}", message(&error)))
+    Err(match Condition::of_error(&error) {
+        Some(Condition::ObjectInUse) => Fault::new(Reason::Blocked, format!("{doing}: {}", message(&error)))
             .hint("sessions are in the way: end them, or use --terminate-sessions; nothing was changed")
-            .at(SqlSite { sqlstate: Some(code.to_owned()), ..SqlSite::default() }),
-        Some("53100") => Fault::new(Reason::PreflightFailed, format!("{doing}: the disk is full"))
-            .hint("make room; nothing was changed"),
+            .at(site(&error)),
+        Some(Condition::DiskFull) => {
+            Fault::new(Reason::PreflightFailed, format!("{doing}: the disk is full"))
+                .hint("make room; nothing was changed")
+        }
         _ => work_fault(doing, &error),
     })
     .map_err(|fault: Fault| match hint(&error) {
