@@ -63,7 +63,6 @@ mod phased_extensions;
 mod plan;
 mod plan_preflight;
 mod plan_walk;
-mod plan_world;
 mod pooler;
 mod python;
 mod quoted_names;
