@@ -16,7 +16,7 @@ use super::{ending, registry::LiveOperation, tools::Held, window_deadline};
 use crate::{
     engine::{Engine, Target},
     postgres::{
-        change::{blockers, noticed::Noticed, transaction::WorkContext},
+        change::{blockers, context::WorkContext, noticed::Noticed},
         control::{
             cancel::{self, Asked},
             journal::{self, Owner},

@@ -7,8 +7,7 @@ use model::{
 };
 use sqlx::PgConnection;
 
-use super::preflight::change;
-use crate::postgres::sql::{error::control_fault, ident::Ident};
+use crate::postgres::sql::{error::control_fault, ident::Ident, version};
 
 /// What a look found: what keeps the daemon from its work, and what only should be otherwise.
 #[derive(Debug, Default)]
@@ -171,7 +170,7 @@ async fn memberships(
     role: &str,
     target: &Served<'_>,
 ) -> Result<Checked, Fault> {
-    let version = change::version(connection).await?;
+    let version = version::of(connection).await?;
     let rows: Vec<(String, bool, bool, bool)> = sqlx::query_as(
         "SELECT r.rolname::pg_catalog.text, r.rolsuper, r.rolname = $1, pg_catalog.pg_has_role(r.oid, $3)
                 AND pg_catalog.pg_has_role(r.oid, 'USAGE')
@@ -180,14 +179,14 @@ async fn memberships(
     )
     .bind(target.role)
     .bind(target.database)
-    .bind(change::assume(version))
+    .bind(version::assume(version))
     .fetch_all(connection)
     .await
     .map_err(control_fault)?;
     let mut checked = Checked::default();
     let (name, database) = (target.name, target.database);
     for (other, superuser, is_worker, _) in rows.into_iter().filter(|row| !row.3 && row.0 != role) {
-        let grant = format!("GRANT {} TO {}{};", Ident(&other), Ident(role), change::may_act(version));
+        let grant = format!("GRANT {} TO {}{};", Ident(&other), Ident(role), version::may_act(version));
         let owns = format!("database {database} is owned by {other}, as whom control role {role} cannot act");
         match (superuser, is_worker) {
             // Told of the target's role itself.

@@ -3,8 +3,11 @@
 use model::{blast::SchemaProperty, fault::Fault, finding::Finding};
 use sqlx::PgConnection;
 
-use super::preflight::change::{self, assume, may_act};
-use crate::postgres::sql::{error::work_fault, ident::Ident};
+use crate::postgres::sql::{
+    error::work_fault,
+    ident::Ident,
+    version::{self, assume, may_act},
+};
 
 /// The default privileges of one role for one kind of objects: all of them, those that PostgreSQL gives by itself too.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -87,7 +90,7 @@ pub(in crate::postgres) async fn memberships(
     connection: &mut PgConnection,
     defaults: &[DefaultPrivileges],
 ) -> Result<Vec<Finding>, Fault> {
-    let version = change::version(connection).await?;
+    let version = version::of(connection).await?;
     let roles: Vec<&str> = defaults.iter().map(|d| d.role.as_str()).collect();
     let rows: Vec<(String, bool, String, String)> = sqlx::query_as(
         "SELECT r.rolname::pg_catalog.text, r.rolsuper, current_user::pg_catalog.text,

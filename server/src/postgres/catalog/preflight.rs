@@ -11,7 +11,7 @@ use model::{fault::Fault, finding::Finding};
 use sqlx::PgConnection;
 
 use super::database::DatabaseRow;
-use crate::postgres::sql::{error::control_fault, ident::Ident};
+use crate::postgres::sql::{error::control_fault, ident::Ident, version};
 
 /// What a role lacks to swap a database, and what would make the swap fail, all at once. `None`: there is no old one.
 /// `worker` is the role that fills the new one.
@@ -36,7 +36,7 @@ pub(crate) async fn of_swap(
         ));
     }
     let Some(row) = row else { return Ok(findings) };
-    let version = change::version(connection).await?;
+    let version = version::of(connection).await?;
     if worker != role {
         findings.extend(worker_is_let_in(connection, worker, version, row).await?);
     }
@@ -66,7 +66,7 @@ async fn memberships(
         "SELECT w.name FROM unnest($1::text[]) w(name) WHERE NOT pg_has_role(current_user, w.name::name, $2) ORDER BY 1",
     )
     .bind(wanted)
-    .bind(change::assume(version))
+    .bind(version::assume(version))
     .fetch_all(connection)
     .await
     .map_err(control_fault)?;
@@ -79,7 +79,7 @@ async fn memberships(
             code,
             format!("database {}", row.name),
             format!("{what} {name}, and role {role} cannot act as it"),
-            format!("GRANT {} TO {}{}", Ident(&name), Ident(role), change::may_act(version)),
+            format!("GRANT {} TO {}{}", Ident(&name), Ident(role), version::may_act(version)),
         )
     };
     Ok(missing.into_iter().map(finding).collect())
@@ -108,7 +108,7 @@ async fn worker_is_let_in(
                 "is owned by {}, and the target's role {worker}, which fills the new one, is no member of it",
                 row.owner
             ),
-            format!("GRANT {} TO {}{}", Ident(&row.owner), Ident(worker), change::may_act(version)),
+            format!("GRANT {} TO {}{}", Ident(&row.owner), Ident(worker), version::may_act(version)),
         )
     }))
 }
@@ -130,8 +130,8 @@ async fn settings_of_others(
                                     AND (NOT $2 OR pg_has_role(m.oid, r.oid, 'MEMBER WITH ADMIN OPTION')))) ORDER BY 1",
     )
     .bind(i64::from(row.oid))
-    .bind(version >= change::SET_OPTION)
-    .bind(change::assume(version))
+    .bind(version >= version::SET_OPTION)
+    .bind(version::assume(version))
     .bind(worker)
     .fetch_all(connection)
     .await
@@ -146,7 +146,7 @@ async fn settings_of_others(
             ),
             match superuser {
                 true => format!("{take}; only a superuser may set what is a superuser's"),
-                false if version >= change::SET_OPTION => format!(
+                false if version >= version::SET_OPTION => format!(
                     "ALTER ROLE {0} CREATEROLE; GRANT {1} TO {0} WITH ADMIN OPTION, or {take}",
                     Ident(role),
                     Ident(&name)
@@ -179,7 +179,7 @@ async fn guarded_settings(
     .fetch_all(&mut *connection)
     .await
     .map_err(control_fault)?;
-    let version = change::version(connection).await?;
+    let version = version::of(connection).await?;
     let mut findings = Vec::new();
     for name in guarded {
         let granted = version >= 150_000

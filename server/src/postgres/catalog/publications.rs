@@ -5,8 +5,8 @@ use model::{blast::OutsideObject, fault::Fault};
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{preflight::change, schema_properties::SCHEMA_PUBLICATIONS};
-use crate::postgres::sql::error::work_fault;
+use super::schema_properties::SCHEMA_PUBLICATIONS;
+use crate::postgres::sql::{error::work_fault, version};
 
 /// A table in a publication.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, sqlx::FromRow)]
@@ -42,7 +42,7 @@ pub(crate) async fn tables(
     connection: &mut PgConnection,
     schemas: &[String],
 ) -> Result<Vec<PublishedTable>, Fault> {
-    let finer = if change::version(connection).await? >= SCHEMA_PUBLICATIONS {
+    let finer = if version::of(connection).await? >= SCHEMA_PUBLICATIONS {
         "coalesce((SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum)
                          FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY(r.prattrs)), '{}') AS columns,
              pg_catalog.pg_get_expr(r.prqual, r.prrelid) AS filter"

@@ -10,8 +10,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use super::preflight::change;
-use crate::postgres::sql::error::work_fault;
+use crate::postgres::sql::{error::work_fault, version};
 use grant::Grant;
 
 /// Since then a publication can publish whole schemas.
@@ -109,7 +108,7 @@ async fn extras(connection: &mut PgConnection, schemas: &[String]) -> Result<Vec
            JOIN pg_catalog.pg_namespace n ON l.classoid = 'pg_catalog.pg_namespace'::regclass AND l.objoid = n.oid
           WHERE n.nspname = ANY($1)"
         .to_owned();
-    if change::version(connection).await? >= SCHEMA_PUBLICATIONS {
+    if version::of(connection).await? >= SCHEMA_PUBLICATIONS {
         sql.push_str(
             " UNION ALL SELECT n.nspname::text, 'publication', p.pubname::text, ''
                 FROM pg_catalog.pg_publication_namespace x JOIN pg_catalog.pg_publication p ON p.oid = x.pnpubid
@@ -146,7 +145,7 @@ pub(in crate::postgres) const OWNED_PUBLIC: i32 = 150_000;
 pub(in crate::postgres) async fn fresh_public(
     connection: &mut PgConnection,
 ) -> Result<SchemaProperties, Fault> {
-    let owned = change::version(connection).await? >= OWNED_PUBLIC;
+    let owned = version::of(connection).await? >= OWNED_PUBLIC;
     // The cluster's first superuser.
     let first: String = sqlx::query_scalar("SELECT pg_catalog.pg_get_userbyid(10)::pg_catalog.text")
         .fetch_one(connection)

@@ -10,7 +10,7 @@ use model::{
 };
 use sqlx::PgPool;
 
-use super::transaction::WorkContext;
+use super::context::WorkContext;
 use crate::postgres::{
     session::backend::LOOK_LIMIT,
     sql::{error::control_fault, ident::Literal, timestamp::Timestamptz},

@@ -7,8 +7,9 @@ use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 use super::{
+    context::WorkContext,
     control_schema::{self, Site},
-    transaction::{Work, WorkContext},
+    transaction::Work,
 };
 use crate::{
     config::DatabaseUrl,

@@ -5,13 +5,11 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::settings;
 use crate::postgres::{
-    catalog::{
-        database::{self, DatabaseGrant, DatabaseRow, in_dependency_order},
-        preflight::change,
-    },
+    catalog::database::{self, DatabaseGrant, DatabaseRow, in_dependency_order},
     sql::{
         error::{condition::Condition, control_fault, hint, message, site, work_fault},
         ident::{Ident, Literal},
+        version,
     },
 };
 
@@ -97,7 +95,7 @@ async fn acted_as(
     if roles.is_empty() {
         return Ok(Vec::new());
     }
-    let version = change::version(connection).await?;
+    let version = version::of(connection).await?;
     sqlx::query_as(
         "SELECT r.rolname::pg_catalog.text, CASE WHEN pg_catalog.pg_has_role(r.oid, $2) THEN r.rolname
                     ELSE w.rolname END::pg_catalog.text
@@ -108,8 +106,8 @@ async fn acted_as(
             AND NOT (me.rolcreaterole AND (NOT $3 OR pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')))",
     )
     .bind(roles)
-    .bind(change::assume(version))
-    .bind(version >= change::SET_OPTION)
+    .bind(version::assume(version))
+    .bind(version >= version::SET_OPTION)
     .bind(worker)
     .fetch_all(connection)
     .await

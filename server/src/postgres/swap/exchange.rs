@@ -23,7 +23,7 @@ use crate::postgres::{
         database::{self, DatabaseRow},
         preflight, sessions,
     },
-    change::{blockers, transaction::WorkContext},
+    change::{blockers, context::WorkContext},
     control::{
         commit_deadline::CommitDeadline,
         journal::{self, MakeEnding, Owner},
