@@ -1,13 +1,10 @@
 //! Looks for `resetd check` at the roles themselves: what they lack, each with the statement that grants it, and what they
 //! have too much, with what that means for who may send chains.
 
-use model::{
-    fault::Fault,
-    profile::{Profile, Scope, SessionRule},
-};
+use model::profile::{Profile, Scope, SessionRule};
 use sqlx::PgConnection;
 
-use crate::postgres::sql::{error::control_fault, ident::Ident, version};
+use crate::postgres::sql::{error::ControlError, ident::Ident, version};
 
 /// What a look found: what keeps the daemon from its work, and what only should be otherwise.
 #[derive(Debug, Default)]
@@ -50,7 +47,10 @@ struct Attributes {
 ///
 /// # Errors
 /// The session was lost.
-pub(super) async fn target(connection: &mut PgConnection, control_role: &str) -> Result<Vec<String>, Fault> {
+pub(super) async fn target(
+    connection: &mut PgConnection,
+    control_role: &str,
+) -> Result<Vec<String>, ControlError> {
     let Attributes { role, superuser, attributes, is_member } = sqlx::query_as(
         "SELECT r.rolname::pg_catalog.text AS role, r.rolsuper AS superuser,
                 pg_catalog.array_remove(ARRAY[CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
@@ -62,8 +62,7 @@ pub(super) async fn target(connection: &mut PgConnection, control_role: &str) ->
     )
     .bind(control_role)
     .fetch_one(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     if superuser {
         return Ok(vec![format!(
             "role {role} is a superuser: whoever may send a chain (--chains) reads the server's files, runs programs on its \
@@ -92,8 +91,7 @@ pub(super) async fn target(connection: &mut PgConnection, control_role: &str) ->
     )
     .bind(OUT.map(str::to_owned).to_vec())
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let out = out.iter().map(String::as_str).chain(is_member.then_some(control_role));
     warnings.extend(out.map(|out| {
         format!(
@@ -109,13 +107,15 @@ pub(super) async fn target(connection: &mut PgConnection, control_role: &str) ->
 ///
 /// # Errors
 /// The control database does not answer.
-pub(super) async fn control(connection: &mut PgConnection, served: &[Served<'_>]) -> Result<Checked, Fault> {
+pub(super) async fn control(
+    connection: &mut PgConnection,
+    served: &[Served<'_>],
+) -> Result<Checked, ControlError> {
     let (role, superuser, creates): (String, bool, bool) = sqlx::query_as(
         "SELECT rolname::pg_catalog.text, rolsuper, rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user",
     )
     .fetch_one(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let mut checked = Checked::default();
     if superuser {
         checked.warnings.push(format!(
@@ -156,12 +156,11 @@ pub(super) async fn control(connection: &mut PgConnection, served: &[Served<'_>]
     Ok(checked)
 }
 
-async fn is_member(connection: &mut PgConnection, role: &str) -> Result<bool, Fault> {
-    sqlx::query_scalar("SELECT pg_catalog.pg_has_role($1::pg_catalog.name, 'USAGE')")
+async fn is_member(connection: &mut PgConnection, role: &str) -> Result<bool, ControlError> {
+    Ok(sqlx::query_scalar("SELECT pg_catalog.pg_has_role($1::pg_catalog.name, 'USAGE')")
         .bind(role)
         .fetch_one(connection)
-        .await
-        .map_err(control_fault)
+        .await?)
 }
 
 /// The target's role, whose sessions are cancelled and ended, and the database's owner, as whom it is renamed.
@@ -169,7 +168,7 @@ async fn memberships(
     connection: &mut PgConnection,
     role: &str,
     target: &Served<'_>,
-) -> Result<Checked, Fault> {
+) -> Result<Checked, ControlError> {
     let version = version::of(connection).await?;
     let rows: Vec<(String, bool, bool, bool)> = sqlx::query_as(
         "SELECT r.rolname::pg_catalog.text, r.rolsuper, r.rolname = $1, pg_catalog.pg_has_role(r.oid, $3)
@@ -181,8 +180,7 @@ async fn memberships(
     .bind(target.database)
     .bind(version::assume(version))
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let mut checked = Checked::default();
     let (name, database) = (target.name, target.database);
     for (other, superuser, is_worker, _) in rows.into_iter().filter(|row| !row.3 && row.0 != role) {

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection, PgExecutor};
 
 use super::{observe, schema_properties::grant};
 use crate::postgres::sql::{
-    error::{control_fault, work_fault},
+    error::{ControlError, work_fault},
     ident::{Ident, Literal},
 };
 
@@ -52,7 +52,10 @@ struct HeadRow {
 }
 
 /// Reads the row of a database; `None` when there is none of that name.
-pub(crate) async fn row(connection: &mut PgConnection, name: &str) -> Result<Option<DatabaseRow>, Fault> {
+pub(crate) async fn row(
+    connection: &mut PgConnection,
+    name: &str,
+) -> Result<Option<DatabaseRow>, ControlError> {
     let head: Option<HeadRow> = sqlx::query_as(
         "SELECT d.oid::int8, pg_get_userbyid(d.datdba)::text AS owner, d.datconnlimit AS connection_limit,
                 d.datistemplate AS is_template, shobj_description(d.oid, 'pg_database') AS comment,
@@ -63,8 +66,7 @@ pub(crate) async fn row(connection: &mut PgConnection, name: &str) -> Result<Opt
     )
     .bind(name)
     .fetch_optional(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let Some(HeadRow { oid, owner, connection_limit, is_template, comment, all, tablespace }) = head else {
         return Ok(None);
     };
@@ -78,8 +80,7 @@ pub(crate) async fn row(connection: &mut PgConnection, name: &str) -> Result<Opt
     )
     .bind(by_oid)
     .fetch_all(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let settings = sqlx::query_as(
         "SELECT CASE WHEN s.setrole <> 0 THEN pg_get_userbyid(s.setrole)::text END, c.config
            FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) WITH ORDINALITY c(config, place)
@@ -87,16 +88,14 @@ pub(crate) async fn row(connection: &mut PgConnection, name: &str) -> Result<Opt
     )
     .bind(by_oid)
     .fetch_all(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let labels = sqlx::query_as(
         "SELECT provider::text, label::text FROM pg_shseclabel
           WHERE objoid = $1::oid AND classoid = 'pg_database'::regclass ORDER BY 1",
     )
     .bind(by_oid)
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(Some(DatabaseRow {
         oid,
         name: name.to_owned(),
@@ -212,12 +211,11 @@ pub(crate) async fn lost_with_it(
 }
 
 /// The oid of a database, by name.
-pub(crate) async fn oid(executor: impl PgExecutor<'_>, name: &str) -> Result<Option<u32>, Fault> {
+pub(crate) async fn oid(executor: impl PgExecutor<'_>, name: &str) -> Result<Option<u32>, ControlError> {
     let oid: Option<i64> = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1")
         .bind(name)
         .fetch_optional(executor)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     Ok(oid.and_then(|oid| u32::try_from(oid).ok()))
 }
 
@@ -225,12 +223,11 @@ pub(crate) async fn oid(executor: impl PgExecutor<'_>, name: &str) -> Result<Opt
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn name(executor: impl PgExecutor<'_>, oid: u32) -> Result<Option<String>, Fault> {
-    sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE oid = $1::oid AND datallowconn")
+pub(crate) async fn name(executor: impl PgExecutor<'_>, oid: u32) -> Result<Option<String>, ControlError> {
+    Ok(sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE oid = $1::oid AND datallowconn")
         .bind(i64::from(oid))
         .fetch_optional(executor)
-        .await
-        .map_err(control_fault)
+        .await?)
 }
 
 /// The oid of the database that a session is in.

@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use model::fault::Fault;
 use sqlx::PgConnection;
 
 use super::database::{DatabaseGrant, DatabaseRow};
-use crate::postgres::sql::error::control_fault;
+use crate::postgres::sql::error::ControlError;
 
 impl DatabaseRow {
     /// Piece by piece, in words. Each is there once; what comes and goes is known by its text.
@@ -56,8 +55,8 @@ impl DatabaseRow {
 ///
 /// # Errors
 /// The database of that oid is not there, or the control database does not answer.
-pub(crate) async fn fingerprint(connection: &mut PgConnection, oid: u32) -> Result<String, Fault> {
-    sqlx::query_scalar(
+pub(crate) async fn fingerprint(connection: &mut PgConnection, oid: u32) -> Result<String, ControlError> {
+    Ok(sqlx::query_scalar(
         "SELECT pg_catalog.concat_ws('|', d.datdba, d.datacl, d.datconnlimit, d.datistemplate,
                 pg_catalog.shobj_description(d.oid, 'pg_database'),
                 (SELECT pg_catalog.string_agg(pg_catalog.concat_ws(':', s.setrole, s.setconfig), ';' ORDER BY s.setrole)
@@ -69,8 +68,7 @@ pub(crate) async fn fingerprint(connection: &mut PgConnection, oid: u32) -> Resu
     )
     .bind(i64::from(oid))
     .fetch_one(connection)
-    .await
-    .map_err(control_fault)
+    .await?)
 }
 
 #[cfg(test)]

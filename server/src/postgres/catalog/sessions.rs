@@ -1,9 +1,9 @@
 //! Who is connected to a database, and ending them all at once while the lock connection renames it away.
 
-use model::{fault::Fault, plan::PlannedSession, profile::SessionRule};
+use model::{plan::PlannedSession, profile::SessionRule};
 use sqlx::PgPool;
 
-use crate::postgres::sql::error::control_fault;
+use crate::postgres::sql::error::ControlError;
 
 #[derive(sqlx::FromRow)]
 struct SessionRow {
@@ -24,7 +24,7 @@ pub(crate) async fn of(
     oid: u32,
     rule: SessionRule,
     own: &str,
-) -> Result<Vec<PlannedSession>, Fault> {
+) -> Result<Vec<PlannedSession>, ControlError> {
     let rows: Vec<SessionRow> = sqlx::query_as(
         "SELECT pid, coalesce(usename::text, '') AS user, coalesce(application_name, '') AS application_name,
                 coalesce(client_addr::text, '') AS address,
@@ -41,8 +41,7 @@ pub(crate) async fn of(
     .bind(i64::from(oid))
     .bind(own)
     .fetch_all(pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let planned = |row: SessionRow| PlannedSession {
         would_end: may_end(rule, &row.state, row.is_client),
         pid: row.pid,

@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use super::context::WorkContext;
 use crate::postgres::{
     session::backend::LOOK_LIMIT,
-    sql::{error::control_fault, ident::Literal, timestamp::Timestamptz},
+    sql::{error::ControlError, ident::Literal, timestamp::Timestamptz},
 };
 
 /// How often a session is looked at: more often than a lock is waited for.
@@ -59,23 +59,23 @@ macro_rules! session {
     };
 }
 
-async fn of(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
+async fn of(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, ControlError> {
     let pids: Vec<i32> = sqlx::query_scalar("SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids($1))")
         .bind(pid)
         .fetch_all(control)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     let rows: Vec<SessionRow> = match pids.is_empty() {
         true => return Ok(Vec::new()),
-        false => sqlx::query_as(concat!(
-            "SELECT ",
-            session!(),
-            " FROM pg_catalog.pg_stat_activity a WHERE a.pid = ANY($1) ORDER BY 6, 1"
-        ))
-        .bind(&pids)
-        .fetch_all(control)
-        .await
-        .map_err(control_fault)?,
+        false => {
+            sqlx::query_as(concat!(
+                "SELECT ",
+                session!(),
+                " FROM pg_catalog.pg_stat_activity a WHERE a.pid = ANY($1) ORDER BY 6, 1"
+            ))
+            .bind(&pids)
+            .fetch_all(control)
+            .await?
+        }
     };
     let mut all: Vec<Blocker> = rows.into_iter().map(session).collect();
     // What is prepared has no session any more, and PostgreSQL says 0.
@@ -99,7 +99,7 @@ fn session(row: SessionRow) -> Blocker {
 }
 
 /// Prepared transactions that hold what a backend waits for.
-async fn prepared(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
+async fn prepared(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, ControlError> {
     let rows: Vec<(String, String, Option<Timestamptz>)> = sqlx::query_as(
         "SELECT DISTINCT x.gid, x.owner::text, x.prepared
            FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks h ON h.granted AND h.pid IS NULL
@@ -112,8 +112,7 @@ async fn prepared(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
     )
     .bind(pid)
     .fetch_all(control)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(rows
         .into_iter()
         .map(|(gid, user, since)| Blocker {
@@ -133,7 +132,7 @@ pub(in crate::postgres) async fn in_database(
     control: &PgPool,
     oid: u32,
     own: &str,
-) -> Result<Vec<Blocker>, Fault> {
+) -> Result<Vec<Blocker>, ControlError> {
     let rows: Vec<SessionRow> = sqlx::query_as(concat!(
         "SELECT ",
         session!(),
@@ -143,8 +142,7 @@ pub(in crate::postgres) async fn in_database(
     .bind(i64::from(oid))
     .bind(own)
     .fetch_all(control)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(rows.into_iter().map(session).collect())
 }
 

@@ -9,7 +9,7 @@ use super::databases::run;
 use crate::postgres::{
     catalog::database::DatabaseRow,
     control::{given_up, journal::Owner, operations},
-    sql::{error::control_fault, ident::Ident},
+    sql::{error::ControlError, ident::Ident},
 };
 
 const DROPPING: &str = "dropping the database built aside";
@@ -54,7 +54,7 @@ struct FoundRow {
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Result<bool, Fault> {
+pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Result<bool, ControlError> {
     // Until its oid is on record it has no comment.
     let found: Option<FoundRow> = sqlx::query_as(
         "SELECT o.build_database AS name, d.oid::pg_catalog.int8, d.datistemplate AS is_template, CASE
@@ -68,8 +68,7 @@ pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Res
     )
     .bind(operation)
     .fetch_optional(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let Some(FoundRow { name, oid, is_template, why }) = found else { return Ok(false) };
     if let Some(why) = why {
         tracing::warn!(name, %operation, why, "a database built aside is not dropped: it may be somebody's");
@@ -88,13 +87,12 @@ pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Res
 ///
 /// # Errors
 /// The control database does not answer.
-pub(super) async fn left_over(connection: &mut PgConnection) -> Result<Vec<(Uuid, String)>, Fault> {
-    sqlx::query_as(
+pub(super) async fn left_over(connection: &mut PgConnection) -> Result<Vec<(Uuid, String)>, ControlError> {
+    Ok(sqlx::query_as(
         "SELECT o.id, o.build_database FROM resetd.operation o
            JOIN pg_catalog.pg_database d ON d.datname = o.build_database
           WHERE o.state = 'finished' ORDER BY o.id",
     )
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)
+    .await?)
 }

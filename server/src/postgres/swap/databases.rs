@@ -7,7 +7,7 @@ use super::settings;
 use crate::postgres::{
     catalog::database::{self, DatabaseGrant, DatabaseRow, in_dependency_order},
     sql::{
-        error::{condition::Condition, control_fault, hint, message, site, work_fault},
+        error::{ControlError, condition::Condition, hint, message, site, work_fault},
         ident::{Ident, Literal},
         version,
     },
@@ -90,13 +90,13 @@ async fn acted_as(
     connection: &mut PgConnection,
     row: &DatabaseRow,
     worker: &str,
-) -> Result<Vec<(String, String)>, Fault> {
+) -> Result<Vec<(String, String)>, ControlError> {
     let roles: Vec<&str> = row.settings.iter().filter_map(|(role, _)| role.as_deref()).collect();
     if roles.is_empty() {
         return Ok(Vec::new());
     }
     let version = version::of(connection).await?;
-    sqlx::query_as(
+    Ok(sqlx::query_as(
         "SELECT r.rolname::pg_catalog.text, CASE WHEN pg_catalog.pg_has_role(r.oid, $2) THEN r.rolname
                     ELSE w.rolname END::pg_catalog.text
            FROM pg_catalog.pg_roles r, pg_catalog.pg_roles me
@@ -110,8 +110,7 @@ async fn acted_as(
     .bind(version >= version::SET_OPTION)
     .bind(worker)
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)
+    .await?)
 }
 
 /// Puts a comment on a database, or takes it away.
