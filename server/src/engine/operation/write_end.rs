@@ -115,7 +115,7 @@ fn unrecorded(result: &Result<Done, Fault>, why: &Fault, id: uuid::Uuid) -> Faul
         Reason::EndNotRecorded,
         format!("operation {id} has ended, and its end cannot be written down yet, {}: {told}", why.message),
     )
-    .hint(format!("mend the control database; then: resetctl operations watch {id}"))
+    .hint(format!("fix the control database; then: resetctl operations watch {id}"))
     .with("operation", id);
     match reason {
         Some(reason) => fault.with("ended_with", reason),

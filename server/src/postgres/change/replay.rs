@@ -223,7 +223,7 @@ fn revision_fault(place: &ReplayTarget<'_>, revision: &Revision, failed: &Messag
                 .hint("end those sessions, or raise `lock_wait_limit` in the profile")
         }
         _ => Fault::new(Reason::RevisionFailed, format!("{place_of}: {told}")).hint(format!(
-            "{}everything was rolled back; mend the revision and run again",
+            "{}everything was rolled back; fix the revision and run again",
             hint.unwrap_or_default()
         )),
     };

@@ -94,10 +94,10 @@ fn unreachable(database: &str, error: &sqlx::Error) -> Fault {
     }
     let hint = match Condition::of_error(error) {
         Some(Condition::InvalidAuthorization) => {
-            "the role or its password is wrong: mend the target's database URL"
+            "the role or its password is wrong: fix the target's database URL"
         }
         Some(Condition::UndefinedDatabase) => {
-            "the database is not there: create it, or mend the target's database URL"
+            "the database is not there: create it, or fix the target's database URL"
         }
         Some(Condition::InsufficientPrivilege) => "grant the daemon's role CONNECT on the database",
         Some(Condition::TooManyConnections) => {
