@@ -55,7 +55,7 @@ impl AuditLines {
     fn unavailable(&self, error: &io::Error) -> Fault {
         let path = self.file.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
         Fault::new(Reason::AuditUnavailable, format!("the audit file {path} cannot be written: {error}"))
-            .hint("mend the file or its folder, or [audit] file in the daemon's configuration")
+            .hint("fix the file or its folder, or [audit] file in the daemon's configuration")
     }
 }
 

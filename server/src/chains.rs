@@ -209,7 +209,7 @@ pub(crate) fn invalid(matrix: &Matrix, faults: &[ChainFault]) -> Fault {
         Reason::ChainsInvalid,
         format!("the chains of matrix {} cannot be replayed: {}", matrix.name, lines.join("; ")),
     )
-    .hint("mend the files that are named, then run it again; nothing was changed")
+    .hint("fix the files that are named, then run it again; nothing was changed")
     .with("faults", faults.len());
     fault.sql.file = faults.first().map(|f| f.file.clone());
     fault.sql.line = faults.first().and_then(|f| f.line);

@@ -242,3 +242,13 @@ impl EventStream {
 pub async fn collect(mut stream: EventStream) -> Vec<Event> {
     stream.rest().await
 }
+
+/// A message with a bearer token.
+///
+/// # Panics
+/// The token fits into no header.
+pub fn with_token<T>(token: &str, message: T) -> tonic::Request<T> {
+    let mut call = tonic::Request::new(message);
+    call.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("a header"));
+    call
+}

@@ -253,3 +253,13 @@ impl Running {
         Output { line: self.line, code, stdout, stderr, report_path: self.report_path, report }
     }
 }
+
+/// The finding of a code in the plan.
+///
+/// # Panics
+/// There is none.
+#[track_caller]
+pub fn finding<'a>(out: &'a Output, code: &str) -> &'a Value {
+    let found = out.list("/plan/findings").iter().find(|f| f["code"] == code);
+    found.unwrap_or_else(|| panic!("no finding {code}\n{out}"))
+}

@@ -79,39 +79,55 @@
 //! hold.at("prepared"); …; let operation = hold.reached().await; …; hold.open("prepared");
 //! ```
 //!
+//! # What tests share
+//! `commands::{RUN, RESET, UNDO, CONFIRMED}` and, with scope database, `database::{RUN, RESET}`; `operations::{sleeping, asleep, …}`: an
+//! operation in the middle of its work; `windows::Two`: two principals; `Scene`; `Frozen`: a backend that is stopped; `world::World`: a
+//! random database. Files of the suite import nothing from each other.
+//!
 //! # Waiting
 //! `eventually("what", || async { condition }).await`: polls with a bound (30 s) and says what did not come. Never sleep.
 
 mod api;
+pub mod aside;
 mod certificates;
 mod cleanup;
 mod client;
+pub mod commands;
 pub mod crash;
 mod daemon;
+pub mod database;
 mod failpoint;
+mod frozen;
 mod gate;
-mod migrations;
+pub mod migrations;
+pub mod operations;
 mod postgres;
 mod process;
 mod program;
 pub mod raw;
+pub mod rust_text;
+mod scene;
 mod snapshot;
 mod sql;
 mod target;
 mod terminal;
 mod wait;
+pub mod windows;
+pub mod world;
 
-pub use api::{Api, Event, EventStream, collect, request};
+pub use api::{Api, Event, EventStream, collect, request, with_token};
 pub use certificates::{Authority, Certificate, Subject, over, secured};
-pub use client::{Output, Running};
+pub use client::{Output, Running, finding};
 pub use daemon::{Daemon, Setup};
 pub use failpoint::Hold;
+pub use frozen::Frozen;
 pub use gate::Gate;
 pub use migrations::Migrations;
 pub use nix::sys::signal::Signal;
 pub use postgres::{Newer, Postgres};
 pub use process::{binary, test_venv};
 pub use program::Said;
+pub use scene::Scene;
 pub use snapshot::{Relation, State};
 pub use sql::Session;
 pub use target::{Because, Make, Roles, TestTarget};

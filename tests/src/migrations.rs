@@ -13,6 +13,27 @@ const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
 /// The chains in it, the daemon's own left out.
 const SHIPPED_CHAINS: [&str; 3] = ["core", "memory", "memory_vector"];
 
+/// A constraint trigger that puts itself off again each time it fires, until it fires inside the commit; there it
+/// drops a table in five schemas. What it knows of the commit is how often it fired before.
+pub const SLEEPER: &str = "
+    CREATE TABLE sleeper (fired int);
+    CREATE FUNCTION wake() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE it text;
+    BEGIN
+        IF NEW.fired < 100 THEN
+            EXECUTE format('SET CONSTRAINTS %I.later DEFERRED', TG_TABLE_SCHEMA);
+            EXECUTE format('UPDATE %I.sleeper SET fired = fired + 1', TG_TABLE_SCHEMA);
+        ELSIF TG_TABLE_SCHEMA = 'general' THEN
+            FOREACH it IN ARRAY '{general,health,messenger,relationship,switchboard}'::text[] LOOP
+                EXECUTE format('DROP TABLE IF EXISTS %I.route_inbox', it);
+            END LOOP;
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER later AFTER INSERT OR UPDATE ON sleeper
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wake();
+    INSERT INTO sleeper VALUES (0);";
+
 /// A folder of chains, gone when this is dropped.
 #[derive(Debug)]
 pub struct Migrations {
@@ -140,4 +161,17 @@ impl Migrations {
         }
         script
     }
+}
+
+/// The matrix of the shipped example.
+///
+/// # Panics
+/// The example has none.
+#[must_use]
+pub fn with_vectors() -> String {
+    let example = include_str!("../../docs/memory-vector.toml");
+    format!(
+        "\n[matrix.default]{}",
+        example.split_once("[matrix.default]").expect("the example has a matrix").1
+    )
 }

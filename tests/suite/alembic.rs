@@ -2,9 +2,7 @@
 
 use std::{path::PathBuf, process::Output};
 
-use harness::{Setup, TestTarget, test_venv};
-
-use crate::migrate::RUN;
+use harness::{Setup, TestTarget, commands::RUN, test_venv};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 const BUTLERS: [&str; 5] = ["general", "health", "messenger", "relationship", "switchboard"];

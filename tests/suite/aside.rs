@@ -1,21 +1,12 @@
 //! The managed schemas are set aside instead of dropped, and undo brings them back: to the last byte of a dump.
 
-use harness::{Because, Make, Setup, TestTarget, eventually};
+use harness::{
+    Because, Make, Setup, TestTarget,
+    aside::{kept, ledger},
+    commands::{RUN, UNDO},
+    eventually,
+};
 use serde_json::json;
-
-pub(crate) const RUN: &str = "run --confirm-destructive-reset RESET";
-pub(crate) const RESET: &str = "reset --confirm-destructive-reset RESET";
-pub(crate) const UNDO: &str = "undo --confirm-destructive-reset RESET";
-
-/// Schemas that are set aside in a target, by name.
-pub(crate) async fn kept(target: &TestTarget) -> Vec<String> {
-    target.column("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'resetd\\_kept\\_%' ORDER BY 1").await
-}
-
-/// The ledger: state and how many rows.
-pub(crate) async fn ledger(target: &TestTarget) -> Vec<Vec<String>> {
-    target.control_rows("SELECT state, count(*) FROM resetd.kept_schemas GROUP BY 1 ORDER BY 1").await
-}
 
 /// Whether the server publishes whole schemas, and tables by column and row.
 async fn publishes_finely(target: &TestTarget) -> bool {

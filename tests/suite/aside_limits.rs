@@ -2,9 +2,12 @@
 
 use std::io::Write as _;
 
-use harness::{Hold, Setup, TestTarget, eventually};
-
-use crate::aside::{RESET, RUN, UNDO, kept, ledger};
+use harness::{
+    Hold, Setup, TestTarget,
+    aside::{kept, ledger},
+    commands::{RESET, RUN, UNDO},
+    eventually,
+};
 
 const MANY: &str = "DO $$ BEGIN FOR n IN 1..2000 LOOP
     EXECUTE format('CREATE TABLE general.many_%s (id serial PRIMARY KEY, note text UNIQUE)', n);

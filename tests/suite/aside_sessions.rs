@@ -1,9 +1,11 @@
 //! What other sessions see when schemas are set aside and come back: statements in flight, prepared ones, cached plans,
 //! cursors, older snapshots.
 
-use harness::{Session, Setup, TestTarget};
-
-use crate::aside::{RUN, UNDO, kept};
+use harness::{
+    Session, Setup, TestTarget,
+    aside::kept,
+    commands::{RUN, UNDO},
+};
 
 const OLD: &str = "DELETE FROM general.state; INSERT INTO general.state (key) VALUES ('old')";
 const PREPARE: &str = "PREPARE keys AS SELECT count(*) FROM general.state; PREPARE add(text) AS INSERT INTO general.state (key) VALUES ($1)";

@@ -1,9 +1,12 @@
 //! Schemas that are set aside are the daemon's only while every sign of it fits, as kept databases are; whatever the end of
 //! their operation was, and with the least privileges.
 
-use harness::{Make, Migrations, Setup, TestTarget, eventually};
-
-use crate::aside::{RESET, RUN, UNDO, kept, ledger};
+use harness::{
+    Make, Migrations, Newer, Setup, TestTarget,
+    aside::{kept, ledger},
+    commands::{RESET, RUN, UNDO},
+    eventually,
+};
 
 /// Everything that is kept has had its time.
 const EXPIRE: &str = "UPDATE resetd.kept_schemas SET expires_at = clock_timestamp() - interval '1 minute'";
@@ -81,7 +84,7 @@ async fn what_lacks_any_sign_is_left_alone_and_told() {
 #[tokio::test]
 async fn a_run_that_its_own_commit_made_invalid_can_be_undone() {
     let (target, chains) = (TestTarget::migrated().await, Migrations::shipped());
-    chains.revision("core/core_002.sql", "core_002", "core_001", crate::deferred::SLEEPER);
+    chains.revision("core/core_002.sql", "core_002", "core_001", harness::migrations::SLEEPER);
     let daemon = Setup::of(&target).migrations(&chains).start().await;
     let old = target.state().await;
     let out = daemon.ctl(RUN).await;
@@ -100,8 +103,14 @@ async fn with_the_least_privileges() {
     set_aside_and_back(&TestTarget::make(Make::least()).await).await;
 }
 
-/// Reset, run, undo, undo of it, the janitor and `kept drop`; a newer server must do it as well.
-pub(crate) async fn set_aside_and_back(target: &TestTarget) {
+#[tokio::test]
+async fn with_the_least_privileges_on_a_newer_server() {
+    let newer = Newer::start().await;
+    set_aside_and_back(&TestTarget::make_on(&newer.postgres, Make::least()).await).await;
+}
+
+/// Reset, run, undo, undo of it, the janitor and `kept drop`.
+async fn set_aside_and_back(target: &TestTarget) {
     let (d, role) = (&target.database, &target.role);
     target
         .sql(&format!(

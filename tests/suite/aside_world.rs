@@ -12,13 +12,14 @@ use std::{
     },
 };
 
-use harness::{Migrations, Setup, TestTarget, eventually};
-use resetd::config::process_env;
-
-use crate::{
-    aside::{RESET, RUN, UNDO, kept},
-    plan_world::World,
+use harness::{
+    Migrations, Setup, TestTarget,
+    aside::kept,
+    commands::{RESET, RUN, UNDO},
+    eventually,
+    world::World,
 };
+use resetd::config::process_env;
 
 /// Databases, unless the environment says otherwise.
 const DATABASES: u64 = 25;

@@ -3,16 +3,16 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use harness::{Daemon, Setup, TestTarget, eventually};
+use harness::{
+    Daemon, Setup, TestTarget,
+    commands::RUN,
+    eventually,
+    operations::{asleep, sleeping},
+    with_token as with,
+};
 use serde_json::Value;
 use uuid::Uuid;
 use wire::v1;
-
-use crate::{
-    migrate::RUN,
-    operations::{asleep, sleeping},
-    token::with,
-};
 
 /// The records, oldest first.
 async fn records(target: &TestTarget) -> Vec<Value> {

@@ -1,11 +1,12 @@
 //! `BLOCKED` says who: in the error, in the report's findings and to whoever watches later, with the statement that ends it.
 
-use harness::{Gate, Make, Migrations, Output, Postgres, Session, Setup, TestTarget};
+use harness::{
+    Gate, Make, Migrations, Output, Postgres, Session, Setup, TestTarget,
+    commands::RUN,
+    database::{self, generated, oid, reached},
+};
 use model::event::EventKind;
 
-use crate::database::{self, generated, oid, reached};
-
-const RUN: &str = "run --confirm-destructive-reset RESET";
 const SOON: &str = "[profile.local]\nlock_wait_limit = \"1s\"\n";
 
 /// A session of the application that did not go on.

@@ -1,16 +1,16 @@
 //! Who may cancel whose operation, over TLS, each with a certificate of their own.
 
-use harness::{Authority, Daemon, EventStream, Migrations, Setup, Subject, TestTarget, request};
+use harness::{
+    Authority, Daemon, EventStream, Migrations, Setup, Subject, TestTarget,
+    operations::{fault, sleeping},
+    request,
+    windows::wish,
+};
 use model::operation::Verb;
 use tonic::{Status, transport::Channel};
 use uuid::Uuid;
 use wire::v1::{
     self, operation_service_client::OperationServiceClient, window_service_client::WindowServiceClient,
-};
-
-use crate::{
-    operations::{fault, sleeping},
-    windows::wish,
 };
 
 const PEOPLE: [(&str, &str); 5] = [

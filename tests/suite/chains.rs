@@ -1,9 +1,7 @@
 //! Chains that cannot be replayed as they are: refused before anything happens, by file and line; and extensions, which a chain
 //! may require but never keep in a managed schema.
 
-use harness::Migrations;
-
-use crate::migrate::{RUN, Scene};
+use harness::{Migrations, Scene, commands::RUN};
 
 /// Files that would end the transaction, or need what only psql has, are refused before anything happens, by file and line.
 #[tokio::test]

@@ -9,12 +9,13 @@ use std::{
     process::Stdio,
 };
 
-use harness::{Because, Daemon, Make, Migrations, OTHER_DIGEST, Setup, TestTarget, binary, eventually, soon};
+use harness::{
+    Because, Daemon, Make, Migrations, OTHER_DIGEST, Setup, TestTarget, binary, commands::RUN, eventually,
+    operations::sleeping, soon,
+};
 use model::fault::Reason;
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::{migrate::RUN, operations::sleeping};
 
 /// What came of a program.
 struct Said {

@@ -2,10 +2,12 @@
 
 use std::process::Stdio;
 
-use harness::{Daemon, Output, Setup, Signal, Terminal, TestTarget, binary, eventually, soon};
+use harness::{
+    Daemon, Output, Setup, Signal, Terminal, TestTarget, binary, eventually,
+    operations::{asleep, sleeping},
+    soon,
+};
 use tokio::process::Command;
-
-use crate::operations::{asleep, sleeping};
 
 const RUN: &str = "run --confirm-destructive-reset RESET";
 

@@ -1,9 +1,7 @@
 //! `gate` and `wait`: verbs for what must not begin before a target is as it should be.
 
-use harness::{Gate, Migrations, Setup, TestTarget};
+use harness::{Gate, Migrations, Setup, TestTarget, commands::RUN};
 use serde_json::Value;
-
-use crate::migrate::RUN;
 
 #[tokio::test]
 async fn the_gate_is_open_only_after_a_valid_run_of_these_chains_with_nothing_since() {

@@ -1,8 +1,9 @@
 //! What a person sees at a terminal, and the keys that they press.
 
-use harness::{Daemon, Setup, Terminal, TestTarget};
-
-use crate::operations::{asleep, sleeping};
+use harness::{
+    Daemon, Setup, Terminal, TestTarget,
+    operations::{asleep, sleeping},
+};
 
 fn at(daemon: &Daemon, columns: usize, words: &str) -> Terminal {
     Terminal::start(

@@ -2,10 +2,8 @@
 
 use std::fs;
 
-use harness::{Daemon, Migrations, Setup, TestTarget};
+use harness::{Daemon, Migrations, Setup, TestTarget, commands::RUN, operations::asleep};
 use serde_json::Value;
-
-use crate::{migrate::RUN, operations::asleep};
 
 async fn daemon(target: &TestTarget) -> Daemon {
     Setup::of(target).listen("unix:socket").spawn().await
@@ -127,7 +125,7 @@ async fn differing_chains_are_named_by_chain_and_file() {
 
 #[tokio::test]
 async fn status_is_read_at_a_glance_and_says_what_goes_on() {
-    let (target, chains) = (TestTarget::migrated().await, crate::operations::sleeping());
+    let (target, chains) = (TestTarget::migrated().await, harness::operations::sleeping());
     let daemon = Setup::of(&target).migrations(&chains).spawn().await;
     let running = daemon.ctl_spawn(RUN);
     asleep(&target).await;
@@ -187,7 +185,7 @@ async fn several_findings_are_a_list_and_said_once() {
 /// A statement of a minute: a log is not silent for so long.
 #[tokio::test]
 async fn a_log_shows_life_while_one_statement_runs() {
-    let (target, chains) = (TestTarget::migrated().await, crate::operations::sleeping());
+    let (target, chains) = (TestTarget::migrated().await, harness::operations::sleeping());
     let daemon = Setup::of(&target).migrations(&chains).spawn().await;
     let running = daemon.ctl_spawn(RUN);
     running.said("still running, ").await;

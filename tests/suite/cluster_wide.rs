@@ -1,9 +1,10 @@
 //! What a build aside does beyond its own database: what stays in the cluster is told, and the database that serves is out of
 //! its reach.
 
-use harness::{Migrations, Setup, TestTarget};
-
-use crate::database::{RUN, generated, oid};
+use harness::{
+    Migrations, Setup, TestTarget,
+    database::{RUN, generated, oid},
+};
 
 #[tokio::test]
 async fn what_a_failed_build_leaves_in_the_cluster_is_told() {

@@ -1,8 +1,6 @@
 //! `migrate` beside somebody else's migration tool: no revision is applied twice, and what is recorded is what was planned.
 
-use harness::{Migrations, Setup, TestTarget};
-
-use crate::migrate::RUN;
+use harness::{Migrations, Setup, TestTarget, commands::RUN};
 
 /// A revision that does not mind being applied twice.
 const REVISION: &str = "INSERT INTO public.applied VALUES (current_schema());";

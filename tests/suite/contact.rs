@@ -2,17 +2,17 @@
 
 use std::fs;
 
-use harness::{Gate, Hold, Make, Postgres, Setup, Signal, TestTarget, collect, eventually, request};
+use harness::{
+    Frozen, Gate, Hold, Make, Postgres, Setup, Signal, TestTarget, collect,
+    commands::RUN,
+    eventually,
+    operations::{asleep, sleeping},
+    request,
+};
 use model::{event::EventKind, finding::Finding, operation::Verb};
 use resetd::embedded::StopMode;
 use tempfile::TempDir;
 use uuid::Uuid;
-
-use crate::{
-    migrate::RUN,
-    operations::{asleep, sleeping},
-    takeover::Frozen,
-};
 
 /// A daemon at a socket where the next one will listen, too.
 fn at(place: &TempDir, target: &TestTarget) -> Setup {

@@ -1,8 +1,6 @@
 //! Two daemons with different control databases on one cluster: neither ends the other's work, and each names the other.
 
-use harness::{Daemon, Gate, Hold, Setup, TestTarget, eventually};
-
-use crate::migrate::RUN;
+use harness::{Daemon, Gate, Hold, Setup, TestTarget, commands::RUN, eventually};
 
 /// The same target as a daemon with another control database sees it.
 fn beside(target: &TestTarget) -> TestTarget {

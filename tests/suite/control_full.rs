@@ -1,9 +1,7 @@
 //! The control database's disk is full when an operation's end is to be written: its client is told at once what happened,
 //! and nobody is told that the target is free. When there is room again, the end is written.
 
-use harness::{Output, Setup, TestTarget, eventually};
-
-use crate::{database, migrate::RUN};
+use harness::{Output, Setup, TestTarget, commands::RUN, database, eventually};
 
 /// From here on PostgreSQL has no room for events of these kinds.
 async fn fill(target: &TestTarget, codes: &str) {

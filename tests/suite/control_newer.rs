@@ -1,8 +1,6 @@
 //! A newer daemon has migrated the control database: this version neither starts on it nor goes on with it.
 
-use harness::{Gate, Setup, TestTarget, eventually};
-
-use crate::migrate::RUN;
+use harness::{Gate, Setup, TestTarget, commands::RUN, eventually};
 
 const NEWER: &str = "UPDATE resetd.alembic_version SET version_num = 'control_999'";
 

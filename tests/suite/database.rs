@@ -1,64 +1,11 @@
 //! Scope database: built aside, validated, swapped in; what belongs to the database's row comes along, what it held outside
 //! the matrix is listed as lost; a failure on the way leaves the old one serving.
 
-use harness::{Because, Make, Migrations, Roles, Setup, TestTarget, eventually};
+use harness::{
+    Because, Make, Migrations, Roles, Setup, TestTarget,
+    database::{RESET, RUN, generated, oid, schema_properties},
+};
 use serde_json::{Value, json};
-
-pub(crate) const RUN: &str = "run --scope database --confirm-destructive-reset RESET";
-pub(crate) const RESET: &str = "reset --scope database --confirm-destructive-reset RESET";
-
-/// What identifies the database that serves.
-pub(crate) async fn oid(target: &TestTarget) -> String {
-    let name = target.database.replace('\'', "''");
-    let rows =
-        target.control_rows(&format!("SELECT oid::text FROM pg_database WHERE datname = '{name}'")).await;
-    rows.first().map_or_else(String::new, |row| row[0].clone())
-}
-
-/// Databases with a generated name that operations of this target's daemons made, of one kind: `new` or `kept`.
-pub(crate) async fn generated(target: &TestTarget, kind: &str) -> Vec<String> {
-    let rows = target
-        .control_rows(&format!(
-            "SELECT d.datname::text FROM resetd.operation o
-               JOIN pg_database d ON d.datname = 'resetd_{kind}_' || right(replace(o.id::text, '-', ''), 16) ORDER BY o.id"
-        ))
-        .await;
-    rows.into_iter().map(|row| row[0].clone()).collect()
-}
-
-/// Waits until a daemon stands before a gate: asked in the control database, since the target may be locked by the swap, and a
-/// session in it may be in the way.
-pub(crate) async fn reached(target: &TestTarget) {
-    let waits = "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-        WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objid = 4711 AND NOT l.granted)";
-    eventually("a daemon stands before the gate", || async { target.control_rows(waits).await == [["t"]] })
-        .await;
-}
-
-/// Everything about the database's row, as `pg_dump --create` shows it and as the catalog has it.
-pub(crate) async fn schema_properties(target: &TestTarget) -> (Vec<String>, Vec<Vec<String>>) {
-    let dump = target.dump().await;
-    let mut lines: Vec<String> =
-        dump.lines().filter(|line| line.contains(" DATABASE ")).map(str::to_owned).collect();
-    lines.sort();
-    let rows = "
-        SELECT 'row', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype,
-               concat_ws(' ', to_jsonb(d) ->> 'datlocprovider', to_jsonb(d) ->> 'daticulocale', to_jsonb(d) ->> 'datlocale',
-                   datistemplate, datconnlimit, datallowconn,
-                   (SELECT spcname FROM pg_tablespace t WHERE t.oid = dattablespace), shobj_description(oid, 'pg_database'))
-          FROM pg_database d WHERE datname = current_database()
-        UNION ALL
-        SELECT 'right', pg_get_userbyid(a.grantor), CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END,
-               a.privilege_type, a.is_grantable::text, ''
-          FROM pg_database d CROSS JOIN LATERAL aclexplode(coalesce(datacl, acldefault('d', datdba))) a
-         WHERE datname = current_database()
-        UNION ALL
-        SELECT 'setting', s.setrole::regrole::text, c.config, c.n::text, '', ''
-          FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
-         CROSS JOIN LATERAL unnest(s.setconfig) WITH ORDINALITY c(config, n) WHERE d.datname = current_database()
-        ORDER BY 1, 2, 3, 4";
-    (lines, target.rows(rows).await)
-}
 
 async fn furnish(target: &TestTarget) {
     let d = &target.database;
@@ -141,7 +88,7 @@ async fn encoding_locale_provider_and_tablespace_are_the_old_ones() {
         let daemon = Setup::of(&target).start().await;
         let before = (schema_properties(&target).await, oid(&target).await);
         // In place first: statements are sent in whatever encoding the database has.
-        daemon.ctl(crate::migrate::RUN).await.expect(0);
+        daemon.ctl(harness::commands::RUN).await.expect(0);
         daemon.ctl(RUN).await.expect(0);
         assert_eq!(before.0, schema_properties(&target).await, "{kind}");
         assert_ne!(before.1, oid(&target).await, "{kind}");

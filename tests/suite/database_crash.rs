@@ -1,10 +1,12 @@
 //! Scope database, ended at any stage: by SIGKILL, by a cancel. Afterwards the old database serves or the swap is done, and
 //! nothing is left over.
 
-use harness::{Gate, Migrations, Setup, TestTarget, eventually, request};
+use harness::{
+    Gate, Migrations, Setup, TestTarget,
+    database::{RUN, generated, oid, reached},
+    eventually, request,
+};
 use model::{operation::Verb, profile::Scope};
-
-use crate::database::{RUN, generated, oid, reached};
 
 /// Kills the daemon before it stores an event, lets another one take over, and gives what became of the operation.
 async fn killed_before(code: &str, undo: bool) {

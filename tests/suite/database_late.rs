@@ -1,11 +1,11 @@
 //! What appears while the new database is built and could not follow: looked for again in the swap, when nobody can make
 //! more of it. The old database serves on, and nothing is deleted with it.
 
-use harness::{Gate, Make, Postgres, Setup, TestTarget};
-
-use crate::database::{RUN, generated, oid, reached};
-
-const UNDO: &str = "undo --confirm-destructive-reset RESET";
+use harness::{
+    Gate, Make, Postgres, Setup, TestTarget,
+    commands::UNDO,
+    database::{RUN, generated, oid, reached},
+};
 
 /// What may appear: the statements that make it, what it is called, and what takes it away.
 fn appearances(target: &TestTarget) -> [(String, String, String); 3] {

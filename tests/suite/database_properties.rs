@@ -1,10 +1,11 @@
 //! Scope database and the properties of what it replaces: schemas (`public` too) come back with owner, grants, comment and
 //! default privileges, as they do in place; the database's own come first, and what revisions make of them is intended.
 
-use harness::{Gate, Make, Migrations, Setup, TestTarget};
+use harness::{
+    Gate, Make, Migrations, Setup, TestTarget,
+    database::{RESET, RUN, generated, oid, reached},
+};
 use serde_json::{Value, json};
-
-use crate::database::{RESET, RUN, generated, oid, reached};
 
 /// Everything on schemas that a new database would not have, and default privileges, also those of no schema.
 const PROPERTIES: &str = "

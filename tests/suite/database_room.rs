@@ -4,14 +4,13 @@
 
 use std::{fs::File, io::Write as _, path::Path, process::Command};
 
-use harness::{Because, Make, Migrations, Postgres, Setup, TestTarget};
+use harness::{
+    Because, Make, Migrations, Postgres, Setup, TestTarget,
+    database::{RUN, generated, oid},
+    finding,
+};
 use nix::{sys::statvfs::statvfs, unistd::Uid};
 use tempfile::TempDir;
-
-use crate::{
-    database::{RUN, generated, oid},
-    plan::finding,
-};
 
 const MIB: u64 = 1024 * 1024;
 

@@ -6,11 +6,13 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use harness::{Make, Migrations, Postgres, Session, Setup, TestTarget, eventually};
+use harness::{
+    Make, Migrations, Postgres, Session, Setup, TestTarget,
+    database::{RUN, generated, oid, reached},
+    eventually,
+};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgPoolOptions};
-
-use crate::database::{RUN, generated, oid, reached};
 
 async fn rule(target: &TestTarget, rule: &str) -> harness::Daemon {
     Setup::of(target).with(&format!("[profile.local]\nsessions = \"{rule}\"\n")).start().await

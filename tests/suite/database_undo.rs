@@ -1,11 +1,12 @@
 //! The previous database is kept for a while: undo brings it back, and after that time it is dropped.
 
-use harness::{Setup, TestTarget, eventually};
+use harness::{
+    Setup, TestTarget,
+    commands::UNDO,
+    database::{RESET, RUN, generated, oid},
+    eventually,
+};
 use serde_json::json;
-
-use crate::database::{RESET, RUN, generated, oid};
-
-const UNDO: &str = "undo --confirm-destructive-reset RESET";
 
 #[tokio::test]
 async fn undo_brings_the_rows_back_and_undo_after_undo_takes_them_again() {

@@ -1,30 +1,10 @@
 //! Constraints that are checked late: whose they are, when they fire, and what a commit is worth after them.
 
-use harness::{Daemon, Gate, Hold, Make, Migrations, Session, Setup, TestTarget, eventually};
+use harness::{
+    Daemon, Gate, Hold, Make, Migrations, Session, Setup, TestTarget, commands::RUN, eventually,
+    migrations::SLEEPER,
+};
 use sqlx::Connection as _;
-
-use crate::migrate::RUN;
-
-/// A constraint trigger that puts itself off again each time it fires, until it fires inside the commit; there it
-/// drops a table in five schemas. What it knows of the commit is how often it fired before.
-pub(crate) const SLEEPER: &str = "
-    CREATE TABLE sleeper (fired int);
-    CREATE FUNCTION wake() RETURNS trigger LANGUAGE plpgsql AS $$
-    DECLARE it text;
-    BEGIN
-        IF NEW.fired < 100 THEN
-            EXECUTE format('SET CONSTRAINTS %I.later DEFERRED', TG_TABLE_SCHEMA);
-            EXECUTE format('UPDATE %I.sleeper SET fired = fired + 1', TG_TABLE_SCHEMA);
-        ELSIF TG_TABLE_SCHEMA = 'general' THEN
-            FOREACH it IN ARRAY '{general,health,messenger,relationship,switchboard}'::text[] LOOP
-                EXECUTE format('DROP TABLE IF EXISTS %I.route_inbox', it);
-            END LOOP;
-        END IF;
-        RETURN NULL;
-    END $$;
-    CREATE CONSTRAINT TRIGGER later AFTER INSERT OR UPDATE ON sleeper
-        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wake();
-    INSERT INTO sleeper VALUES (0);";
 
 const SWAP: &str = "run --scope database --confirm-destructive-reset RESET";
 

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use harness::{
-    Daemon, Event, Gate, Make, Migrations, Output, Postgres, Session, Setup, TestTarget, collect, eventually,
+    Daemon, Event, Gate, Make, Migrations, Output, Postgres, Session, Setup, TestTarget, collect,
+    commands::RUN,
+    eventually,
+    operations::{asleep, lock_is_free, nobody_left, sleeping},
     request,
 };
 use model::{
@@ -13,11 +16,6 @@ use model::{
 use resetd::embedded::StopMode;
 use tempfile::TempDir;
 use uuid::Uuid;
-
-use crate::{
-    migrate::RUN,
-    operations::{asleep, lock_is_free, nobody_left, sleeping},
-};
 
 /// A place where one daemon after the other listens, so that a client finds the next one.
 struct Place(TempDir);

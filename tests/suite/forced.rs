@@ -1,15 +1,15 @@
 //! Force: an admin breaks a lock or ends a window, names what breaks, and the victim is told who and why.
 
-use harness::{Api, EventStream, Gate, Setup, TestTarget, request};
-use model::{event::EventKind, operation::Verb};
+use harness::{
+    Api, Gate, Setup, TestTarget,
+    operations::{asleep, end, lock_is_free, on_record, sleeping},
+    request,
+    windows::{GUEST, Two, refused, release, reserve, wish},
+};
+use model::operation::Verb;
 use tonic::Status;
 use uuid::Uuid;
 use wire::v1;
-
-use crate::{
-    operations::{asleep, lock_is_free, sleeping},
-    windows::{GUEST, Two, refused, release, reserve, wish},
-};
 
 async fn unlock(api: &mut Api, target: &TestTarget, operation: Uuid, reason: &str) -> Result<String, Status> {
     let request = v1::ForceUnlockTargetRequest {
@@ -20,19 +20,6 @@ async fn unlock(api: &mut Api, target: &TestTarget, operation: Uuid, reason: &st
     };
     let reply = api.targets.force_unlock_target(request).await?.into_inner();
     Ok(reply.broken.unwrap().principal)
-}
-
-pub(crate) async fn end(stream: &mut EventStream) -> (String, String) {
-    let event = stream.until("FINISHED").await;
-    let Some(EventKind::Finished(end)) = event.kind else { panic!("{event:?}") };
-    end.error.map_or(("OK".to_owned(), String::new()), |e| (e.reason.name().to_owned(), e.message))
-}
-
-/// One record of the audit says all of this.
-pub(crate) async fn on_record(target: &TestTarget, words: &[&str]) {
-    let records = target.control_rows("SELECT body FROM resetd.audit_record ORDER BY sequence").await;
-    let said = |row: &Vec<String>| words.iter().all(|word| row[0].contains(word));
-    assert!(records.iter().any(said), "{words:?} in {records:#?}");
 }
 
 #[tokio::test]

@@ -3,10 +3,12 @@
 
 use std::path::PathBuf;
 
-use harness::{Daemon, Output, Running, Setup, TestTarget, eventually, test_venv};
+use harness::{
+    Daemon, Output, Running, Setup, TestTarget,
+    database::{generated, oid},
+    eventually, test_venv,
+};
 use nix::sys::signal::Signal;
-
-use crate::database::{generated, oid};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 

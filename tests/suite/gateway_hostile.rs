@@ -1,12 +1,13 @@
 //! A migration tool that tries what it must not, and the roles that tools may have.
 
-use harness::{Because, Make, Setup, TestTarget, eventually};
+use harness::{
+    Because, Make, Setup, TestTarget,
+    database::{generated, oid},
+    eventually,
+};
 use nix::sys::signal::Signal;
 
-use crate::{
-    database::{generated, oid},
-    gateway::{alembic, nothing_is_left, owner, program, project, run, setup, spawn, target},
-};
+use crate::gateway::{alembic, nothing_is_left, owner, program, project, run, setup, spawn, target};
 
 /// In a schema of its own that the matrix names.
 const APP: &str = "matrix = \"tooled\"\n[matrix.tooled.tool]\nschemas = [\"app\", \"public\"]\n";

@@ -1,13 +1,10 @@
 //! Migration tools within the operation's own transaction: what they leave is what a direct run leaves, nothing escapes, and
 //! whatever goes wrong changes nothing.
 
-use harness::{Daemon, Make, Output, Roles, Running, Setup, TestTarget, eventually};
+use harness::{Daemon, Make, Output, Roles, Running, Setup, TestTarget, database::oid, eventually};
 use nix::sys::signal::Signal;
 
-use crate::{
-    database::oid,
-    gateway::{alembic, directly_in, dump, program, project},
-};
+use crate::gateway::{alembic, directly_in, dump, program, project};
 
 /// In schemas of its own.
 const APP: &str = "matrix = \"tooled\"\n[matrix.tooled.tool]\nschemas = [\"app\"]\n";

@@ -1,8 +1,9 @@
 //! What grown applications ask for: an order of their own, roles that chains run as, seeds, extensions where they were.
 
-use harness::{Make, Migrations, Output, Setup, TestTarget};
-
-use crate::database::{RESET, RUN, oid};
+use harness::{
+    Make, Migrations, Output, Setup, TestTarget,
+    database::{RESET, RUN, oid},
+};
 
 const IN_PLACE: &str = "run --scope managed-schemas --confirm-destructive-reset RESET";
 const SEEDS: &str = "[profile.local]\nseeds = true\n";

@@ -1,9 +1,7 @@
 //! What is refused, why, and that nothing was changed by it. What one look at the request or the configuration can tell is
 //! refused before an operation exists; what lies outside the schemas is found under the lock.
 
-use harness::{Daemon, Make, OTHER_DIGEST, Output, Setup, TestTarget};
-
-const CONFIRMED: &str = "--confirm-destructive-reset RESET";
+use harness::{Daemon, Make, OTHER_DIGEST, Output, Setup, TestTarget, commands::CONFIRMED};
 
 /// Refused before an operation existed: a report is written all the same, and names none.
 #[track_caller]

@@ -1,9 +1,7 @@
 //! A resetter with `--chains` whose chains attack the daemon, its control database and the server. The target's role is the
 //! boundary: what each attack comes to stands in the table of docs/security.md, row by row.
 
-use harness::{Because, Make, Migrations, Setup, TestTarget};
-
-use crate::migrate::RUN;
+use harness::{Because, Make, Migrations, Setup, TestTarget, commands::RUN};
 
 /// An attack from inside a DO block, where no parser looks; and what PostgreSQL says to it: an SQLSTATE, `00000` where it is
 /// let through and reaches nothing but the target.
@@ -243,7 +241,7 @@ async fn what_only_stands_alone_is_refused_or_denied() {
             ),
         );
         let folder = chains.path().display();
-        for line in [RUN, "migrate", "migrate --allow-phased", crate::database::RUN] {
+        for line in [RUN, "migrate", "migrate --allow-phased", harness::database::RUN] {
             let out = daemon.ctl(&format!("{line} --chains {folder}")).await;
             assert_ne!(out.code, 0, "{name}: {out}");
         }
@@ -262,7 +260,7 @@ async fn what_only_stands_alone_is_refused_or_denied() {
 async fn an_owner_keeps_its_rights_on_what_is_its_own() {
     let target = TestTarget::make(Make::least()).await;
     let daemon = Setup::of(&target).with("[profile.local]\nclient_chains = true\n").start().await;
-    let out = daemon.ctl(crate::database::RUN).await;
+    let out = daemon.ctl(harness::database::RUN).await;
     let kept = out.expect(0).text("/details/reset/kept_as").to_owned();
     let page = told();
     let own = "ALTER ROLE {role} PASSWORD 'restricted-secret'";

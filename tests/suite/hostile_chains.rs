@@ -1,12 +1,10 @@
 //! Chains made to hurt the daemon that reads them: deep, wide, endless. It answers, and goes on.
 
-use harness::{Daemon, Migrations, Setup, TestTarget, collect, request};
+use harness::{Daemon, Migrations, Setup, TestTarget, collect, operations::fault, request};
 use model::{
     event::EventKind,
     operation::{ChainFile, Request, Verb, limits},
 };
-
-use crate::operations::fault;
 
 /// Deeper than any grammar that calls itself, on the stack of a runtime's thread, survives.
 const DEEP: usize = 4_000;

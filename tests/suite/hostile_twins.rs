@@ -8,9 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness::{Make, Migrations, Postgres, Session, Setup, TestTarget, eventually};
-
-use crate::{migrate::RUN, tidy};
+use harness::{Make, Migrations, Postgres, Session, Setup, TestTarget, commands::RUN, eventually};
 
 /// What the driver itself asks a server for types with: its SQL is not in this tree.
 const DRIVER: &str =
@@ -72,7 +70,7 @@ fn texts(folder: &Path, texts: &mut Vec<String>) {
         } else if path.extension().is_some_and(|e| e == "sql") {
             texts.push(fs::read_to_string(&path).unwrap());
         } else if path.extension().is_some_and(|e| e == "rs") {
-            texts.extend(tidy::string_literals(&fs::read_to_string(&path).unwrap()));
+            texts.extend(harness::rust_text::string_literals(&fs::read_to_string(&path).unwrap()));
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
-use harness::{Daemon, Migrations, Setup, TestTarget};
+use harness::{Daemon, Migrations, Setup, TestTarget, commands::RUN};
 use tempfile::TempDir;
-
-use crate::migrate::RUN;
 
 /// What each verb says on a command line, whatever it may change.
 const VERBS: [&str; 7] = [

@@ -1,12 +1,14 @@
 //! A database is the daemon's to drop, rename or bring back only while it is surely the one that the daemon made or took
 //! away: cluster, oid, generated name, closed, and the daemon's own mark on it.
 
-use harness::{Gate, Postgres, Setup, TestTarget, eventually, request};
+use harness::{
+    Gate, Postgres, Setup, TestTarget,
+    commands::UNDO,
+    database::{RESET, RUN, generated, oid},
+    eventually, request,
+};
 use model::{lock::LockKey, operation::Verb, profile::Scope};
 
-use crate::database::{RESET, RUN, generated, oid};
-
-const UNDO: &str = "undo --confirm-destructive-reset RESET";
 /// Everything that is kept has had its time.
 const EXPIRE: &str = "UPDATE resetd.kept_database SET expires_at = clock_timestamp() - interval '1 minute'";
 

@@ -1,11 +1,12 @@
 //! How many previous databases and sets of schemas are kept, and how much they may take: what goes early is told by the plan, and the newest
 //! never goes.
 
-use harness::{Output, Setup, TestTarget, eventually};
-
-use crate::database::{RESET, RUN, generated, oid};
-
-const UNDO: &str = "undo --confirm-destructive-reset RESET";
+use harness::{
+    Output, Setup, TestTarget,
+    commands::UNDO,
+    database::{RESET, RUN, generated, oid},
+    eventually,
+};
 
 fn ending_early(out: &Output) -> Vec<String> {
     let findings = out.list("/plan/findings").iter().filter(|f| f["code"] == "KEPT_ENDS_EARLY");
@@ -146,7 +147,7 @@ async fn a_failed_swap_ends_nothing_early() {
     assert_eq!(before.len(), 1);
     let gate = harness::Gate::before(&target, "DATABASE_BUILT").await;
     let running = daemon.ctl_spawn(RUN);
-    crate::database::reached(&target).await;
+    harness::database::reached(&target).await;
     let late = target.session().await;
     gate.open().await;
     running.finish().await.refused("BLOCKED");

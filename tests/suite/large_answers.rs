@@ -1,8 +1,6 @@
 //! What a chain makes PostgreSQL say does not become the daemon's memory: rows, notices and errors of any size.
 
-use harness::{Daemon, Migrations, Setup, TestTarget};
-
-use crate::migrate::RUN;
+use harness::{Daemon, Migrations, Setup, TestTarget, commands::RUN};
 
 /// How much more than at its start the daemon may have had at its most, in KiB.
 const ROOM: u64 = 96 * 1024;

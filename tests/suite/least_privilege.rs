@@ -1,19 +1,16 @@
 //! The recommended roles: one that owns the control database and may create databases, and one that owns the target. Every
 //! verb in both scopes, undo, kept databases, grants and settings, windows and takeover go without a superuser.
 
-use harness::{Gate, Make, Migrations, Session, Setup, TestTarget, eventually, request};
-use model::{lock::LockKey, operation::Verb};
-
-use crate::{
+use harness::{
+    Gate, Make, Migrations, Newer, Session, Setup, TestTarget,
+    commands::{RESET, RUN, UNDO},
     database::{self, generated, oid, schema_properties},
-    forced::end,
-    migrate::RUN,
-    operations::{asleep, lock_is_free, nobody_left, sleeping},
+    eventually,
+    operations::{asleep, end, lock_is_free, nobody_left, sleeping},
+    request,
     windows::{GUEST, Two, release, reserve, wish},
 };
-
-const RESET: &str = "reset --confirm-destructive-reset RESET";
-const UNDO: &str = "undo --confirm-destructive-reset RESET";
+use model::{lock::LockKey, operation::Verb};
 
 async fn least() -> TestTarget {
     TestTarget::make(Make::least()).await
@@ -40,8 +37,13 @@ async fn every_verb_in_both_scopes() {
     every_verb(&least().await).await;
 }
 
-/// Every verb; a newer server must do it as well.
-pub(crate) async fn every_verb(target: &TestTarget) {
+#[tokio::test]
+async fn every_verb_on_a_newer_server() {
+    let newer = Newer::start().await;
+    every_verb(&TestTarget::make_on(&newer.postgres, Make::least()).await).await;
+}
+
+async fn every_verb(target: &TestTarget) {
     let chains = telling();
     let (d, role) = (&target.database, &target.role);
     target

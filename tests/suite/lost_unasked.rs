@@ -1,11 +1,14 @@
 //! What people put into schemas that are set aside, hang on them, or keep in `public`, is theirs: it is neither dropped with
 //! them, nor lost with the database without being told.
 
-use harness::{Daemon, Make, Setup, TestTarget, eventually};
+use harness::{
+    Daemon, Make, Setup, TestTarget,
+    aside::{kept, ledger},
+    commands::{RUN, UNDO},
+    eventually,
+};
 
 use serde_json::json;
-
-use crate::aside::{RUN, UNDO, kept, ledger};
 
 const DRY: &str = "run --scope database --dry-run";
 

@@ -71,7 +71,6 @@ mod phased_extensions;
 mod plan;
 mod plan_preflight;
 mod plan_walk;
-mod plan_world;
 mod pooler;
 mod public_schema;
 mod python;

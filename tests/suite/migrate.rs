@@ -1,47 +1,10 @@
 //! Replays: a chain that grows, what a revision may do to its session, and that one which fails, wherever it fails, leaves
 //! everything as it was.
 
-use harness::{Daemon, Migrations, Output, Setup, State, TestTarget};
+use harness::{Migrations, Output, Scene, Setup, TestTarget, commands::RUN};
 use serde_json::json;
 
-pub(crate) const RUN: &str = "run --confirm-destructive-reset RESET";
 const BUTLERS: [&str; 5] = ["general", "health", "messenger", "relationship", "switchboard"];
-
-/// A migrated target, the shipped chains, and a daemon on both.
-pub(crate) struct Scene {
-    pub(crate) target: TestTarget,
-    pub(crate) chains: Migrations,
-    pub(crate) daemon: Daemon,
-    pub(crate) before: State,
-}
-
-impl Scene {
-    pub(crate) async fn new() -> Self {
-        let (target, chains) = (TestTarget::migrated().await, Migrations::shipped());
-        let daemon = Setup::of(&target).migrations(&chains).start().await;
-        let before = target.state().await;
-        Self { target, chains, daemon, before }
-    }
-
-    /// A second revision of `core`; its SQL begins at line 4.
-    pub(crate) fn second(&self, sql: &str) {
-        self.chains.revision("core/core_002.sql", "core_002", "core_001", sql);
-    }
-
-    /// `run` and `migrate` both fail for this reason and leave dump, oids, files and rows as they were.
-    pub(crate) async fn no_trace(&self, reason: &str) -> Output {
-        let Self { target, daemon, before, .. } = self;
-        daemon.ctl("migrate").await.refused(reason);
-        assert_eq!(*before, target.state().await, "after migrate");
-        let out = daemon.ctl(RUN).await;
-        out.refused(reason);
-        assert_eq!(*before, target.state().await, "after run");
-        for list in ["/details/reset", "/details/migrations", "/revisions"] {
-            assert!(out.list_or_empty(list).iter().all(|e| e["status"] == "rolled-back"), "{out}");
-        }
-        out
-    }
-}
 
 /// Where and how it failed: file, line, the statement itself, SQLSTATE, schema; a person sees the same.
 #[track_caller]

@@ -1,26 +1,13 @@
 //! The same on a newer major version of PostgreSQL, which has what the machine's own may lack: pgvector, a provider of
 //! security labels, and a background worker that holds a connection.
 
-use harness::{Because, Make, Newer, Setup, TestTarget};
-
-use crate::{
-    aside_signs,
+use harness::{
+    Because, Make, Newer, Setup, TestTarget,
+    commands::{RUN, UNDO},
     database::{RUN as REPLACE, generated, oid},
-    least_privilege,
-    migrate::RUN,
-    plan::finding,
+    finding,
+    migrations::with_vectors,
 };
-
-const UNDO: &str = "undo --confirm-destructive-reset RESET";
-
-/// The matrix of the shipped example.
-pub(crate) fn with_vectors() -> String {
-    let example = include_str!("../../docs/memory-vector.toml");
-    format!(
-        "\n[matrix.default]{}",
-        example.split_once("[matrix.default]").expect("the example has a matrix").1
-    )
-}
 
 async fn embeddings(target: &TestTarget) -> Vec<Vec<String>> {
     target
@@ -42,8 +29,6 @@ async fn a_newer_server_does_the_same_and_more() {
         async { vectors(&on(Make::superuser(Because::ExtensionsMove)).await).await },
         async { labels(&on(Make::superuser(Because::APropertyIsASuperusers)).await).await },
         async { a_worker(&on(Make::superuser(Because::AWorkerIsInTheWay)).await, &newer.library).await },
-        async { least_privilege::every_verb(&on(Make::least()).await).await },
-        async { aside_signs::set_aside_and_back(&on(Make::least()).await).await },
         async { settings_of_another_role(&on(Make { restricted: true, ..Make::migrated() }).await).await },
     );
 }

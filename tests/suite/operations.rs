@@ -4,67 +4,17 @@ use std::time::Duration;
 
 use harness::{
     Api, Daemon, Event, EventStream, Gate, Migrations, Session, Setup, State, TestTarget, collect,
-    eventually, request,
+    commands::RUN,
+    operations::{asleep, fault, lock_is_free, nobody_left, queue_of, sleeping},
+    request,
 };
 use model::{
     event::EventKind,
-    fault::Fault,
     operation::{Request, Verb, Wait},
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
 use wire::v1::{self, ListOperationsRequest};
-
-use crate::migrate::RUN;
-
-/// The fault in a status: it carries exactly one.
-#[track_caller]
-pub(crate) fn fault(status: &Status) -> Fault {
-    wire::decode_status(status).unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"))
-}
-
-/// A second revision of `core` that sleeps until it is cancelled.
-pub(crate) fn sleeping() -> Migrations {
-    let chains = Migrations::shipped();
-    chains.revision(
-        "core/core_002.sql",
-        "core_002",
-        "core_001",
-        "CREATE TABLE late (n int);\nSELECT pg_sleep(3600);",
-    );
-    chains
-}
-
-/// Waits until the operation's session sleeps in that revision.
-pub(crate) async fn asleep(target: &TestTarget) {
-    target
-        .until(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity
-              WHERE datname = current_database() AND wait_event = 'PgSleep' AND application_name LIKE 'resetd%')",
-        )
-        .await;
-}
-
-/// Waits until no daemon has a session in the target.
-pub(crate) async fn nobody_left(target: &TestTarget) {
-    target
-        .until(
-            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
-              WHERE datname = current_database() AND application_name LIKE 'resetd%')",
-        )
-        .await;
-}
-
-/// Waits until nobody holds or wants the target's lock.
-pub(crate) async fn lock_is_free(target: &TestTarget) {
-    target
-        .until(&format!(
-            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity a JOIN pg_locks l USING (pid) WHERE l.locktype = 'advisory'
-              AND a.datname = '{}' AND a.application_name LIKE 'resetd%{}%')",
-            target.control, target.name
-        ))
-        .await;
-}
 
 #[track_caller]
 fn ended(events: &[Event]) -> model::event::Finished {
@@ -229,17 +179,6 @@ async fn of_many_at_once_one_wins() {
     gate.open().await;
     assert_eq!(reason(&mut won[0]).await, "OK");
     assert_eq!(operations(&target).await, "1");
-}
-
-/// Waits until so many operations wait with a session of their own.
-pub(crate) async fn queue_of(target: &TestTarget, waiting: usize) {
-    let mut control = target.control_session().await;
-    let cell = tokio::sync::Mutex::new(&mut control);
-    eventually(&format!("{waiting} in the queue"), || async {
-        let sql = "SELECT count(*) FROM resetd.operation WHERE state = 'waiting' AND waiter_pid IS NOT NULL";
-        cell.lock().await.rows(sql).await[0][0] == waiting.to_string()
-    })
-    .await;
 }
 
 #[tokio::test]

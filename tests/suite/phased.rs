@@ -1,8 +1,6 @@
 //! `migrate --allow-phased` and databases that are built aside, revision by revision: what stays is told as that.
 
-use harness::{Migrations, Setup, TestTarget};
-
-use crate::database;
+use harness::{Migrations, Setup, TestTarget, database};
 
 const PHASED: &str = "migrate --allow-phased";
 

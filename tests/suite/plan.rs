@@ -2,17 +2,7 @@
 
 use std::io::Write as _;
 
-use harness::{Because, Make, Output, Setup, TestTarget, eventually};
-use serde_json::Value;
-
-const CONFIRMED: &str = "--confirm-destructive-reset RESET";
-
-/// The finding of a code in the plan.
-#[track_caller]
-pub(crate) fn finding<'a>(out: &'a Output, code: &str) -> &'a Value {
-    let found = out.list("/plan/findings").iter().find(|f| f["code"] == code);
-    found.unwrap_or_else(|| panic!("no finding {code}\n{out}"))
-}
+use harness::{Because, Make, Setup, TestTarget, commands::CONFIRMED, eventually, finding};
 
 /// An extension in a managed schema with a column elsewhere: it is moved, and the column and its rows stay.
 #[tokio::test]
@@ -228,7 +218,7 @@ async fn the_vector_chain_is_refused_where_the_server_lacks_the_extension() {
         std::io::stderr().write_all(said).unwrap();
         return;
     }
-    let daemon = Setup::of(&target).with(&crate::newer::with_vectors()).start().await;
+    let daemon = Setup::of(&target).with(&harness::migrations::with_vectors()).start().await;
     let before = target.state().await;
     let out = daemon.ctl(&format!("run {CONFIRMED}")).await;
     out.refused("PREFLIGHT_FAILED");

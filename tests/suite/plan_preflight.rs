@@ -2,11 +2,7 @@
 
 use std::io::Write as _;
 
-use harness::{Because, Make, Migrations, Roles, Setup, TestTarget};
-
-use crate::plan::finding;
-
-const CONFIRMED: &str = "--confirm-destructive-reset RESET";
+use harness::{Because, Make, Migrations, Roles, Setup, TestTarget, commands::CONFIRMED, finding};
 
 /// What makes a finding, and how it is found.
 struct Case {

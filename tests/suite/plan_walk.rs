@@ -8,11 +8,12 @@ use std::{
     io::Write as _,
 };
 
-use harness::TestTarget;
+use harness::{
+    TestTarget,
+    world::{MANAGED, World},
+};
 use resetd::config::process_env;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::types::Oid};
-
-use crate::plan_world::{MANAGED, World};
 
 /// The daemon's own query.
 const WALK: &str = include_str!("../../server/src/postgres/catalog/dependencies.sql");

@@ -1,9 +1,11 @@
 //! Schema `public` among the managed ones: reset, filled and brought back like any other, with the properties it has from its
 //! birth, in both scopes; and refused beforehand where the daemon's role cannot have it.
 
-use harness::{Because, Make, Migrations, Roles, Setup, TestTarget};
-
-use crate::aside::{RESET, RUN, UNDO, kept};
+use harness::{
+    Because, Make, Migrations, Roles, Setup, TestTarget,
+    aside::kept,
+    commands::{RESET, RUN, UNDO},
+};
 
 const REPLACE: &str = "run --scope database --confirm-destructive-reset RESET";
 

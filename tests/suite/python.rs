@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use harness::{Because, Daemon, Make, Setup, TestTarget};
+use harness::{Because, Daemon, Make, Setup, TestTarget, commands::RUN};
 
-const RUN: &str = "run --confirm-destructive-reset RESET";
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 fn python() -> PathBuf {

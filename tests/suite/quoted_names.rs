@@ -1,12 +1,9 @@
 //! Managed schemas whose names PostgreSQL quotes: everything that works in `general` works in them, again and again.
 
-use harness::{Because, Make, Migrations, Setup, TestTarget};
+use harness::{Because, Make, Migrations, Setup, TestTarget, commands::RUN, database};
 use serde_json::json;
 
-use crate::database;
-
 const SCHEMAS: [&str; 4] = ["Upper", "hy-phen", "dol$x", "user"];
-const RUN: &str = "run --confirm-destructive-reset RESET";
 
 const MATRIX: &str = "
 [matrix.default]

@@ -1,9 +1,7 @@
 //! What a reset takes, and what it must leave as it was: roles, grants, schema properties, schemas that were not named.
 
-use harness::{Because, Make, Relation, Setup, TestTarget};
+use harness::{Because, Make, Relation, Setup, TestTarget, commands::CONFIRMED};
 use serde_json::json;
-
-const CONFIRMED: &str = "--confirm-destructive-reset RESET";
 
 /// Everything on a schema that a drop loses: owner, grants with their grantors, comment, default privileges.
 const SCHEMA_PROPERTIES: &str = "

@@ -2,10 +2,9 @@
 
 use std::fs;
 
-use harness::{Migrations, Setup, TestTarget};
+use harness::{Migrations, Setup, TestTarget, commands::RUN};
 use serde_json::Value;
 
-const RUN: &str = "run --confirm-destructive-reset RESET";
 /// Turns the direction, isolates, ends lines and paragraphs, begins control sequences, deletes, is not seen.
 const NASTY: &str =
     "a\u{202e}b\u{2066}c\u{2028}d\u{2029}e\u{9b}2Jf\u{7f}g\u{85}h\u{200b}i\u{feff}j\u{1b}[31mk\u{e0041}l";

@@ -5,10 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use harness::{Because, Make, Migrations, Output, Setup, TestTarget};
+use harness::{Because, Make, Migrations, Output, Setup, TestTarget, commands::RUN, with_token as with};
 use wire::v1;
-
-use crate::{migrate::RUN, token::with};
 
 /// Everything that was written, piece by piece, with where it was.
 #[derive(Default)]

@@ -1,8 +1,6 @@
 //! Which database a target is: recorded once by an admin, and kept through swaps. Whatever else stands there is refused.
 
-use harness::{Daemon, Gate, Output, Setup, TestTarget};
-
-const CONFIRMED: &str = "--confirm-destructive-reset RESET";
+use harness::{Daemon, Gate, Output, Setup, TestTarget, commands::CONFIRMED};
 
 /// A profile that neither enrolls by itself nor asks for windows.
 const STRICT: &str = "[profile.strict]\nextends = \"staging\"\nwindow = \"optional\"\n";

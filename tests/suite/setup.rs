@@ -2,9 +2,7 @@
 
 use std::{fs, path::Path, process::Stdio};
 
-use harness::{Because, Daemon, Make, Migrations, Setup, TestTarget, binary, soon};
-
-use crate::{database, migrate::RUN};
+use harness::{Because, Daemon, Make, Migrations, Setup, TestTarget, binary, commands::RUN, database, soon};
 
 /// Roles that are not there yet, and a database that is a superuser's.
 struct Scene {

@@ -1,10 +1,11 @@
 //! What goes on with the targets, once and for as long as somebody looks.
 
-use harness::{Gate, Setup, Signal, TestTarget, request, soon};
+use harness::{
+    Gate, Setup, Signal, TestTarget, request, soon,
+    windows::{GUEST, Two, reserve, wish},
+};
 use model::operation::{Request, Verb, Wait};
 use wire::v1;
-
-use crate::windows::{GUEST, Two, reserve, wish};
 
 type Views = tonic::Streaming<v1::WatchTargetsResponse>;
 

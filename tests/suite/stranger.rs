@@ -3,7 +3,15 @@
 
 use std::time::Duration;
 
-use harness::{EventStream, Gate, Migrations, Session, Setup, TestTarget, eventually, request};
+use harness::{
+    EventStream, Gate, Migrations, Session, Setup, TestTarget,
+    commands::RUN,
+    database::{self, generated},
+    eventually,
+    operations::{asleep, end, lock_is_free, on_record, sleeping},
+    request,
+    windows::{Two, refused, reserve, wish},
+};
 use model::{
     event::EventKind,
     lock::LockKey,
@@ -13,14 +21,6 @@ use model::{
 use tonic::Status;
 use uuid::Uuid;
 use wire::v1;
-
-use crate::{
-    database::{self, generated},
-    forced::{end, on_record},
-    migrate::RUN,
-    operations::{asleep, lock_is_free, sleeping},
-    windows::{Two, refused, reserve, wish},
-};
 
 /// A role without any rights, and its password.
 async fn stranger(target: &TestTarget) -> String {

@@ -1,7 +1,10 @@
 //! The contract of the streams: whoever attaches, wherever, and however often the connection breaks, sees the same numbered
 //! events, and exactly one end.
 
-use harness::{Api, Daemon, Event, Gate, Migrations, OTHER_DIGEST, Setup, TestTarget, collect, request};
+use harness::{
+    Api, Daemon, Event, Gate, Migrations, OTHER_DIGEST, Setup, TestTarget, collect, operations::fault,
+    request,
+};
 use model::{
     event::EventKind,
     operation::{Outcome, Request, Verb},
@@ -9,8 +12,6 @@ use model::{
 use serde_json::Value;
 use tonic::Code;
 use uuid::Uuid;
-
-use crate::operations::fault;
 
 /// What is stored: progress and heartbeats may come or not.
 fn milestones(events: Vec<Event>) -> Vec<Event> {

@@ -1,37 +1,18 @@
 //! Locks that are lost, sessions that do not end, daemons that are gone: who is told what, and who takes over.
 
-use harness::{Gate, Hold, Postgres, Setup, Signal, TestTarget, collect, eventually, request};
+use harness::{
+    Frozen, Gate, Hold, Postgres, Setup, TestTarget, collect,
+    commands::RUN,
+    database, eventually,
+    operations::{asleep, lock_is_free, nobody_left, sleeping},
+    request,
+};
 use model::{
     event::EventKind,
     lock::LockKey,
     operation::{Request, Verb, Wait},
 };
-use nix::{sys::signal::kill, unistd::Pid};
 use resetd::embedded::StopMode;
-
-use crate::{
-    database,
-    migrate::RUN,
-    operations::{asleep, lock_is_free, nobody_left, sleeping},
-};
-
-/// A backend in the hands of the kernel: it neither works nor ends, until this is dropped.
-pub(crate) struct Frozen(Pid);
-
-impl Frozen {
-    pub(crate) fn new(pid: &str) -> Self {
-        let pid = Pid::from_raw(pid.parse().expect("a pid"));
-        kill(pid, Signal::SIGSTOP).expect("a backend can be stopped");
-        Self(pid)
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        // It may be gone; nobody waits for it then.
-        let _gone = kill(self.0, Signal::SIGCONT);
-    }
-}
 
 /// Who takes the target while a session of an earlier owner does not end fails, and says which one.
 #[tokio::test]

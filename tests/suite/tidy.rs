@@ -3,6 +3,7 @@
 //! Each rule is a function from a path and its text to complaints, and each is shown a bad sample that it must find.
 //! This file must not know what the code does.
 
+use harness::rust_text::{REMOVED, cut, has_word, is_word, without_tests};
 use std::{
     collections::BTreeSet,
     fs,
@@ -109,125 +110,6 @@ impl Source {
         }
         found
     }
-}
-
-const REMOVED: &str = "//\u{1}removed";
-
-/// The text with each item under `#[cfg(test)]` taken out, line by line.
-fn without_tests(text: &str) -> String {
-    let (mut out, mut lines) = (Vec::new(), text.lines());
-    while let Some(line) = lines.next() {
-        if line.trim() != "#[cfg(test)]" {
-            out.push(line);
-            continue;
-        }
-        let indent = &line[..line.len() - line.trim_start().len()];
-        let end = format!("{indent}}}");
-        out.push(REMOVED);
-        for (n, inner) in lines.by_ref().enumerate() {
-            out.push(REMOVED);
-            let one_line =
-                inner.ends_with(';') && (n == 0 || inner.starts_with(indent) && !inner.contains("  "));
-            if inner == end || (one_line && !inner.contains('{')) {
-                break;
-            }
-        }
-    }
-    out.join("\n")
-}
-
-/// Splits code from string literals and drops comments; the line breaks of all of it stay in the code.
-fn cut(text: &str) -> (String, Vec<(usize, String)>) {
-    let chars: Vec<char> = text.chars().collect();
-    let (mut code, mut strings, mut at) = (String::new(), Vec::new(), 0);
-    while at < chars.len() {
-        let end = match chars[at] {
-            '/' if chars.get(at + 1) == Some(&'/') => end_of_line(&chars, at),
-            '/' if chars.get(at + 1) == Some(&'*') => end_of_comment(&chars, at),
-            '"' => end_of_string(&chars, at),
-            'r' if !code.ends_with(is_word) => end_of_raw_string(&chars, at).unwrap_or(at),
-            '\'' => end_of_char(&chars, at).unwrap_or(at),
-            _ => at,
-        };
-        if end == at {
-            code.push(chars[at]);
-            at += 1;
-            continue;
-        }
-        let piece: String = chars[at..end].iter().collect();
-        if piece.starts_with(['"', 'r']) {
-            let line = code.matches('\n').count() + 1;
-            strings.push((line, piece.trim_start_matches(['r', '#']).trim_matches(['"', '#']).to_owned()));
-            code.push_str("\"\"");
-        }
-        code.extend(piece.chars().filter(|c| *c == '\n'));
-        at = end;
-    }
-    (code, strings)
-}
-
-/// The string literals of Rust code, as the compiler reads them but for escapes of whole characters.
-pub(crate) fn string_literals(text: &str) -> Vec<String> {
-    let unescaped = |text: String| text.replace("\\n", "\n").replace("\\\"", "\"").replace("\\\\", "\\");
-    cut(text).1.into_iter().map(|(_, text)| unescaped(text)).collect()
-}
-
-fn end_of_line(chars: &[char], from: usize) -> usize {
-    chars[from..].iter().position(|c| *c == '\n').map_or(chars.len(), |n| from + n)
-}
-
-fn end_of_comment(chars: &[char], from: usize) -> usize {
-    let (mut depth, mut at) = (0, from);
-    while at < chars.len() {
-        let two = (chars[at], chars.get(at + 1).copied());
-        depth += i32::from(two == ('/', Some('*'))) - i32::from(two == ('*', Some('/')));
-        at += if matches!(two, ('/', Some('*')) | ('*', Some('/'))) { 2 } else { 1 };
-        if depth == 0 {
-            break;
-        }
-    }
-    at.min(chars.len())
-}
-
-fn end_of_string(chars: &[char], from: usize) -> usize {
-    let mut at = from + 1;
-    while at < chars.len() && chars[at] != '"' {
-        at += if chars[at] == '\\' { 2 } else { 1 };
-    }
-    (at + 1).min(chars.len())
-}
-
-fn end_of_raw_string(chars: &[char], from: usize) -> Option<usize> {
-    let hashes = chars[from + 1..].iter().take_while(|c| **c == '#').count();
-    let open = from + 1 + hashes;
-    (chars.get(open) == Some(&'"')).then_some(())?;
-    let closes = |at: usize| {
-        chars[at] == '"' && chars[at + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes
-    };
-    (open + 1..chars.len()).find(|at| closes(*at)).map(|at| at + 1 + hashes)
-}
-
-/// `'x'` and `'\n'`, but no lifetime.
-fn end_of_char(chars: &[char], from: usize) -> Option<usize> {
-    match (chars.get(from + 1)?, chars.get(from + 2)?) {
-        ('\\', _) => (from + 3..chars.len()).find(|at| chars[*at] == '\'').map(|at| at + 1),
-        (_, '\'') => Some(from + 3),
-        _ => None,
-    }
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// Whether the text has the word with no letter, digit or underscore beside it.
-fn has_word(text: &str, word: &str) -> bool {
-    text.match_indices(word).any(|(at, _)| {
-        let (before, after) = (&text[..at], &text[at + word.len()..]);
-        let open_left = !word.starts_with(is_word) || !before.ends_with(is_word);
-        let open_right = !word.ends_with(is_word) || !after.starts_with(is_word);
-        open_left && open_right
-    })
 }
 
 // --- the rules ----------------------------------------------------------------------------------------------------
@@ -354,6 +236,34 @@ fn every_file_says_what_it_is_for(it: &Source) -> Vec<String> {
     if it.text.starts_with("//!") { Vec::new() } else { vec![format!("{}: begins without `//!`", it.path)] }
 }
 
+fn error_codes_are_read_in_one_place(it: &Source) -> Vec<String> {
+    // The gateway speaks to its tool with codes of its own.
+    let allowed = ["server/src/postgres/sql/error", "server/src/postgres/gateway"];
+    if it.for_tests || !it.below(&["server/src"]) || it.below(&allowed) {
+        return Vec::new();
+    }
+    let is_code = |text: &str| {
+        text.len() == 5
+            && text.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase())
+            && text.chars().filter(char::is_ascii_digit).count() > 1
+    };
+    let found = it.strings.iter().filter(|(_, text)| is_code(text));
+    found
+        .map(|(line, code)| format!("{}:{line}: {code}: ask for a condition of sql/error", it.path))
+        .collect()
+}
+
+/// What tests share is in the harness. A file may go on with what another began, whose name it continues.
+fn the_suite_imports_the_harness(it: &Source) -> Vec<String> {
+    let file = it.path.strip_prefix("tests/suite/").and_then(|rest| rest.strip_suffix(".rs"));
+    let Some(file) = file.filter(|file| !file.contains('/')) else { return Vec::new() };
+    let imported = it.code.match_indices("crate::").flat_map(|(at, _)| heads(&it.code[at + 7..]));
+    let wrong = imported.filter(|name| !file.starts_with(name.as_str()));
+    wrong
+        .map(|name| format!("{}: imports {name} of the suite: put what tests share into tests/src", it.path))
+        .collect()
+}
+
 fn files_are_short(it: &Source) -> Vec<String> {
     let long = !it.for_tests && it.lines > LINES;
     if long {
@@ -363,7 +273,7 @@ fn files_are_short(it: &Source) -> Vec<String> {
     }
 }
 
-const RULES: [(&str, Rule); 11] = [
+const RULES: [(&str, Rule); 13] = [
     ("engine_knows_no_wire_and_no_driver", engine_knows_no_wire_and_no_driver),
     ("rooms_import_what_stands_below", rooms_import_what_stands_below),
     ("only_postgres_names_the_driver", only_postgres_names_the_driver),
@@ -375,6 +285,8 @@ const RULES: [(&str, Rule); 11] = [
     ("nothing_is_unsafe", nothing_is_unsafe),
     ("every_file_says_what_it_is_for", every_file_says_what_it_is_for),
     ("files_are_short", files_are_short),
+    ("error_codes_are_read_in_one_place", error_codes_are_read_in_one_place),
+    ("the_suite_imports_the_harness", the_suite_imports_the_harness),
 ];
 
 #[test]
@@ -422,6 +334,16 @@ fn samples() -> Vec<(&'static str, &'static str, String, String)> {
         "rooms_import_what_stands_below",
         "server/src/postgres/lock/lease.rs",
         s("crate::postgres::swap::swap::f()", "use crate::{postgres::{control::pool}};"),
+    );
+    add(
+        "error_codes_are_read_in_one_place",
+        "server/src/postgres/change/discard.rs",
+        s("sqlstate(&error) == Some(\"55P03\")", "x(\"UTF8X\", \"12 MiB\")"),
+    );
+    add(
+        "the_suite_imports_the_harness",
+        "tests/suite/audit_seal.rs",
+        s("use crate::{audit::x, windows::Two};", "use crate::audit::x;"),
     );
     add("only_postgres_names_the_driver", "server/src/grpc/mod.rs", s("use sqlx::PgPool;", "//sqlx"));
     add(

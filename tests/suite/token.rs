@@ -2,21 +2,15 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio};
 
-use harness::{Api, Daemon, Setup, TestTarget, binary, soon};
+use harness::{Api, Daemon, Setup, TestTarget, binary, soon, with_token as with};
 use model::fault::Reason;
-use tonic::{Request, Status};
+use tonic::Status;
 use uuid::Uuid;
 use wire::v1;
 
 /// A daemon on a unix socket, where tokens may be sent and this user is admin.
 async fn daemon(target: &TestTarget) -> Daemon {
     Setup::of(target).listen("unix:socket").start().await
-}
-
-pub(crate) fn with<T>(token: &str, message: T) -> Request<T> {
-    let mut call = Request::new(message);
-    call.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-    call
 }
 
 /// Who a token proves, or why it proves nobody.

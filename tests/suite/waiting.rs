@@ -1,17 +1,17 @@
 //! Waiting: in the order of coming, across daemons, past windows, and not for those whom nobody watches.
 
-use harness::{EventStream, Gate, Setup, TestTarget, eventually, request};
+use harness::{
+    EventStream, Gate, Setup, TestTarget, eventually,
+    operations::queue_of,
+    request,
+    windows::{GUEST, Two, refused, release, reserve, wish},
+};
 use model::{
     event::EventKind,
     lock::LockKey,
     operation::{Request, Verb, Wait},
 };
 use uuid::Uuid;
-
-use crate::{
-    operations::queue_of,
-    windows::{GUEST, Two, refused, release, reserve, wish},
-};
 
 async fn reason(stream: &mut EventStream) -> String {
     let event = stream.until("FINISHED").await;

@@ -1,17 +1,17 @@
 //! What happens at a window's edge: a change that would run into it is rolled back, whole, whenever the edge comes.
 
-use harness::{EventStream, Gate, Migrations, Setup, TestTarget, request};
+use harness::{
+    EventStream, Gate, Migrations, Setup, TestTarget,
+    operations::{asleep, lock_is_free, sleeping},
+    request,
+    windows::{Two, extend, refused, release, reserve, wish},
+};
 use jiff::Timestamp;
 use model::{
     event::EventKind,
     operation::{Outcome, Request, Verb},
     profile::Scope,
     window::Window,
-};
-
-use crate::{
-    operations::{asleep, lock_is_free, sleeping},
-    windows::{Two, extend, refused, release, reserve, wish},
 };
 
 struct End {

@@ -1,10 +1,11 @@
 //! Nobody takes a target for ever: the windows of one principal have a number and a length together.
 
-use harness::Api;
+use harness::{
+    Api,
+    windows::{Two, extend, refused, release, reserve, wish},
+};
 use jiff::SignedDuration;
 use model::window::Window;
-
-use crate::windows::{Two, extend, refused, release, reserve, wish};
 
 const HOUR: u64 = 3_600;
 

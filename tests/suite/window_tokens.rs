@@ -1,8 +1,8 @@
 //! Windows between people on other machines: each has a token, and everything goes over TLS through the real client.
 
-use harness::{Authority, Daemon, Migrations, Output, Running, Setup, TestTarget};
-
-use crate::{migrate::RUN, operations::queue_of};
+use harness::{
+    Authority, Daemon, Migrations, Output, Running, Setup, TestTarget, commands::RUN, operations::queue_of,
+};
 
 const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
 

@@ -1,110 +1,20 @@
 //! Windows: reserved, kept apart, shown; who may change a target in one, and who may not. Also the tools that the other
 //! files about windows share.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use harness::{Api, Daemon, Setup, TestTarget, request};
+use harness::{
+    Setup, TestTarget,
+    commands::RUN,
+    operations::fault,
+    request,
+    windows::{GUEST, Two, extend, prost_duration, refused, release, reserve, wish},
+};
 use jiff::Timestamp;
-use model::{operation::Verb, window::Window};
-use tonic::{Code, Status};
+use model::operation::Verb;
+use tonic::Code;
 use uuid::Uuid;
 use wire::v1;
-
-use crate::{migrate::RUN, operations::fault};
-
-/// A target and a daemon that two principals reach: `guest` over TCP, `owner` over the socket.
-pub(crate) struct Two {
-    pub(crate) target: TestTarget,
-    pub(crate) daemon: Daemon,
-    pub(crate) guest: Api,
-    pub(crate) owner: Api,
-    /// What the owner is called.
-    pub(crate) me: String,
-}
-
-/// The guest's name.
-pub(crate) const GUEST: &str = "loopback:anonymous";
-
-impl Two {
-    pub(crate) async fn new(more: &str) -> Self {
-        let target = TestTarget::migrated().await;
-        let setup = Setup::of(&target).with(more);
-        Self::with(target, setup).await
-    }
-
-    pub(crate) async fn with(target: TestTarget, setup: Setup) -> Self {
-        let daemon = setup.listen_also("unix:socket").start().await;
-        Self::at(target, daemon).await
-    }
-
-    pub(crate) async fn at(target: TestTarget, daemon: Daemon) -> Self {
-        let (guest, mut owner) = (daemon.api_at(0).await, daemon.api_at(1).await);
-        let info = owner.system.get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner();
-        Self { target, daemon, guest, owner, me: info.principal }
-    }
-
-    /// Runs `resetctl` as the owner.
-    pub(crate) async fn own(&self, words: &[&str]) -> harness::Output {
-        self.daemon.ctl_at(1, words).finish().await
-    }
-}
-
-/// A window that begins `ahead` seconds from now.
-pub(crate) fn wish(target: &TestTarget, ahead: u64, seconds: u64) -> v1::ReserveWindowRequest {
-    let duration = |s| Some(prost_duration(s));
-    v1::ReserveWindowRequest {
-        request_id: Uuid::new_v4().to_string(),
-        target: target.name.clone(),
-        starts_at: None,
-        duration: duration(seconds),
-        reason: "rehearsal".to_owned(),
-        starts_in: duration(ahead).filter(|_| ahead > 0),
-    }
-}
-
-fn prost_duration(seconds: u64) -> prost_types::Duration {
-    Duration::from_secs(seconds).try_into().unwrap()
-}
-
-pub(crate) async fn reserve(api: &mut Api, wish: v1::ReserveWindowRequest) -> Result<Window, Status> {
-    let reply = api.windows.reserve_window(wish).await?.into_inner();
-    Ok(wire::decode_window(reply.window.unwrap()).unwrap())
-}
-
-pub(crate) async fn release(
-    api: &mut Api,
-    window: &Window,
-    force: bool,
-    reason: &str,
-) -> Result<Window, Status> {
-    let request = v1::ReleaseWindowRequest {
-        request_id: Uuid::new_v4().to_string(),
-        window: window.id.to_string(),
-        reason: reason.to_owned(),
-        etag: String::new(),
-        force,
-    };
-    let reply = api.windows.release_window(request).await?.into_inner();
-    Ok(wire::decode_window(reply.window.unwrap()).unwrap())
-}
-
-pub(crate) async fn extend(api: &mut Api, window: &Window, to: Timestamp) -> Result<Window, Status> {
-    let request = v1::ExtendWindowRequest {
-        request_id: Uuid::new_v4().to_string(),
-        window: window.id.to_string(),
-        ends_at: Some(wire::timestamp(to)),
-        etag: window.etag.to_string(),
-    };
-    let reply = api.windows.extend_window(request).await?.into_inner();
-    Ok(wire::decode_window(reply.window.unwrap()).unwrap())
-}
-
-#[track_caller]
-pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, Status>) -> (String, String) {
-    let fault = fault(&result.unwrap_err());
-    assert!(fault.hint.is_some(), "{fault}");
-    (fault.reason.name().to_owned(), fault.message)
-}
 
 #[tokio::test]
 async fn the_second_one_is_told_holder_end_and_reason() {

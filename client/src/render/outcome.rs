@@ -123,7 +123,7 @@ mod tests {
             Reason::RevisionFailed,
             "relation \"a\" already exists, so revision core_002 could not be applied",
         )
-        .hint("mend the statement and try again; nothing changed")
+        .hint("fix the statement and try again; nothing changed")
         .at(SqlSite {
             sqlstate: Some("42P07".into()),
             schema: Some("general".into()),

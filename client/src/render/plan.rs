@@ -41,7 +41,7 @@ pub(crate) fn lines(plan: &Plan, execute: &str, zone: &TimeZone, width: usize, p
     lines.push(String::new());
     lines.push(format!("Digest {}", clean(&plan.digest)));
     if plan.refusal.as_ref().is_some_and(|refusal| !passes_with_the_digest(refusal.reason)) {
-        lines.extend(wrap("", "It cannot be executed as things are; mend what is named above first.", width));
+        lines.extend(wrap("", "It cannot be executed as things are; fix what is named above first.", width));
         return lines;
     }
     lines.push("To execute exactly this plan:".to_owned());

@@ -162,7 +162,7 @@ pub enum ChainFaultKind {
         revises: String,
     },
     /// A predecessor that is not there.
-    #[error("revises \"{revises}\", which is in no file of this chain: there is a gap{}", .nearest.as_ref().map(|id| format!("; did you mean \"{id}\"?")).unwrap_or_else(|| "; add the missing file or mend the id".to_owned()))]
+    #[error("revises \"{revises}\", which is in no file of this chain: there is a gap{}", .nearest.as_ref().map(|id| format!("; did you mean \"{id}\"?")).unwrap_or_else(|| "; add the missing file or fix the id".to_owned()))]
     Gap {
         /// The unknown id.
         revises: String,

@@ -28,10 +28,11 @@ use crate::{
             neighbours::{self, ControlDatabase},
             operations,
             orphans::{self, Orphan},
+            ticket::Ticket,
         },
         lock::{
             fence,
-            lease::{LeaseAttempt, LockRequest, LockSession},
+            lease::{LeaseAttempt, LockSession},
         },
         session::backend,
         swap::built,
@@ -146,15 +147,11 @@ async fn recover(engine: &Arc<Engine>, orphan: &Orphan) -> Result<bool, Fault> {
         return end(engine, &mut connection, orphan, None).await;
     }
     let id = orphan.owner.operation;
-    let request = LockRequest {
-        database: orphan.database.clone(),
-        operation: id,
-        application_name: application_name(&orphan.target, id, "recovery"),
-        shared: false,
-    };
+    let name = application_name(&orphan.target, id, "recovery");
+    let ticket = Ticket::exclusive(orphan.owner, &orphan.database, name);
     // The lock is free when the old daemon's session has ended. While somebody else holds it, they passed the fence
     // themselves; the next look tries again.
-    let LeaseAttempt::Granted(lock) = LockSession::attempt(&engine.control, &request).await? else {
+    let LeaseAttempt::Granted(lock) = LockSession::attempt(&engine.control, &ticket).await? else {
         return Ok(false);
     };
     let recovered = recover_locked(engine, orphan, &lock).await;

@@ -15,8 +15,8 @@ use model::{
 use tokio::sync::Mutex;
 
 use super::{
+    exchange::Exchange,
     lifecycle::{Done, Run},
-    replace::Exchange,
     turns::Turns,
 };
 use crate::{

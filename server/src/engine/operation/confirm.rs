@@ -73,7 +73,7 @@ pub(in crate::engine) fn judge(
     )
     .hint(
         "a deferred trigger that fires inside the commit does this, or another session right after it: the report's findings \
-         name such triggers; mend the revision, then run again",
+         name such triggers; fix the revision, then run again",
     );
     Some(Confirmation { fault, validation: Some(again) })
 }

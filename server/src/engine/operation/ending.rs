@@ -36,7 +36,7 @@ pub(in crate::engine) fn make(events: &[Event], at: Timestamp, result: Result<&s
     let told = result.err().map(|fault| match phased && planned && began(fault.reason) {
         // A step may be committed and not listed yet: only the target knows.
         true => fault.clone().hint(format!(
-            "{}what was committed before stays; `resetctl migrate --dry-run` shows what is pending; mend it, then migrate \
+            "{}what was committed before stays; `resetctl migrate --dry-run` shows what is pending; fix it, then migrate \
              again",
             fault.metadata.get("mend").map(|mend| format!("{mend}; ")).unwrap_or_default()
         )),

@@ -16,18 +16,17 @@ use super::{ending, registry::LiveOperation, tools::Held, window_deadline};
 use crate::{
     engine::{Engine, Target},
     postgres::{
-        change::{blockers, noticed::Noticed, transaction::WorkContext},
+        change::{blockers, context::WorkContext, noticed::Noticed},
         control::{
             cancel::{self, Asked},
             journal::{self, Owner},
             keys::Bound,
+            ticket::Ticket,
             window_guard::WindowGuard,
         },
-        lock::{
-            lease::{LockRequest, LockSession},
-            queue::Ticket,
-        },
+        lock::lease::LockSession,
         session::{backend, interrupt::Interrupt, liveness::Backends},
+        sql::error::condition::Condition,
     },
 };
 
@@ -41,9 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// longer waits for a connection that says nothing.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(60);
 
-/// The SQLSTATE of a statement that was cancelled.
-const CANCELLED: &str = "57014";
-
 /// How long the lock's connection may take to write the end.
 pub(super) const WRITE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -55,7 +51,6 @@ pub(in crate::engine) struct Run {
     pub(in crate::engine) target: Arc<Target>,
     pub(in crate::engine) chains: ChainSet,
     pub(in crate::engine) live: LiveOperation,
-    pub(in crate::engine) lock_request: LockRequest,
     pub(in crate::engine) ticket: Ticket,
     /// The right to change the target, while it changes it.
     pub(in crate::engine) window_guard: WindowGuard,
@@ -166,7 +161,7 @@ impl Run {
         drop((deadline, edge));
         match result {
             // A statement that an interrupt cancelled on the server side, wherever it was.
-            Err(fault) if fault.sql.sqlstate.as_deref() == Some(CANCELLED) => {
+            Err(fault) if Condition::of_fault(&fault) == Some(Condition::QueryCanceled) => {
                 Err(self.live.interrupt.check().err().unwrap_or(fault))
             }
             // A connection that broke is told by the lock's where that one broke as well.

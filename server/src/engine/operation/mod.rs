@@ -8,6 +8,7 @@ pub(crate) mod chains;
 pub(crate) mod commit;
 pub(crate) mod confirm;
 pub(crate) mod ending;
+pub(crate) mod exchange;
 mod fill_inside;
 mod fill_with;
 pub(crate) mod in_place;

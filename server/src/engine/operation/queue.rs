@@ -18,7 +18,7 @@ impl Run {
     /// Waits for the turn; when this returns, the operation holds the lock and runs.
     pub(in crate::engine) async fn wait_for_lock(&self) -> Result<LockSession, Fault> {
         let control = &self.engine.control;
-        let lock = LockSession::open(control, &self.lock_request).await?;
+        let lock = LockSession::open(control, &self.ticket).await?;
         let live = self.live.clone();
         let (first, mut queued) = tokio::sync::mpsc::channel(1);
         let first = Mutex::new(Some(first));
@@ -39,7 +39,6 @@ impl Run {
             control,
             lock: &lock,
             ticket: &self.ticket,
-            owner: self.owner,
             wait: self.request.wait,
             interrupt: &self.live.interrupt,
             news: self.engine.wakeups.subscribe_targets(),

@@ -16,7 +16,7 @@ use model::{
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
-use crate::postgres::{change::transaction::ProgressSink, session::interrupt::Interrupt};
+use crate::postgres::{change::context::ProgressSink, session::interrupt::Interrupt};
 
 /// How many ephemeral events a slow watcher may lag behind before it loses some.
 const LAG: usize = 64;

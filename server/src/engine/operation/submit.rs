@@ -29,11 +29,12 @@ use crate::{
             keys::{self, Bound},
             operations::{self, NewOperation},
             targets::{self, Enrolment},
+            ticket::Ticket,
             window_guard::{WindowGuard, WindowStatus},
         },
         lock::{
-            lease::{LockRequest, LockSession, ReleaseDeadline},
-            queue::{self, Entry, QueueOutcome, Ticket},
+            lease::{LockSession, ReleaseDeadline},
+            queue::{self, Entry, QueueOutcome},
         },
     },
 };
@@ -122,29 +123,22 @@ impl Engine {
         self.record(Decision { operation: Some(id), ..asked.clone() }).await?;
         let owner = Owner { operation: id, instance: self.instance };
         let accepted = self.accepted(&request, &target, authorization, &chains);
-        let new = NewOperation {
-            owner,
-            request: &request,
-            database: target.database(),
-            principal: &principal,
-            auth_method: authorization.principal().kind.auth_method(),
-            lock_pid: None,
-            needs_window: changes.as_ref().is_some_and(|window_guard| window_guard.rules.required()),
-        };
         let ticket = Ticket {
-            operation: id,
+            owner,
             database: target.database().to_owned(),
+            application_name: application_name(&target.name, id, &principal),
             shared: request.reads_only(),
             window_guard: changes,
         };
-        let lock_request = LockRequest {
-            database: target.database().to_owned(),
-            operation: id,
-            application_name: application_name(&target.name, id, &principal),
-            shared: request.reads_only(),
+        let new = NewOperation {
+            ticket: &ticket,
+            request: &request,
+            principal: &principal,
+            auth_method: authorization.principal().kind.auth_method(),
+            lock_pid: None,
         };
         let lock = match request.wait {
-            Wait::No => match self.locked(new, &lock_request, &ticket, accepted).await? {
+            Wait::No => match self.locked(new, accepted).await? {
                 Some(lock) => Some(lock),
                 None => return self.must_join(&request, &principal).await,
             },
@@ -175,7 +169,6 @@ impl Engine {
             target,
             chains,
             live,
-            lock_request,
             ticket,
             window_guard,
             role,
@@ -213,15 +206,9 @@ impl Engine {
 
     /// Takes the lock at once and records the operation on the connection that holds it; `None`: the same request was
     /// recorded by somebody else meanwhile.
-    async fn locked(
-        &self,
-        new: NewOperation<'_>,
-        request: &LockRequest,
-        ticket: &Ticket,
-        accepted: EventKind,
-    ) -> Result<Option<LockSession>, Fault> {
-        let lock = LockSession::open(&self.control, request).await?;
-        let began = self.begin(&lock, new, ticket, accepted).await;
+    async fn locked(&self, new: NewOperation<'_>, accepted: EventKind) -> Result<Option<LockSession>, Fault> {
+        let lock = LockSession::open(&self.control, new.ticket).await?;
+        let began = self.begin(&lock, new, accepted).await;
         if matches!(began, Ok(true)) {
             return Ok(Some(lock));
         }
@@ -234,9 +221,9 @@ impl Engine {
         &self,
         lock: &LockSession,
         new: NewOperation<'_>,
-        ticket: &Ticket,
         accepted: EventKind,
     ) -> Result<bool, Fault> {
+        let ticket = new.ticket;
         let mut patience = ReleaseDeadline::default();
         // Who waits for nothing is told soon, and sooner where their own limit is shorter.
         let limit = new.request.timeout.map_or(keys::MOMENT, |limit| limit.min(keys::MOMENT));

@@ -7,8 +7,8 @@ use model::{
 };
 
 use super::{
+    exchange::Exchange,
     lifecycle::{Done, Run},
-    replace::Exchange,
 };
 use crate::postgres::{
     catalog::database::{self, DatabaseRow},

@@ -9,7 +9,7 @@ use super::{
     ending,
     lifecycle::{Done, GIVE_UP, Run, WRITE_LIMIT},
 };
-use crate::postgres::{control::journal, lock::lease::LockSession};
+use crate::postgres::{control::journal, lock::lease::LockSession, sql::error::condition::is_lasting};
 
 /// The first and the longest pause between attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -29,7 +29,7 @@ impl Run {
                 Ok(()) => return lock,
                 Err(fault) => fault,
             };
-            match (is_refusal(&fault), &lock) {
+            match (is_lasting(&fault), &lock) {
                 (true, _) => self.live.tell_unrecorded(unrecorded(&result, &fault, id)),
                 // A connection that did not take the end is of no use; closing it ends whatever it still did.
                 (false, Some(_)) => {
@@ -96,12 +96,6 @@ impl Run {
     }
 }
 
-/// PostgreSQL answered, and will say the same for a while: it is not away, busy, or in the middle of a restart.
-fn is_refusal(fault: &Fault) -> bool {
-    let passing = ["08", "40", "55", "57"];
-    fault.sql.sqlstate.as_deref().is_some_and(|state| !passing.iter().any(|class| state.starts_with(class)))
-}
-
 /// What is known of an operation whose end cannot be written yet.
 fn unrecorded(result: &Result<Done, Fault>, why: &Fault, id: uuid::Uuid) -> Fault {
     let (told, reason) = match result {
@@ -121,7 +115,7 @@ fn unrecorded(result: &Result<Done, Fault>, why: &Fault, id: uuid::Uuid) -> Faul
         Reason::EndNotRecorded,
         format!("operation {id} has ended, and its end cannot be written down yet, {}: {told}", why.message),
     )
-    .hint(format!("mend the control database; then: resetctl operations watch {id}"))
+    .hint(format!("fix the control database; then: resetctl operations watch {id}"))
     .with("operation", id);
     match reason {
         Some(reason) => fault.with("ended_with", reason),
@@ -139,21 +133,6 @@ mod tests {
     fn answered(state: &str) -> Fault {
         let site = SqlSite { sqlstate: Some(state.to_owned()), ..SqlSite::default() };
         Fault::new(Reason::ControlUnavailable, "no room").at(site)
-    }
-
-    #[test]
-    fn only_an_answer_that_stays_is_told() {
-        for (state, told) in [
-            ("53100", true),
-            ("25006", true),
-            ("57P01", false),
-            ("08006", false),
-            ("40001", false),
-            ("55P03", false),
-        ] {
-            assert_eq!(is_refusal(&answered(state)), told, "{state}");
-        }
-        assert!(!is_refusal(&Fault::new(Reason::ControlUnavailable, "no answer")));
     }
 
     #[test]

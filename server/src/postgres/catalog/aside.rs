@@ -35,7 +35,16 @@ pub(crate) struct Found {
     pub(crate) why_not: Option<String>,
 }
 
-type Row = (i64, bool, Option<String>, i64, i64, i64);
+#[derive(sqlx::FromRow)]
+struct Row {
+    #[sqlx(try_from = "i64")]
+    oid: u32,
+    is_there: bool,
+    why_not: Option<String>,
+    tables: i64,
+    estimated_rows: i64,
+    bytes: i64,
+}
 
 /// Looks at schemas that are set aside, and at each sign of the daemon's.
 ///
@@ -43,7 +52,7 @@ type Row = (i64, bool, Option<String>, i64, i64, i64);
 /// The session was lost.
 pub(crate) async fn look(connection: &mut PgConnection, known: &[Known<'_>]) -> Result<Vec<Found>, Fault> {
     let rows: Vec<Row> = sqlx::query_as(concat!(
-        "SELECT k.oid::pg_catalog.int8, n.oid IS NOT NULL, coalesce(",
+        "SELECT k.oid::pg_catalog.int8, n.oid IS NOT NULL AS is_there, coalesce(",
         signs::why_not!(
             oid: "n.oid",
             name: "n.nspname",
@@ -52,7 +61,7 @@ pub(crate) async fn look(connection: &mut PgConnection, known: &[Known<'_>]) -> 
             comment: "pg_catalog.obj_description(n.oid, 'pg_namespace')"
         ),
         ", CASE WHEN pg_catalog.pg_get_userbyid(n.nspowner) <> k.owner
-                THEN pg_catalog.format('it belongs to %I now', pg_catalog.pg_get_userbyid(n.nspowner)) END),
+                THEN pg_catalog.format('it belongs to %I now', pg_catalog.pg_get_userbyid(n.nspowner)) END) AS why_not,
            c.tables, c.estimated_rows, c.bytes
            FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.text[]),
                            pg_catalog.unnest($3::pg_catalog.text[]), pg_catalog.unnest($4::pg_catalog.text[]),
@@ -77,10 +86,14 @@ pub(crate) async fn look(connection: &mut PgConnection, known: &[Known<'_>]) -> 
     .fetch_all(connection)
     .await
     .map_err(|e| work_fault("looking at schemas that are set aside", &e))?;
-    let found = |(oid, there, why_not, tables, estimated_rows, bytes): Row| Found {
-        oid: u32::try_from(oid).unwrap_or_default(),
-        size: there.then_some(Size { tables: tables.unsigned_abs(), estimated_rows, bytes }),
-        why_not,
+    let found = |row: Row| Found {
+        oid: row.oid,
+        size: row.is_there.then_some(Size {
+            tables: row.tables.unsigned_abs(),
+            estimated_rows: row.estimated_rows,
+            bytes: row.bytes,
+        }),
+        why_not: row.why_not,
     };
     Ok(rows.into_iter().map(found).collect())
 }

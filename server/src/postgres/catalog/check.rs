@@ -10,7 +10,7 @@ use super::{
 use crate::postgres::{
     session::connect,
     sql::{
-        error::{control_fault, work_fault},
+        error::{condition::Condition, control_fault, work_fault},
         ident::Ident,
     },
 };
@@ -90,7 +90,7 @@ pub(crate) async fn control(
             checked.warnings.extend(openings(&mut connection).await?);
             return Ok((checked, true));
         }
-        Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => fault,
+        Err(fault) if Condition::of_fault(&fault) == Some(Condition::UndefinedDatabase) => fault,
         Err(fault) => return Err(fault),
     };
     let database = options.get_database().unwrap_or_default();

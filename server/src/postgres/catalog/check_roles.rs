@@ -1,14 +1,10 @@
 //! Looks for `resetd check` at the roles themselves: what they lack, each with the statement that grants it, and what they
 //! have too much, with what that means for who may send chains.
 
-use model::{
-    fault::Fault,
-    profile::{Profile, Scope, SessionRule},
-};
+use model::profile::{Profile, Scope, SessionRule};
 use sqlx::PgConnection;
 
-use super::preflight::change;
-use crate::postgres::sql::{error::control_fault, ident::Ident};
+use crate::postgres::sql::{error::ControlError, ident::Ident, version};
 
 /// What a look found: what keeps the daemon from its work, and what only should be otherwise.
 #[derive(Debug, Default)]
@@ -38,26 +34,35 @@ const OUT: [&str; 5] = [
 
 const SETUP: &str = "`resetd setup` prints the SQL of two roles that keep it in its target";
 
-type Attributes = (String, bool, Vec<String>, bool);
+#[derive(sqlx::FromRow)]
+struct Attributes {
+    role: String,
+    superuser: bool,
+    attributes: Vec<String>,
+    /// Of the control role.
+    is_member: bool,
+}
 
 /// What the role of a target has too much.
 ///
 /// # Errors
 /// The session was lost.
-pub(super) async fn target(connection: &mut PgConnection, control_role: &str) -> Result<Vec<String>, Fault> {
-    let (role, superuser, attributes, is_member): Attributes = sqlx::query_as(
-        "SELECT r.rolname::pg_catalog.text, r.rolsuper,
+pub(super) async fn target(
+    connection: &mut PgConnection,
+    control_role: &str,
+) -> Result<Vec<String>, ControlError> {
+    let Attributes { role, superuser, attributes, is_member } = sqlx::query_as(
+        "SELECT r.rolname::pg_catalog.text AS role, r.rolsuper AS superuser,
                 pg_catalog.array_remove(ARRAY[CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
                     CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END,
-                    CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END]::pg_catalog.text[], NULL),
+                    CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END]::pg_catalog.text[], NULL) AS attributes,
                 coalesce((SELECT pg_catalog.pg_has_role(r.oid, c.oid, 'MEMBER') FROM pg_catalog.pg_roles c
-                           WHERE c.rolname = $1), false)
+                           WHERE c.rolname = $1), false) AS is_member
            FROM pg_catalog.pg_roles r WHERE r.rolname = current_user",
     )
     .bind(control_role)
     .fetch_one(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     if superuser {
         return Ok(vec![format!(
             "role {role} is a superuser: whoever may send a chain (--chains) reads the server's files, runs programs on its \
@@ -86,8 +91,7 @@ pub(super) async fn target(connection: &mut PgConnection, control_role: &str) ->
     )
     .bind(OUT.map(str::to_owned).to_vec())
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let out = out.iter().map(String::as_str).chain(is_member.then_some(control_role));
     warnings.extend(out.map(|out| {
         format!(
@@ -103,13 +107,15 @@ pub(super) async fn target(connection: &mut PgConnection, control_role: &str) ->
 ///
 /// # Errors
 /// The control database does not answer.
-pub(super) async fn control(connection: &mut PgConnection, served: &[Served<'_>]) -> Result<Checked, Fault> {
+pub(super) async fn control(
+    connection: &mut PgConnection,
+    served: &[Served<'_>],
+) -> Result<Checked, ControlError> {
     let (role, superuser, creates): (String, bool, bool) = sqlx::query_as(
         "SELECT rolname::pg_catalog.text, rolsuper, rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user",
     )
     .fetch_one(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let mut checked = Checked::default();
     if superuser {
         checked.warnings.push(format!(
@@ -150,12 +156,11 @@ pub(super) async fn control(connection: &mut PgConnection, served: &[Served<'_>]
     Ok(checked)
 }
 
-async fn is_member(connection: &mut PgConnection, role: &str) -> Result<bool, Fault> {
-    sqlx::query_scalar("SELECT pg_catalog.pg_has_role($1::pg_catalog.name, 'USAGE')")
+async fn is_member(connection: &mut PgConnection, role: &str) -> Result<bool, ControlError> {
+    Ok(sqlx::query_scalar("SELECT pg_catalog.pg_has_role($1::pg_catalog.name, 'USAGE')")
         .bind(role)
         .fetch_one(connection)
-        .await
-        .map_err(control_fault)
+        .await?)
 }
 
 /// The target's role, whose sessions are cancelled and ended, and the database's owner, as whom it is renamed.
@@ -163,8 +168,8 @@ async fn memberships(
     connection: &mut PgConnection,
     role: &str,
     target: &Served<'_>,
-) -> Result<Checked, Fault> {
-    let version = change::version(connection).await?;
+) -> Result<Checked, ControlError> {
+    let version = version::of(connection).await?;
     let rows: Vec<(String, bool, bool, bool)> = sqlx::query_as(
         "SELECT r.rolname::pg_catalog.text, r.rolsuper, r.rolname = $1, pg_catalog.pg_has_role(r.oid, $3)
                 AND pg_catalog.pg_has_role(r.oid, 'USAGE')
@@ -173,14 +178,13 @@ async fn memberships(
     )
     .bind(target.role)
     .bind(target.database)
-    .bind(change::assume(version))
+    .bind(version::assume(version))
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let mut checked = Checked::default();
     let (name, database) = (target.name, target.database);
     for (other, superuser, is_worker, _) in rows.into_iter().filter(|row| !row.3 && row.0 != role) {
-        let grant = format!("GRANT {} TO {}{};", Ident(&other), Ident(role), change::may_act(version));
+        let grant = format!("GRANT {} TO {}{};", Ident(&other), Ident(role), version::may_act(version));
         let owns = format!("database {database} is owned by {other}, as whom control role {role} cannot act");
         match (superuser, is_worker) {
             // Told of the target's role itself.

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection, PgExecutor};
 
 use super::{observe, schema_properties::grant};
 use crate::postgres::sql::{
-    error::{control_fault, work_fault},
+    error::{ControlError, work_fault},
     ident::{Ident, Literal},
 };
 
@@ -22,61 +22,82 @@ pub(crate) struct DatabaseRow {
     pub(in crate::postgres) connection_limit: i32,
     pub(in crate::postgres) is_template: bool,
     pub(in crate::postgres) comment: Option<String>,
-    /// grantor, grantee (`None`: PUBLIC), privilege, grantable.
-    pub(in crate::postgres) rights: Vec<(String, Option<String>, String, bool)>,
+    pub(in crate::postgres) rights: Vec<DatabaseGrant>,
     /// role (`None`: all), `name=value`.
     pub(in crate::postgres) settings: Vec<(Option<String>, String)>,
     pub(in crate::postgres) labels: Vec<(String, String)>,
 }
 
-type HeadRow = (i64, String, i32, bool, Option<String>, serde_json::Value, Option<String>);
+/// A right on a database.
+#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
+pub(in crate::postgres) struct DatabaseGrant {
+    pub(in crate::postgres) grantor: String,
+    /// `None`: PUBLIC.
+    pub(in crate::postgres) grantee: Option<String>,
+    pub(in crate::postgres) privilege: String,
+    pub(in crate::postgres) grantable: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct HeadRow {
+    #[sqlx(try_from = "i64")]
+    oid: u32,
+    owner: String,
+    connection_limit: i32,
+    is_template: bool,
+    comment: Option<String>,
+    /// Every column.
+    all: serde_json::Value,
+    tablespace: Option<String>,
+}
 
 /// Reads the row of a database; `None` when there is none of that name.
-pub(crate) async fn row(connection: &mut PgConnection, name: &str) -> Result<Option<DatabaseRow>, Fault> {
+pub(crate) async fn row(
+    connection: &mut PgConnection,
+    name: &str,
+) -> Result<Option<DatabaseRow>, ControlError> {
     let head: Option<HeadRow> = sqlx::query_as(
-        "SELECT d.oid::int8, pg_get_userbyid(d.datdba)::text, d.datconnlimit, d.datistemplate,
-                shobj_description(d.oid, 'pg_database'),
-                to_jsonb(d) || jsonb_build_object('encoding_name', pg_encoding_to_char(d.encoding)),
+        "SELECT d.oid::int8, pg_get_userbyid(d.datdba)::text AS owner, d.datconnlimit AS connection_limit,
+                d.datistemplate AS is_template, shobj_description(d.oid, 'pg_database') AS comment,
+                to_jsonb(d) || jsonb_build_object('encoding_name', pg_encoding_to_char(d.encoding)) AS all,
                 (SELECT t.spcname::text FROM pg_tablespace t, pg_database b WHERE t.oid = d.dattablespace
-                    AND b.datname = 'template0' AND b.dattablespace <> t.oid)
+                    AND b.datname = 'template0' AND b.dattablespace <> t.oid) AS tablespace
            FROM pg_database d WHERE d.datname = $1",
     )
     .bind(name)
     .fetch_optional(&mut *connection)
-    .await
-    .map_err(control_fault)?;
-    let Some((oid, owner, connection_limit, is_template, comment, all, tablespace)) = head else {
+    .await?;
+    let Some(HeadRow { oid, owner, connection_limit, is_template, comment, all, tablespace }) = head else {
         return Ok(None);
     };
+    let by_oid = i64::from(oid);
     let rights = sqlx::query_as(
-        "SELECT pg_get_userbyid(a.grantor)::text, CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee)::text END,
-                a.privilege_type, a.is_grantable
+        "SELECT pg_get_userbyid(a.grantor)::text AS grantor,
+                CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee)::text END AS grantee,
+                a.privilege_type AS privilege, a.is_grantable AS grantable
            FROM pg_database d CROSS JOIN LATERAL aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
           WHERE d.oid = $1::oid ORDER BY 1, 2 NULLS FIRST, 3",
     )
-    .bind(oid)
+    .bind(by_oid)
     .fetch_all(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let settings = sqlx::query_as(
         "SELECT CASE WHEN s.setrole <> 0 THEN pg_get_userbyid(s.setrole)::text END, c.config
            FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) WITH ORDINALITY c(config, place)
           WHERE s.setdatabase = $1::oid ORDER BY 1 NULLS FIRST, c.place",
     )
-    .bind(oid)
+    .bind(by_oid)
     .fetch_all(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let labels = sqlx::query_as(
         "SELECT provider::text, label::text FROM pg_shseclabel
           WHERE objoid = $1::oid AND classoid = 'pg_database'::regclass ORDER BY 1",
     )
-    .bind(oid)
+    .bind(by_oid)
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(Some(DatabaseRow {
-        oid: u32::try_from(oid).unwrap_or_default(),
+        oid,
         name: name.to_owned(),
         creation: creation_options(&all, tablespace.as_deref()),
         tablespace,
@@ -132,14 +153,16 @@ fn creation_options(row: &serde_json::Value, tablespace: Option<&str>) -> String
     options
 }
 
-type DatabaseGrant = (String, Option<String>, String, bool);
-
 /// The grants on a database, each after those that it depends on.
 pub(in crate::postgres) fn in_dependency_order(row: &DatabaseRow) -> Vec<&DatabaseGrant> {
     grant::ordered(
         &row.rights,
-        |right| right.0 == row.owner,
-        |given, right| given.3 && given.2 == right.2 && given.1.as_deref() == Some(right.0.as_str()),
+        |right| right.grantor == row.owner,
+        |given, right| {
+            given.grantable
+                && given.privilege == right.privilege
+                && given.grantee.as_deref() == Some(right.grantor.as_str())
+        },
     )
 }
 
@@ -192,12 +215,11 @@ pub(crate) async fn lost_with_it(
 }
 
 /// The oid of a database, by name.
-pub(crate) async fn oid(executor: impl PgExecutor<'_>, name: &str) -> Result<Option<u32>, Fault> {
+pub(crate) async fn oid(executor: impl PgExecutor<'_>, name: &str) -> Result<Option<u32>, ControlError> {
     let oid: Option<i64> = sqlx::query_scalar("SELECT oid::int8 FROM pg_database WHERE datname = $1")
         .bind(name)
         .fetch_optional(executor)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     Ok(oid.and_then(|oid| u32::try_from(oid).ok()))
 }
 
@@ -205,12 +227,11 @@ pub(crate) async fn oid(executor: impl PgExecutor<'_>, name: &str) -> Result<Opt
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn name(executor: impl PgExecutor<'_>, oid: u32) -> Result<Option<String>, Fault> {
-    sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE oid = $1::oid AND datallowconn")
+pub(crate) async fn name(executor: impl PgExecutor<'_>, oid: u32) -> Result<Option<String>, ControlError> {
+    Ok(sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE oid = $1::oid AND datallowconn")
         .bind(i64::from(oid))
         .fetch_optional(executor)
-        .await
-        .map_err(control_fault)
+        .await?)
 }
 
 /// The oid of the database that a session is in.

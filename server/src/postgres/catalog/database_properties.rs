@@ -3,17 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use model::fault::Fault;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::database::DatabaseRow;
-use crate::postgres::sql::error::control_fault;
+use super::database::{DatabaseGrant, DatabaseRow};
+use crate::postgres::sql::error::ControlError;
 
 impl DatabaseRow {
     /// Piece by piece, in words. Each is there once; what comes and goes is known by its text.
     fn pieces(&self) -> Vec<String> {
         let mut all = vec![format!("owner {}", self.owner), format!("creation options{}", self.creation)];
-        all.extend(self.rights.iter().map(|(grantor, grantee, privilege, grantable)| {
+        all.extend(self.rights.iter().map(|DatabaseGrant { grantor, grantee, privilege, grantable }| {
             let to = grantee.as_deref().unwrap_or("PUBLIC");
             let option = if *grantable { " with grant option" } else { "" };
             format!("grant {privilege} to {to}{option} by {grantor}")
@@ -70,16 +69,23 @@ pub(crate) fn fingerprint_of(oid: u32) -> String {
 ///
 /// # Errors
 /// The database of that oid is not there, or the control database does not answer.
-pub(crate) async fn fingerprint(connection: &mut PgConnection, oid: u32) -> Result<String, Fault> {
-    sqlx::query_scalar(AssertSqlSafe(format!("SELECT {}", fingerprint_of(oid))))
-        .fetch_one(connection)
-        .await
-        .map_err(control_fault)
+pub(crate) async fn fingerprint(connection: &mut PgConnection, oid: u32) -> Result<String, ControlError> {
+    let asked = AssertSqlSafe(format!("SELECT {}", fingerprint_of(oid)));
+    Ok(sqlx::query_scalar(asked).fetch_one(connection).await?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn connect(grantee: Option<&str>, grantable: bool) -> DatabaseGrant {
+        DatabaseGrant {
+            grantor: "owner".to_owned(),
+            grantee: grantee.map(str::to_owned),
+            privilege: "CONNECT".to_owned(),
+            grantable,
+        }
+    }
 
     fn row() -> DatabaseRow {
         DatabaseRow {
@@ -91,7 +97,7 @@ mod tests {
             connection_limit: -1,
             is_template: false,
             comment: Some("mine".to_owned()),
-            rights: vec![("owner".to_owned(), None, "CONNECT".to_owned(), false)],
+            rights: vec![connect(None, false)],
             settings: vec![(None, "work_mem=7MB".to_owned())],
             labels: Vec::new(),
         }
@@ -104,7 +110,7 @@ mod tests {
             comment: None,
             connection_limit: 5,
             settings: vec![(Some("app".to_owned()), "work_mem=7MB".to_owned())],
-            rights: vec![("owner".to_owned(), Some("app".to_owned()), "CONNECT".to_owned(), true)],
+            rights: vec![connect(Some("app"), true)],
             ..row()
         };
         assert_eq!(

@@ -3,8 +3,11 @@
 use model::{blast::SchemaProperty, fault::Fault, finding::Finding};
 use sqlx::PgConnection;
 
-use super::preflight::change::{self, assume, may_act};
-use crate::postgres::sql::{error::work_fault, ident::Ident};
+use crate::postgres::sql::{
+    error::work_fault,
+    ident::Ident,
+    version::{self, assume, may_act},
+};
 
 /// The default privileges of one role for one kind of objects: all of them, those that PostgreSQL gives by itself too.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,7 +19,15 @@ pub(in crate::postgres) struct DefaultPrivileges {
     pub(in crate::postgres) rights: Vec<(Option<String>, String, bool)>,
 }
 
-type Row = (String, String, Option<String>, Option<String>, Option<bool>);
+#[derive(sqlx::FromRow)]
+struct Row {
+    role: String,
+    kind: String,
+    grantee: Option<String>,
+    /// `None`: nothing is granted.
+    privilege: Option<String>,
+    grantable: Option<bool>,
+}
 
 /// Reads them.
 ///
@@ -26,11 +37,11 @@ pub(in crate::postgres) async fn capture(
     connection: &mut PgConnection,
 ) -> Result<Vec<DefaultPrivileges>, Fault> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT pg_catalog.pg_get_userbyid(d.defaclrole)::pg_catalog.text,
+        "SELECT pg_catalog.pg_get_userbyid(d.defaclrole)::pg_catalog.text AS role,
                 CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'FUNCTIONS'
-                    WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS' END,
-                CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee)::pg_catalog.text END,
-                a.privilege_type, a.is_grantable
+                    WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS' END AS kind,
+                CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee)::pg_catalog.text END AS grantee,
+                a.privilege_type AS privilege, a.is_grantable AS grantable
            FROM pg_catalog.pg_default_acl d LEFT JOIN LATERAL pg_catalog.aclexplode(d.defaclacl)
                 WITH ORDINALITY a(grantor, grantee, privilege_type, is_grantable, place) ON true
           WHERE d.defaclnamespace = 0 ORDER BY 1, 2, a.place",
@@ -39,7 +50,7 @@ pub(in crate::postgres) async fn capture(
     .await
     .map_err(|e| work_fault("reading default privileges", &e))?;
     let mut all: Vec<DefaultPrivileges> = Vec::new();
-    for (role, kind, grantee, privilege, grantable) in rows {
+    for Row { role, kind, grantee, privilege, grantable } in rows {
         let right = privilege.map(|privilege| (grantee, privilege, grantable.unwrap_or_default()));
         match all.last_mut() {
             Some(last) if last.role == role && last.kind == kind => last.rights.extend(right),
@@ -79,7 +90,7 @@ pub(in crate::postgres) async fn memberships(
     connection: &mut PgConnection,
     defaults: &[DefaultPrivileges],
 ) -> Result<Vec<Finding>, Fault> {
-    let version = change::version(connection).await?;
+    let version = version::of(connection).await?;
     let roles: Vec<&str> = defaults.iter().map(|d| d.role.as_str()).collect();
     let rows: Vec<(String, bool, String, String)> = sqlx::query_as(
         "SELECT r.rolname::pg_catalog.text, r.rolsuper, current_user::pg_catalog.text,

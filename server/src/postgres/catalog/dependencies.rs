@@ -19,7 +19,18 @@ const NEVER_A_PART: [&str; 4] = ["table", "foreign table", "materialized view", 
 /// An object of the catalog: class, object, column.
 type Address = (i64, i64, i32);
 
-type WalkRow = (i64, i64, i32, String, String, Option<String>, Option<String>, Option<i64>, Option<String>);
+#[derive(sqlx::FromRow)]
+struct WalkRow {
+    class: i64,
+    object: i64,
+    column: i32,
+    kind: String,
+    identity: String,
+    home: Option<String>,
+    owner: Option<String>,
+    estimated_rows: Option<i64>,
+    belongs_to: Option<String>,
+}
 
 /// Everything that goes with the schemas.
 #[derive(Debug, Default)]
@@ -85,9 +96,15 @@ pub(crate) async fn radius_beside(
 
 impl From<WalkRow> for Object {
     fn from(row: WalkRow) -> Self {
-        let (class, object, column, kind, identity, home, owner, estimated_rows, belongs_to) = row;
-        let belongs_to = belongs_to.unwrap_or_default().split(' ').filter_map(link).collect();
-        Self { address: (class, object, column), kind, identity, home, owner, estimated_rows, belongs_to }
+        Self {
+            address: (row.class, row.object, row.column),
+            kind: row.kind,
+            identity: row.identity,
+            home: row.home,
+            owner: row.owner,
+            estimated_rows: row.estimated_rows,
+            belongs_to: row.belongs_to.unwrap_or_default().split(' ').filter_map(link).collect(),
+        }
     }
 }
 
@@ -180,7 +197,17 @@ mod tests {
     fn object(id: i64, kind: &str, identity: &str, home: Option<&str>, belongs_to: &str) -> Object {
         let home = home.map(str::to_owned);
         let belongs_to = Some(belongs_to.to_owned());
-        Object::from((1, id, 0, kind.to_owned(), identity.to_owned(), home, None, None, belongs_to))
+        Object::from(WalkRow {
+            class: 1,
+            object: id,
+            column: 0,
+            kind: kind.to_owned(),
+            identity: identity.to_owned(),
+            home,
+            owner: None,
+            estimated_rows: None,
+            belongs_to,
+        })
     }
 
     fn outside_of(objects: Vec<Object>) -> Vec<String> {

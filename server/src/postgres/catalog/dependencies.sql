@@ -80,7 +80,8 @@ named AS (
      -- What somebody dropped since the walk's snapshot has no name any more, and goes with nothing.
      WHERE i.identity IS NOT NULL
 )
-SELECT n.classid::pg_catalog.int8, n.objid::pg_catalog.int8, n.objsubid, n.kind, n.identity, n.home,
+SELECT n.classid::pg_catalog.int8 AS class, n.objid::pg_catalog.int8 AS object, n.objsubid AS column, n.kind, n.identity,
+       n.home,
        pg_catalog.pg_get_userbyid(CASE
           WHEN n.relation IS NOT NULL THEN (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = n.relation)
           WHEN n.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass THEN (

@@ -30,6 +30,7 @@ pub(crate) struct Extensions {
 }
 
 /// An extension that lives in a managed schema.
+#[derive(sqlx::FromRow)]
 struct Misplaced {
     oid: i64,
     name: String,
@@ -40,15 +41,6 @@ struct Misplaced {
     foreign_members: i64,
     strays: i64,
     may_create: bool,
-}
-
-type MisplacedRow = (i64, String, String, String, bool, bool, i64, i64, bool);
-
-impl From<MisplacedRow> for Misplaced {
-    fn from(row: MisplacedRow) -> Self {
-        let (oid, name, schema, owner, relocatable, owned, foreign_members, strays, may_create) = row;
-        Self { oid, name, schema, owner, relocatable, owned, foreign_members, strays, may_create }
-    }
 }
 
 impl Misplaced {
@@ -110,7 +102,7 @@ pub(crate) async fn look(
 ) -> Result<Extensions, Fault> {
     let managed: Vec<String> = matrix.managed_schemas().into_iter().map(str::to_owned).collect();
     let to = &matrix.extensions_schema;
-    let misplaced: Vec<MisplacedRow> = sqlx::query_as(concat_query())
+    let misplaced: Vec<Misplaced> = sqlx::query_as(concat_query())
         .bind(&managed)
         .bind(to)
         .fetch_all(&mut *connection)
@@ -118,7 +110,7 @@ pub(crate) async fn look(
         .map_err(|e| work_fault("looking for extensions in managed schemas", &e))?;
     let mut all = Extensions::default();
     let mut lost: Vec<String> = Vec::new();
-    for extension in misplaced.into_iter().map(Misplaced::from) {
+    for extension in misplaced {
         match extension.stuck(to) {
             None => {
                 all.moved.push(extension.oid);

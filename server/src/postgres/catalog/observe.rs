@@ -184,7 +184,15 @@ async fn database(connection: &mut PgConnection) -> Result<Observation, Fault> {
     Ok(Observation { database_oid: u32::try_from(oid).unwrap_or_default(), role, ..Observation::default() })
 }
 
-type SchemaRow = (String, Option<String>, Vec<String>, i64, i64, i64);
+#[derive(sqlx::FromRow)]
+struct SchemaRow {
+    name: String,
+    owner: Option<String>,
+    tables: Vec<String>,
+    estimated_rows: i64,
+    bytes: i64,
+    written: i64,
+}
 
 /// The bytes of a relation `c` of `pg_class`, as an expression of SQL: an estimate that locks nothing, where `pg_relation_size`
 /// would wait for whoever holds the table. Who may look at files gets the size of its first segment where the catalog's page
@@ -208,15 +216,15 @@ async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<
     let looking = |e: sqlx::Error| work_fault("looking at the schemas", &e);
     let bytes = bytes(connection).await?;
     let sql = format!(
-        "SELECT w.name, pg_catalog.pg_get_userbyid(n.nspowner)::pg_catalog.text,
+        "SELECT w.name, pg_catalog.pg_get_userbyid(n.nspowner)::pg_catalog.text AS owner,
                 coalesce(pg_catalog.array_agg(c.relname::pg_catalog.text ORDER BY c.relname)
-                    FILTER (WHERE c.relkind IN ('r', 'p')), '{{}}'),
+                    FILTER (WHERE c.relkind IN ('r', 'p')), '{{}}') AS tables,
                 coalesce(pg_catalog.sum(greatest(c.reltuples::pg_catalog.int8, pg_catalog.pg_stat_get_live_tuples(c.oid), 0))
-                    FILTER (WHERE c.relkind IN ('r', 'm')), 0)::pg_catalog.int8,
-                coalesce(pg_catalog.sum({bytes}), 0)::pg_catalog.int8,
+                    FILTER (WHERE c.relkind IN ('r', 'm')), 0)::pg_catalog.int8 AS estimated_rows,
+                coalesce(pg_catalog.sum({bytes}), 0)::pg_catalog.int8 AS bytes,
                 coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_tuples_inserted(c.oid)
                     + pg_catalog.pg_stat_get_tuples_updated(c.oid) + pg_catalog.pg_stat_get_tuples_deleted(c.oid))
-                    FILTER (WHERE c.relkind = 'r'), 0)::pg_catalog.int8
+                    FILTER (WHERE c.relkind = 'r'), 0)::pg_catalog.int8 AS written
            FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY w(name, place)
            LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = w.name
            LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
@@ -224,13 +232,13 @@ async fn schemas(connection: &mut PgConnection, names: &[String]) -> Result<Vec<
     );
     let rows: Vec<SchemaRow> =
         sqlx::query_as(AssertSqlSafe(sql)).bind(names).fetch_all(connection).await.map_err(looking)?;
-    let schema = |(name, owner, tables, estimated_rows, bytes, written)| ObservedSchema {
-        name,
-        owner,
-        tables,
-        estimated_rows,
-        bytes,
-        written,
+    let schema = |row: SchemaRow| ObservedSchema {
+        name: row.name,
+        owner: row.owner,
+        tables: row.tables,
+        estimated_rows: row.estimated_rows,
+        bytes: row.bytes,
+        written: row.written,
         ..ObservedSchema::default()
     };
     Ok(rows.into_iter().map(schema).collect())

@@ -7,11 +7,11 @@ pub(crate) mod replay_as;
 mod roles;
 pub(crate) mod room;
 
-use model::{fault::Fault, finding::Finding};
+use model::finding::Finding;
 use sqlx::PgConnection;
 
 use super::database::DatabaseRow;
-use crate::postgres::sql::{error::control_fault, ident::Ident};
+use crate::postgres::sql::{error::ControlError, ident::Ident, version};
 
 /// What a role lacks to swap a database, and what would make the swap fail, all at once. `None`: there is no old one.
 /// `worker` is the role that fills the new one.
@@ -19,13 +19,12 @@ pub(crate) async fn of_swap(
     connection: &mut PgConnection,
     row: Option<&DatabaseRow>,
     worker: &str,
-) -> Result<Vec<Finding>, Fault> {
+) -> Result<Vec<Finding>, ControlError> {
     let (role, superuser, createdb): (String, bool, bool) = sqlx::query_as(
         "SELECT current_user::text, rolsuper, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user",
     )
     .fetch_one(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let mut findings = Vec::new();
     if !createdb {
         findings.push(Finding::error(
@@ -36,7 +35,7 @@ pub(crate) async fn of_swap(
         ));
     }
     let Some(row) = row else { return Ok(findings) };
-    let version = change::version(connection).await?;
+    let version = version::of(connection).await?;
     if worker != role {
         findings.extend(worker_is_let_in(connection, worker, version, row).await?);
     }
@@ -57,19 +56,18 @@ async fn memberships(
     role: &str,
     version: i32,
     row: &DatabaseRow,
-) -> Result<Vec<Finding>, Fault> {
+) -> Result<Vec<Finding>, ControlError> {
     let mut wanted = vec![row.owner.clone()];
-    wanted.extend(row.rights.iter().map(|right| right.0.clone()));
+    wanted.extend(row.rights.iter().map(|right| right.grantor.clone()));
     wanted.sort();
     wanted.dedup();
     let missing: Vec<String> = sqlx::query_scalar(
         "SELECT w.name FROM unnest($1::text[]) w(name) WHERE NOT pg_has_role(current_user, w.name::name, $2) ORDER BY 1",
     )
     .bind(wanted)
-    .bind(change::assume(version))
+    .bind(version::assume(version))
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let finding = |name: String| {
         let (code, what) = match name == row.owner {
             true => ("OWNERSHIP_MISSING", "is owned by"),
@@ -79,7 +77,7 @@ async fn memberships(
             code,
             format!("database {}", row.name),
             format!("{what} {name}, and role {role} cannot act as it"),
-            format!("GRANT {} TO {}{}", Ident(&name), Ident(role), change::may_act(version)),
+            format!("GRANT {} TO {}{}", Ident(&name), Ident(role), version::may_act(version)),
         )
     };
     Ok(missing.into_iter().map(finding).collect())
@@ -91,15 +89,14 @@ async fn worker_is_let_in(
     worker: &str,
     version: i32,
     row: &DatabaseRow,
-) -> Result<Option<Finding>, Fault> {
+) -> Result<Option<Finding>, ControlError> {
     let may: Option<bool> = sqlx::query_scalar(
         "SELECT pg_has_role(r.oid, $2::name, 'USAGE') FROM pg_roles r WHERE r.rolname = $1",
     )
     .bind(worker)
     .bind(&row.owner)
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok((may != Some(true)).then(|| {
         Finding::error(
             "OWNERSHIP_MISSING",
@@ -108,7 +105,7 @@ async fn worker_is_let_in(
                 "is owned by {}, and the target's role {worker}, which fills the new one, is no member of it",
                 row.owner
             ),
-            format!("GRANT {} TO {}{}", Ident(&row.owner), Ident(worker), change::may_act(version)),
+            format!("GRANT {} TO {}{}", Ident(&row.owner), Ident(worker), version::may_act(version)),
         )
     }))
 }
@@ -120,7 +117,7 @@ async fn settings_of_others(
     (role, worker): (&str, &str),
     version: i32,
     row: &DatabaseRow,
-) -> Result<Vec<Finding>, Fault> {
+) -> Result<Vec<Finding>, ControlError> {
     let rows: Vec<(String, bool)> = sqlx::query_as(
         "SELECT r.rolname::text, r.rolsuper FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
           WHERE s.setdatabase = $1::oid AND r.rolname <> current_user
@@ -130,12 +127,11 @@ async fn settings_of_others(
                                     AND (NOT $2 OR pg_has_role(m.oid, r.oid, 'MEMBER WITH ADMIN OPTION')))) ORDER BY 1",
     )
     .bind(i64::from(row.oid))
-    .bind(version >= change::SET_OPTION)
-    .bind(change::assume(version))
+    .bind(version >= version::SET_OPTION)
+    .bind(version::assume(version))
     .bind(worker)
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let finding = |(name, superuser): (String, bool)| {
         let take = format!("ALTER ROLE {} IN DATABASE {} RESET ALL", Ident(&name), Ident(&row.name));
         Finding::error(
@@ -146,7 +142,7 @@ async fn settings_of_others(
             ),
             match superuser {
                 true => format!("{take}; only a superuser may set what is a superuser's"),
-                false if version >= change::SET_OPTION => format!(
+                false if version >= version::SET_OPTION => format!(
                     "ALTER ROLE {0} CREATEROLE; GRANT {1} TO {0} WITH ADMIN OPTION, or {take}",
                     Ident(role),
                     Ident(&name)
@@ -164,7 +160,7 @@ async fn guarded_settings(
     connection: &mut PgConnection,
     role: &str,
     row: &DatabaseRow,
-) -> Result<Vec<Finding>, Fault> {
+) -> Result<Vec<Finding>, ControlError> {
     let names: Vec<&str> = row
         .settings
         .iter()
@@ -177,17 +173,15 @@ async fn guarded_settings(
     )
     .bind(names)
     .fetch_all(&mut *connection)
-    .await
-    .map_err(control_fault)?;
-    let version = change::version(connection).await?;
+    .await?;
+    let version = version::of(connection).await?;
     let mut findings = Vec::new();
     for name in guarded {
         let granted = version >= 150_000
             && sqlx::query_scalar("SELECT has_parameter_privilege($1, 'SET')")
                 .bind(&name)
                 .fetch_one(&mut *connection)
-                .await
-                .map_err(control_fault)?;
+                .await?;
         if !granted {
             findings.push(Finding::error(
                 "GUARDED_SETTING",
@@ -211,13 +205,12 @@ async fn tablespace(
     connection: &mut PgConnection,
     role: &str,
     row: &DatabaseRow,
-) -> Result<Option<Finding>, Fault> {
+) -> Result<Option<Finding>, ControlError> {
     let Some(tablespace) = &row.tablespace else { return Ok(None) };
     let may: bool = sqlx::query_scalar("SELECT has_tablespace_privilege($1::name, 'CREATE')")
         .bind(tablespace)
         .fetch_one(connection)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     Ok((!may).then(|| {
         Finding::error(
             "TABLESPACE_RIGHT_MISSING",
@@ -233,7 +226,10 @@ async fn tablespace(
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn cannot_follow(connection: &mut PgConnection, oid: u32) -> Result<Vec<Finding>, Fault> {
+pub(crate) async fn cannot_follow(
+    connection: &mut PgConnection,
+    oid: u32,
+) -> Result<Vec<Finding>, ControlError> {
     let rows: Vec<(String, String, String, String)> = sqlx::query_as(
         "SELECT 'PREPARED_TRANSACTION', 'prepared transaction ' || x.gid, 'of ' || x.owner || ' is open in the database',
                 'COMMIT PREPARED or ROLLBACK PREPARED ' || quote_literal(x.gid)
@@ -251,8 +247,7 @@ pub(crate) async fn cannot_follow(connection: &mut PgConnection, oid: u32) -> Re
     )
     .bind(i64::from(oid))
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(rows.into_iter().map(|(code, object, text, hint)| Finding::error(&code, object, text, hint)).collect())
 }
 
@@ -261,7 +256,7 @@ async fn sessions_out_of_reach(
     connection: &mut PgConnection,
     role: &str,
     oid: u32,
-) -> Result<Vec<Finding>, Fault> {
+) -> Result<Vec<Finding>, ControlError> {
     let rows: Vec<(i32, String, bool)> = sqlx::query_as(
         "SELECT a.pid, coalesce(a.usename::text, a.backend_type, 'the server'), coalesce(r.rolsuper, true)
            FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
@@ -274,8 +269,7 @@ async fn sessions_out_of_reach(
     )
     .bind(i64::from(oid))
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let finding = |(pid, user, superuser): (i32, String, bool)| {
         let (what, hint) = match superuser {
             true => {

@@ -5,11 +5,11 @@ use model::{blast::OutsideObject, fault::Fault};
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::{preflight::change, schema_properties::SCHEMA_PUBLICATIONS};
-use crate::postgres::sql::error::work_fault;
+use super::schema_properties::SCHEMA_PUBLICATIONS;
+use crate::postgres::sql::{error::work_fault, version};
 
 /// A table in a publication.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, sqlx::FromRow)]
 pub(crate) struct PublishedTable {
     pub(in crate::postgres) publication: String,
     pub(in crate::postgres) schema: String,
@@ -34,8 +34,6 @@ impl std::fmt::Display for PublishedTable {
     }
 }
 
-type Row = (String, String, String, Vec<String>, Option<String>, String, bool);
-
 /// The tables of schemas that publications name one by one.
 ///
 /// # Errors
@@ -44,38 +42,28 @@ pub(crate) async fn tables(
     connection: &mut PgConnection,
     schemas: &[String],
 ) -> Result<Vec<PublishedTable>, Fault> {
-    let finer = match change::version(connection).await? >= SCHEMA_PUBLICATIONS {
-        true => {
-            "coalesce((SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum)
-                         FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY(r.prattrs)), '{}'),
-             pg_catalog.pg_get_expr(r.prqual, r.prrelid)"
-        }
-        false => "'{}'::pg_catalog.text[], NULL::pg_catalog.text",
+    let finer = if version::of(connection).await? >= SCHEMA_PUBLICATIONS {
+        "coalesce((SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum)
+                         FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum = ANY(r.prattrs)), '{}') AS columns,
+             pg_catalog.pg_get_expr(r.prqual, r.prrelid) AS filter"
+    } else {
+        "'{}'::pg_catalog.text[] AS columns, NULL::pg_catalog.text AS filter"
     };
     let sql = format!(
-        "SELECT p.pubname::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, {finer},
+        "SELECT p.pubname::pg_catalog.text AS publication, n.nspname::pg_catalog.text AS schema,
+                c.relname::pg_catalog.text AS table, {finer},
                 i.identity,
-                pg_catalog.pg_has_role(p.pubowner, 'USAGE') AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+                pg_catalog.pg_has_role(p.pubowner, 'USAGE') AND pg_catalog.pg_has_role(c.relowner, 'USAGE') AS movable
            FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
            JOIN pg_catalog.pg_class c ON c.oid = r.prrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
           CROSS JOIN LATERAL pg_catalog.pg_identify_object('pg_catalog.pg_publication_rel'::pg_catalog.regclass, r.oid, 0) i
           WHERE n.nspname = ANY($1) AND i.identity IS NOT NULL ORDER BY 1, 2, 3"
     );
-    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(sql))
+    sqlx::query_as(AssertSqlSafe(sql))
         .bind(schemas)
         .fetch_all(connection)
         .await
-        .map_err(|e| work_fault("reading publications of tables", &e))?;
-    let table = |(publication, schema, table, columns, filter, identity, movable)| PublishedTable {
-        publication,
-        schema,
-        table,
-        columns,
-        filter,
-        identity,
-        movable,
-    };
-    Ok(rows.into_iter().map(table).collect())
+        .map_err(|e| work_fault("reading publications of tables", &e))
 }
 
 /// Takes out of the blast radius what the table that takes the place gets again.

@@ -10,8 +10,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 
-use super::preflight::change;
-use crate::postgres::sql::error::work_fault;
+use crate::postgres::sql::{error::work_fault, version};
 use grant::Grant;
 
 /// Since then a publication can publish whole schemas.
@@ -34,9 +33,31 @@ pub(crate) struct SchemaProperties {
     pub(in crate::postgres) restores_publications: bool,
 }
 
-type HeadRow = (String, String, Option<String>, bool, bool);
-type GrantRow = (String, String, Option<String>, String, bool, Option<String>);
-type ExtraRow = (String, String, String, String);
+/// A schema's own row of the catalog.
+#[derive(sqlx::FromRow)]
+struct HeadRow {
+    schema: String,
+    owner: String,
+    comment: Option<String>,
+    has_acl: bool,
+    restores_publications: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct GrantRow {
+    schema: String,
+    #[sqlx(flatten)]
+    grant: Grant,
+}
+
+/// A security label with its provider, or a publication.
+#[derive(sqlx::FromRow)]
+struct ExtraRow {
+    schema: String,
+    kind: String,
+    name: String,
+    label: String,
+}
 
 /// Captures the properties of those schemas that exist.
 pub(crate) async fn capture(
@@ -45,8 +66,9 @@ pub(crate) async fn capture(
 ) -> Result<Vec<SchemaProperties>, Fault> {
     let lost = |e: sqlx::Error| work_fault("reading grants and defaults of the schemas", &e);
     let heads: Vec<HeadRow> = sqlx::query_as(
-        "SELECT n.nspname::text, pg_catalog.pg_get_userbyid(n.nspowner)::text,
-                pg_catalog.obj_description(n.oid, 'pg_namespace'), n.nspacl IS NOT NULL, r.rolsuper
+        "SELECT n.nspname::text AS schema, pg_catalog.pg_get_userbyid(n.nspowner)::text AS owner,
+                pg_catalog.obj_description(n.oid, 'pg_namespace') AS comment, n.nspacl IS NOT NULL AS has_acl,
+                r.rolsuper AS restores_publications
            FROM pg_catalog.pg_namespace n, pg_catalog.pg_roles r
           WHERE n.nspname = ANY($1) AND r.rolname = session_user ORDER BY 1",
     )
@@ -56,7 +78,7 @@ pub(crate) async fn capture(
     .map_err(lost)?;
     let rights: Vec<GrantRow> = sqlx::query_as(
         // In the order of the access lists: restored in it, they are the same to the letter.
-        "SELECT x.schema, x.grantor, x.grantee, x.privilege_type, x.is_grantable, x.objects FROM (
+        "SELECT x.schema, x.grantor, x.grantee, x.privilege_type AS privilege, x.is_grantable AS grantable, x.objects FROM (
             SELECT n.nspname::text AS schema, pg_catalog.pg_get_userbyid(a.grantor)::text AS grantor,
                    CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee)::text END AS grantee,
                    a.privilege_type, a.is_grantable, NULL::text AS objects, a.place
@@ -80,13 +102,13 @@ pub(crate) async fn capture(
     Ok(heads.into_iter().map(|head| assemble(head, &rights, &extras)).collect())
 }
 
-/// Security labels and publications: schema, kind, name, text.
+/// Security labels and publications.
 async fn extras(connection: &mut PgConnection, schemas: &[String]) -> Result<Vec<ExtraRow>, Fault> {
-    let mut sql = "SELECT n.nspname::text, 'label', l.provider, l.label FROM pg_catalog.pg_seclabel l
+    let mut sql = "SELECT n.nspname::text AS schema, 'label' AS kind, l.provider AS name, l.label FROM pg_catalog.pg_seclabel l
            JOIN pg_catalog.pg_namespace n ON l.classoid = 'pg_catalog.pg_namespace'::regclass AND l.objoid = n.oid
           WHERE n.nspname = ANY($1)"
         .to_owned();
-    if change::version(connection).await? >= SCHEMA_PUBLICATIONS {
+    if version::of(connection).await? >= SCHEMA_PUBLICATIONS {
         sql.push_str(
             " UNION ALL SELECT n.nspname::text, 'publication', p.pubname::text, ''
                 FROM pg_catalog.pg_publication_namespace x JOIN pg_catalog.pg_publication p ON p.oid = x.pnpubid
@@ -102,13 +124,14 @@ async fn extras(connection: &mut PgConnection, schemas: &[String]) -> Result<Vec
 }
 
 fn assemble(head: HeadRow, rows: &[GrantRow], extras: &[ExtraRow]) -> SchemaProperties {
-    let (schema, owner, comment, has_acl, restores_publications) = head;
-    let here = || rows.iter().filter(|row| row.0 == schema).map(Grant::from);
+    let HeadRow { schema, owner, comment, has_acl, restores_publications } = head;
+    let here = || rows.iter().filter(|row| row.schema == schema).map(|row| row.grant.clone());
     let rights = has_acl.then(|| here().filter(Grant::is_on_schema).collect());
     let defaults = here().filter(|r| !r.is_on_schema()).collect();
-    let of = |kind: &'static str| extras.iter().filter(|e| e.0 == schema).filter(move |e| e.1 == kind);
-    let labels = of("label").map(|e| (e.2.clone(), e.3.clone())).collect();
-    let publications = of("publication").map(|e| e.2.clone()).collect();
+    let of =
+        |kind: &'static str| extras.iter().filter(|e| e.schema == schema).filter(move |e| e.kind == kind);
+    let labels = of("label").map(|e| (e.name.clone(), e.label.clone())).collect();
+    let publications = of("publication").map(|e| e.name.clone()).collect();
     SchemaProperties { schema, owner, comment, rights, defaults, labels, publications, restores_publications }
 }
 
@@ -122,7 +145,7 @@ pub(in crate::postgres) const OWNED_PUBLIC: i32 = 150_000;
 pub(in crate::postgres) async fn fresh_public(
     connection: &mut PgConnection,
 ) -> Result<SchemaProperties, Fault> {
-    let owned = change::version(connection).await? >= OWNED_PUBLIC;
+    let owned = version::of(connection).await? >= OWNED_PUBLIC;
     // The cluster's first superuser.
     let first: String = sqlx::query_scalar("SELECT pg_catalog.pg_get_userbyid(10)::pg_catalog.text")
         .fetch_one(connection)

@@ -1,11 +1,21 @@
 //! Who is connected to a database, and ending them all at once while the lock connection renames it away.
 
-use model::{fault::Fault, plan::PlannedSession, profile::SessionRule};
+use model::{plan::PlannedSession, profile::SessionRule};
 use sqlx::PgPool;
 
-use crate::postgres::sql::error::control_fault;
+use crate::postgres::sql::error::ControlError;
 
-type SessionRow = (i32, String, String, String, String, Option<i64>, bool, bool);
+#[derive(sqlx::FromRow)]
+struct SessionRow {
+    pid: i32,
+    user: String,
+    application_name: String,
+    address: String,
+    state: String,
+    query_age_seconds: Option<i64>,
+    in_transaction: bool,
+    is_client: bool,
+}
 
 /// Who is connected to a database now, the operation's own sessions (known by what they call themselves) left out. State and
 /// kind of other roles' sessions are hidden from a role that is neither superuser nor in pg_read_all_stats.
@@ -14,13 +24,15 @@ pub(crate) async fn of(
     oid: u32,
     rule: SessionRule,
     own: &str,
-) -> Result<Vec<PlannedSession>, Fault> {
+) -> Result<Vec<PlannedSession>, ControlError> {
     let rows: Vec<SessionRow> = sqlx::query_as(
-        "SELECT pid, coalesce(usename::text, ''), coalesce(application_name, ''), coalesce(client_addr::text, ''),
+        "SELECT pid, coalesce(usename::text, '') AS user, coalesce(application_name, '') AS application_name,
+                coalesce(client_addr::text, '') AS address,
                 CASE WHEN coalesce(backend_type, 'client backend') = 'client backend' THEN coalesce(state, 'unknown')
-                     ELSE backend_type END,
-                floor(extract(epoch FROM clock_timestamp() - query_start))::int8,
-                xact_start IS NOT NULL, coalesce(backend_type, 'client backend') = 'client backend'
+                     ELSE backend_type END AS state,
+                floor(extract(epoch FROM clock_timestamp() - query_start))::int8 AS query_age_seconds,
+                xact_start IS NOT NULL AS in_transaction,
+                coalesce(backend_type, 'client backend') = 'client backend' AS is_client
            FROM pg_stat_activity WHERE datid = $1::oid AND pid <> pg_backend_pid()
             AND coalesce(backend_type, '') NOT IN ('autovacuum worker', 'parallel worker')
             AND (usesysid IS NOT NULL OR backend_type IS NOT NULL) AND application_name IS DISTINCT FROM $2
@@ -29,21 +41,18 @@ pub(crate) async fn of(
     .bind(i64::from(oid))
     .bind(own)
     .fetch_all(pool)
-    .await
-    .map_err(control_fault)?;
-    Ok(rows
-        .into_iter()
-        .map(|(pid, user, application_name, address, state, age, in_transaction, client)| PlannedSession {
-            would_end: may_end(rule, &state, client),
-            pid,
-            user,
-            application_name,
-            address,
-            state,
-            query_age_seconds: age.unwrap_or(-1),
-            in_transaction,
-        })
-        .collect())
+    .await?;
+    let planned = |row: SessionRow| PlannedSession {
+        would_end: may_end(rule, &row.state, row.is_client),
+        pid: row.pid,
+        user: row.user,
+        application_name: row.application_name,
+        address: row.address,
+        state: row.state,
+        query_age_seconds: row.query_age_seconds.unwrap_or(-1),
+        in_transaction: row.in_transaction,
+    };
+    Ok(rows.into_iter().map(planned).collect())
 }
 
 fn may_end(rule: SessionRule, state: &str, client: bool) -> bool {

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{fault::Fault, finding::Finding};
+use model::finding::Finding;
 use sqlx::PgPool;
 
-use crate::postgres::sql::error::control_fault;
+use crate::postgres::sql::error::ControlError;
 
 /// The shared objects as they were at one moment: by name their state in words, and the statement that takes them away.
 pub(crate) struct SharedObjects(BTreeMap<String, (String, String)>);
@@ -46,9 +46,8 @@ SELECT pg_catalog.format('tablespace %I', t.spcname),
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn look(pool: &PgPool, without: &str) -> Result<SharedObjects, Fault> {
-    let rows: Vec<(String, String, String)> =
-        sqlx::query_as(LOOK).bind(without).fetch_all(pool).await.map_err(control_fault)?;
+pub(crate) async fn look(pool: &PgPool, without: &str) -> Result<SharedObjects, ControlError> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(LOOK).bind(without).fetch_all(pool).await?;
     Ok(SharedObjects(rows.into_iter().map(|(name, state, removal)| (name, (state, removal))).collect()))
 }
 

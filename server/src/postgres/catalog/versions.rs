@@ -14,7 +14,7 @@ use crate::postgres::sql::{error::work_fault, ident::Ident};
 const TABLES: &str = include_str!("versions.sql");
 
 /// The relation of that name in one schema.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct VersionTable {
     pub(crate) schema: String,
     pub(crate) schema_owner: String,
@@ -28,8 +28,6 @@ pub(crate) struct VersionTable {
     unwritable: Vec<String>,
 }
 
-type TableRow = (String, String, bool, Option<String>, bool, Vec<String>, Vec<String>);
-
 /// What is there of that name in the schemas.
 ///
 /// # Errors
@@ -38,21 +36,11 @@ pub(crate) async fn look(
     connection: &mut PgConnection,
     schemas: &[String],
 ) -> Result<Vec<VersionTable>, Fault> {
-    let rows: Vec<TableRow> = sqlx::query_as(TABLES)
+    sqlx::query_as(TABLES)
         .bind(schemas)
         .fetch_all(connection)
         .await
-        .map_err(|e| work_fault("looking at the alembic_version tables", &e))?;
-    let table = |(schema, schema_owner, may_act, read_as, readable, unreadable, unwritable)| VersionTable {
-        schema,
-        schema_owner,
-        may_act,
-        read_as,
-        readable,
-        unreadable,
-        unwritable,
-    };
-    Ok(rows.into_iter().map(table).collect())
+        .map_err(|e| work_fault("looking at the alembic_version tables", &e))
 }
 
 /// The versions of one schema, inside a transaction; none where there is no table.

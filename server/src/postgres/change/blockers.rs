@@ -10,10 +10,10 @@ use model::{
 };
 use sqlx::PgPool;
 
-use super::transaction::WorkContext;
+use super::context::WorkContext;
 use crate::postgres::{
     session::backend::LOOK_LIMIT,
-    sql::{error::control_fault, ident::Literal, timestamp::Timestamptz},
+    sql::{error::ControlError, ident::Literal, timestamp::Timestamptz},
 };
 
 /// How often a session is looked at: more often than a lock is waited for.
@@ -35,38 +35,47 @@ pub(in crate::postgres) async fn watch(context: WorkContext, pid: i32) {
     }
 }
 
-/// Backend, role, application, state, query, since when its transaction and its query run.
-type SessionRow = (i32, String, String, String, String, Option<Timestamptz>, Option<Timestamptz>);
+#[derive(sqlx::FromRow)]
+struct SessionRow {
+    pid: i32,
+    user: String,
+    application_name: String,
+    state: String,
+    query: String,
+    xact_start: Option<Timestamptz>,
+    query_start: Option<Timestamptz>,
+}
 
 /// The columns of a session `a`, as far as the daemon's role sees them.
 macro_rules! session {
     () => {
         concat!(
-            "a.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.state, a.backend_type, ''),
+            "a.pid, coalesce(a.usename::text, '') AS user, coalesce(a.application_name, '') AS application_name,
+             coalesce(a.state, a.backend_type, '') AS state,
              CASE WHEN a.backend_type IS NULL THEN ''
-                  ELSE coalesce(pg_catalog.left(pg_catalog.regexp_replace(a.query, '\\s+', ' ', 'g'), 120), '') END, ",
+                  ELSE coalesce(pg_catalog.left(pg_catalog.regexp_replace(a.query, '\\s+', ' ', 'g'), 120), '') END AS query, ",
             "a.xact_start, a.query_start"
         )
     };
 }
 
-async fn of(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
+async fn of(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, ControlError> {
     let pids: Vec<i32> = sqlx::query_scalar("SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids($1))")
         .bind(pid)
         .fetch_all(control)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     let rows: Vec<SessionRow> = match pids.is_empty() {
         true => return Ok(Vec::new()),
-        false => sqlx::query_as(concat!(
-            "SELECT ",
-            session!(),
-            " FROM pg_catalog.pg_stat_activity a WHERE a.pid = ANY($1) ORDER BY 6, 1"
-        ))
-        .bind(&pids)
-        .fetch_all(control)
-        .await
-        .map_err(control_fault)?,
+        false => {
+            sqlx::query_as(concat!(
+                "SELECT ",
+                session!(),
+                " FROM pg_catalog.pg_stat_activity a WHERE a.pid = ANY($1) ORDER BY 6, 1"
+            ))
+            .bind(&pids)
+            .fetch_all(control)
+            .await?
+        }
     };
     let mut all: Vec<Blocker> = rows.into_iter().map(session).collect();
     // What is prepared has no session any more, and PostgreSQL says 0.
@@ -76,21 +85,21 @@ async fn of(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
     Ok(all)
 }
 
-fn session((pid, user, application_name, state, query, since, query_since): SessionRow) -> Blocker {
+fn session(row: SessionRow) -> Blocker {
     Blocker {
-        pid,
-        user,
-        application_name,
-        state,
-        query,
-        since: since.map(Timestamptz::to_jiff),
-        query_since: query_since.map(Timestamptz::to_jiff),
+        pid: row.pid,
+        user: row.user,
+        application_name: row.application_name,
+        state: row.state,
+        query: row.query,
+        since: row.xact_start.map(Timestamptz::to_jiff),
+        query_since: row.query_start.map(Timestamptz::to_jiff),
         gid: String::new(),
     }
 }
 
 /// Prepared transactions that hold what a backend waits for.
-async fn prepared(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
+async fn prepared(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, ControlError> {
     let rows: Vec<(String, String, Option<Timestamptz>)> = sqlx::query_as(
         "SELECT DISTINCT x.gid, x.owner::text, x.prepared
            FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks h ON h.granted AND h.pid IS NULL
@@ -103,8 +112,7 @@ async fn prepared(control: &PgPool, pid: i32) -> Result<Vec<Blocker>, Fault> {
     )
     .bind(pid)
     .fetch_all(control)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(rows
         .into_iter()
         .map(|(gid, user, since)| Blocker {
@@ -124,7 +132,7 @@ pub(in crate::postgres) async fn in_database(
     control: &PgPool,
     oid: u32,
     own: &str,
-) -> Result<Vec<Blocker>, Fault> {
+) -> Result<Vec<Blocker>, ControlError> {
     let rows: Vec<SessionRow> = sqlx::query_as(concat!(
         "SELECT ",
         session!(),
@@ -134,8 +142,7 @@ pub(in crate::postgres) async fn in_database(
     .bind(i64::from(oid))
     .bind(own)
     .fetch_all(control)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(rows.into_iter().map(session).collect())
 }
 

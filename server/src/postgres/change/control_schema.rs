@@ -23,7 +23,7 @@ use crate::postgres::{
     },
     session::{advisory, connect, identity},
     sql::{
-        error::{control_fault, message, sqlstate},
+        error::{ControlError, condition::Condition, message},
         ident::Ident,
     },
 };
@@ -55,7 +55,7 @@ pub(crate) async fn open(site: &Site) -> Result<Control, Fault> {
 pub(crate) async fn open_foreign(site: &Site) -> Result<Control, Fault> {
     let options = connect::options(&site.options, "resetd control", &[("lock_timeout", "0")]);
     let mut connection = match connect::open(&options).await {
-        Err(fault) if fault.sql.sqlstate.as_deref() == Some("3D000") => {
+        Err(fault) if Condition::of_fault(&fault) == Some(Condition::UndefinedDatabase) => {
             create(&options, &site.others).await?;
             connect::open(&options).await?
         }
@@ -83,7 +83,10 @@ pub(crate) struct Inspection {
 ///
 /// # Errors
 /// `CONTROL_NEWER`, `CONTROL_FOREIGN`; it cannot be reached.
-pub(crate) async fn inspect(options: &PgConnectOptions, targets: &[String]) -> Result<Inspection, Fault> {
+pub(crate) async fn inspect(
+    options: &PgConnectOptions,
+    targets: &[String],
+) -> Result<Inspection, ControlError> {
     let options = connect::options(options, "resetd check", &[]);
     let mut connection = connect::open(&options).await?;
     let here = identity::of(&mut connection).await?;
@@ -95,8 +98,7 @@ pub(crate) async fn inspect(options: &PgConnectOptions, targets: &[String]) -> R
     found.warnings.extend(found.databases.iter().filter_map(ControlDatabase::shared));
     let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regclass('resetd.identity') IS NOT NULL")
         .fetch_one(&mut connection)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     if there {
         adopt::check(&mut connection, options.get_database().unwrap_or_default(), &here).await?;
         let guard = audit_guard::look(&mut connection).await?;
@@ -170,6 +172,11 @@ async fn create(options: &PgConnectOptions, others: &[String]) -> Result<(), Fau
     }))
 }
 
+/// Somebody else made it, before or at the same moment.
+fn is_there(error: &sqlx::Error) -> bool {
+    matches!(Condition::of_error(error), Some(Condition::DuplicateDatabase | Condition::UniqueViolation))
+}
+
 /// Creates a database where it is missing, from another one of the cluster. Two daemons may do so at once: the second
 /// one's error means that it exists.
 ///
@@ -184,7 +191,7 @@ pub(crate) async fn create_database(from: &PgConnectOptions, database: &str) -> 
     );
     match sqlx::raw_sql(AssertSqlSafe(statement.as_str())).execute(&mut connection).await {
         Ok(_) => Ok(()),
-        Err(error) if matches!(sqlstate(&error), Some("42P04" | "23505")) => Ok(()),
+        Err(error) if is_there(&error) => Ok(()),
         Err(error) => Err(Fault::new(
             Reason::ControlUnavailable,
             format!("database {database} is missing and cannot be created: {}", message(&error)),
@@ -198,7 +205,7 @@ pub(crate) async fn create_database(from: &PgConnectOptions, database: &str) -> 
 ///
 /// # Errors
 /// What PostgreSQL said.
-async fn close(connection: &mut PgConnection) -> Result<(), Fault> {
+async fn close(connection: &mut PgConnection) -> Result<(), ControlError> {
     let statements: Vec<String> = sqlx::query_scalar(
         "SELECT pg_catalog.format('REVOKE ALL ON DATABASE %I FROM PUBLIC', d.datname) FROM pg_catalog.pg_database d
           WHERE d.datname = pg_catalog.current_database() AND pg_catalog.pg_has_role(d.datdba, 'USAGE')
@@ -207,31 +214,29 @@ async fn close(connection: &mut PgConnection) -> Result<(), Fault> {
           WHERE n.nspname = 'public' AND pg_catalog.pg_has_role(n.nspowner, 'USAGE')",
     )
     .fetch_all(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     for statement in statements {
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await.map_err(control_fault)?;
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await?;
     }
     Ok(())
 }
 
 /// The revisions that a control database holds, as it is now.
-async fn history(connection: &mut PgConnection) -> Result<History, Fault> {
-    let mut within = connection.begin().await.map_err(control_fault)?;
+async fn history(connection: &mut PgConnection) -> Result<History, ControlError> {
+    let mut within = connection.begin().await?;
     let versions = versions::of_schema(&mut within, SCHEMA).await?;
-    within.rollback().await.map_err(control_fault)?;
+    within.rollback().await?;
     Ok(History { versions })
 }
 
 /// Brings the control schema to its head. Daemons that start at once take turns.
-async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
+async fn migrate(connection: &mut PgConnection) -> Result<(), ControlError> {
     let chain = chain()?;
     run(connection, "BEGIN").await?;
     take_its_key(connection).await?;
     let there: bool = sqlx::query_scalar("SELECT pg_catalog.to_regnamespace('resetd') IS NOT NULL")
         .fetch_one(&mut *connection)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     if !there {
         close(connection).await?;
         run(connection, "CREATE SCHEMA resetd").await?;
@@ -249,12 +254,12 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Fault> {
 }
 
 /// Daemons that migrate at once take turns.
-async fn take_its_key(connection: &mut PgConnection) -> Result<(), Fault> {
+async fn take_its_key(connection: &mut PgConnection) -> Result<(), ControlError> {
     let (key, until) = (LockKey::control_schema(), keys::Until::Transaction);
     if keys::take(connection, key, until, Bound { limit: OTHERS_LIMIT, interrupt: None }).await? {
         return Ok(());
     }
-    let holders = advisory::holders(connection, None, key).await.map_err(control_fault)?;
+    let holders = advisory::holders(connection, None, key).await?;
     let named: Vec<String> = holders.iter().map(Holder::phrase).collect();
     let seconds = OTHERS_LIMIT.as_secs();
     Err(Fault::new(
@@ -264,11 +269,12 @@ async fn take_its_key(connection: &mut PgConnection) -> Result<(), Fault> {
             named.join(", ")
         ),
     )
-    .hint("another daemon migrates it, or that session is a stranger's: end it"))
+    .hint("another daemon migrates it, or that session is a stranger's: end it")
+    .into())
 }
 
 /// What in the schema belongs to somebody who could have the daemon call a function: made before its first start, say.
-async fn refuse_strangers(connection: &mut PgConnection) -> Result<(), Fault> {
+async fn refuse_strangers(connection: &mut PgConnection) -> Result<(), ControlError> {
     let strange: Option<(String, String)> = sqlx::query_as(
         "SELECT coalesce(pg_catalog.pg_describe_object(x.class, x.object, 0), 'an object'), r.rolname::pg_catalog.text FROM (
             SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass AS class, n.oid AS object, n.nspowner AS owner
@@ -289,8 +295,7 @@ async fn refuse_strangers(connection: &mut PgConnection) -> Result<(), Fault> {
     )
     .bind(SCHEMA)
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let Some((object, owner)) = strange else { return Ok(()) };
     Err(Fault::new(
         Reason::ControlUnavailable,
@@ -301,9 +306,10 @@ async fn refuse_strangers(connection: &mut PgConnection) -> Result<(), Fault> {
          (`[control] database`) does as well"
     ))
     .with("object", object)
-    .with("owner", owner))
+    .with("owner", owner)
+    .into())
 }
 
-async fn run(connection: &mut PgConnection, sql: &'static str) -> Result<(), Fault> {
-    sqlx::raw_sql(sql).execute(connection).await.map(|_| ()).map_err(control_fault)
+async fn run(connection: &mut PgConnection, sql: &'static str) -> Result<(), ControlError> {
+    Ok(sqlx::raw_sql(sql).execute(connection).await.map(|_| ())?)
 }

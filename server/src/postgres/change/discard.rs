@@ -11,7 +11,7 @@ use crate::postgres::{
     },
     control::kept_schemas::{self, KeptSchemas},
     sql::{
-        error::{sqlstate, work_fault},
+        error::{condition::Condition, work_fault},
         ident::{self, Ident},
     },
 };
@@ -82,7 +82,7 @@ pub(crate) async fn step(
     let mut within = began.map_err(|e| work_fault("dropping what was set aside", &e))?;
     let done = match step_within(&mut within, witness, kept).await {
         Ok(step) => step,
-        Err(error) if matches!(sqlstate(&error), Some("55P03" | "40P01")) => Step::Busy,
+        Err(error) if Condition::of_error(&error) == Some(Condition::LockNotAvailable) => Step::Busy,
         Err(error) => return Err(work_fault("dropping what was set aside", &error)),
     };
     let ended = match done {

@@ -17,7 +17,7 @@ use super::{
 use crate::postgres::{
     session::{backend, liveness::lost_error},
     sql::{
-        error::{database_error, is_collision, sqlstate, work_fault},
+        error::{condition::Condition, database_error, is_collision, work_fault},
         ident::Ident,
     },
 };
@@ -170,7 +170,7 @@ impl Work {
             }
             collisions += u32::from(collided);
             let again = collided && collisions < COLLISIONS;
-            if !again && !matches!(sqlstate(&error.error), Some("55P03" | "40P01")) {
+            if !again && Condition::of_error(&error.error) != Some(Condition::LockNotAvailable) {
                 return Err(explain(part, &error));
             }
             self.waited += started.elapsed();

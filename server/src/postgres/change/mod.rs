@@ -3,6 +3,7 @@
 //! It must not know databases that are built aside or swapped.
 
 pub(crate) mod blockers;
+pub(crate) mod context;
 pub(crate) mod control_schema;
 pub(in crate::postgres) mod deferred;
 pub(crate) mod discard;

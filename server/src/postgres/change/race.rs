@@ -7,16 +7,17 @@ use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 use super::{
+    context::WorkContext,
     control_schema::{self, Site},
-    transaction::{Work, WorkContext},
+    transaction::Work,
 };
 use crate::{
     config::DatabaseUrl,
     postgres::{
-        control::pool::Control,
+        control::{journal::Owner, pool::Control, ticket::Ticket},
         lock::{
             fence,
-            lease::{LeaseAttempt, LockRequest, LockSession},
+            lease::{LeaseAttempt, LockSession},
         },
         session::{backend, connect, failpoint, interrupt::Interrupt},
         sql::error::work_fault,
@@ -79,14 +80,11 @@ impl Race {
 
     async fn lock(&self) -> Result<LockSession, Fault> {
         let operation = Uuid::new_v4();
-        let request = LockRequest {
-            database: self.database.clone(),
-            operation,
-            application_name: model::lock::application_name(&self.database, operation, "race"),
-            shared: false,
-        };
+        let owner = Owner { operation, instance: Uuid::nil() };
+        let name = model::lock::application_name(&self.database, operation, "race");
+        let ticket = Ticket::exclusive(owner, &self.database, name);
         loop {
-            if let LeaseAttempt::Granted(lock) = LockSession::attempt(&self.control, &request).await? {
+            if let LeaseAttempt::Granted(lock) = LockSession::attempt(&self.control, &ticket).await? {
                 return Ok(lock);
             }
         }

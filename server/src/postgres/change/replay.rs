@@ -21,7 +21,10 @@ use crate::postgres::{
     control::{commit_deadline::CommitDeadline, window_guard::WindowGuard},
     lock::lease::LockSession,
     sql::{
-        error::{control_fault, hint, is_disconnect, is_too_large, message, sqlstate, work_fault},
+        error::{
+            condition::Condition, control_fault, hint, is_disconnect, is_of_statement, is_too_large, message,
+            site, work_fault,
+        },
         ident::{self, Ident},
     },
 };
@@ -86,10 +89,9 @@ async fn execute(
     let label = format!("{} in {}", revision.id, place.schema);
     let settling = format!("settling {label}");
     let sets_constraints = sets_constraints(revision);
-    let after_it = |error: &MessageError| match sqlstate(&error.error) {
-        Some(code) if !code.starts_with("57") => revision_fault(place, revision, error),
-        None if is_too_large(&error.error) => revision_fault(place, revision, error),
-        _ => work_fault(&settling, &error.error),
+    let after_it = |error: &MessageError| match is_of_statement(&error.error) {
+        true => revision_fault(place, revision, error),
+        false => work_fault(&settling, &error.error),
     };
     let look = work.look(&deferred::look(place, sets_constraints));
     let step = Step {
@@ -247,22 +249,22 @@ fn revision_fault(place: &ReplayTarget<'_>, revision: &Revision, failed: &Messag
     };
     let place_of = format!("{}{at} failed in schema {}{which}", revision.file, place.schema);
     let told = message(&failed.error);
-    let fault = match sqlstate(&failed.error) {
+    let fault = match Condition::of_error(&failed.error) {
         // Outside a transaction nothing is taken back and tried again: it has waited for as long as it may.
-        Some("55P03" | "40P01") => {
+        Some(Condition::LockNotAvailable) => {
             Fault::new(Reason::Blocked, format!("{place_of}: other sessions hold what it needs: {told}"))
                 .hint("end those sessions, or raise `lock_wait_limit` in the profile")
         }
         _ => Fault::new(Reason::RevisionFailed, format!("{place_of}: {told}")).hint(format!(
-            "{}everything was rolled back; mend the revision and run again",
+            "{}everything was rolled back; fix the revision and run again",
             hint.unwrap_or_default()
         )),
     };
     fault.with("revision", &revision.id).with("schema", place.schema).at(SqlSite {
-        sqlstate: sqlstate(&failed.error).map(str::to_owned),
         schema: Some(place.schema.to_owned()),
         file: Some(revision.file.clone()),
         line,
         statement: statement.and_then(|s| revision.excerpt(s, EXCERPT)),
+        ..site(&failed.error)
     })
 }

@@ -203,7 +203,7 @@ pub(in crate::postgres) fn differences(
             "SCHEMA_PROPERTIES_DIFFER",
             format!("schema {}", b.schema()),
             format!("not as before the reset: {what}"),
-            "look at default privileges that the cluster sets for new schemas, and mend it by hand",
+            "look at default privileges that the cluster sets for new schemas, and fix it by hand",
         ))
     };
     before.iter().filter_map(changed).collect()

@@ -13,6 +13,7 @@ use crate::postgres::{
     },
     control::kept_schemas::{Aside, Body, KeptSchema},
     sql::{
+        error::condition::Condition,
         ident::{Ident, Literal},
         signs::marker,
     },
@@ -150,8 +151,8 @@ pub(crate) async fn publish(work: &mut Work, tables: &[PublishedTable]) -> Resul
             Ident(&it.table)
         );
         let label = format!("putting {}.{} into publication {}", it.schema, it.table, it.publication);
-        work.patient(&label, &add).await.map_err(|fault| match fault.sql.sqlstate.as_deref() {
-            Some("42P01" | "42703") => Fault::new(
+        work.patient(&label, &add).await.map_err(|fault| match Condition::of_fault(&fault) {
+            Some(Condition::UndefinedTable | Condition::UndefinedColumn) => Fault::new(
                 Reason::SchemaPropertiesLost,
                 format!("publication {} would lose {}.{}: {}", it.publication, it.schema, it.table, fault.message),
             )

@@ -5,18 +5,14 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
-use model::{
-    event::EventKind,
-    fault::{Fault, Reason},
-};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _, postgres::PgConnectOptions};
+use model::fault::{Fault, Reason};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, postgres::PgConnectOptions};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{blockers, lock_waits::LockWaits, message::Answer, noticed::Noticed};
+use super::{blockers, context::WorkContext, lock_waits::LockWaits, message::Answer};
 use crate::postgres::{
     catalog::database_properties,
     control::commit_deadline::CommitDeadline,
@@ -24,8 +20,7 @@ use crate::postgres::{
     session::{
         advisory::{self, holds_both, pg_locks_row},
         backend, connect, failpoint,
-        interrupt::Interrupt,
-        liveness::{Backends, Liveness, lost_error},
+        liveness::{Liveness, lost_error},
         relay::{Lent, Relay},
     },
     sql::error::{message, work_fault},
@@ -37,25 +32,6 @@ pub(super) const READ_ONLY: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ O
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// How long a COMMIT may take before its truth is asked for elsewhere.
 const COMMIT_LIMIT: Duration = Duration::from_secs(60);
-/// Where progress and blockers are told; never awaited.
-pub(crate) type ProgressSink = Arc<dyn Fn(EventKind) + Send + Sync>;
-
-/// What a work session needs beside its connection.
-#[derive(Clone)]
-pub(crate) struct WorkContext {
-    /// For cancels and looks at blockers.
-    pub(crate) control: PgPool,
-    /// Raised when the operation must stop.
-    pub(crate) interrupt: Interrupt,
-    /// How long locks in the target are waited for, in total.
-    pub(crate) patience: Duration,
-    /// Where blockers are told.
-    pub(crate) tell: ProgressSink,
-    /// The backends that work for the operation: ended when they do not end by themselves.
-    pub(crate) backends: Arc<Backends>,
-    /// What is told where the operation fails.
-    pub(crate) noticed: Arc<Noticed>,
-}
 
 /// One transaction in the target.
 pub(crate) struct Work {

@@ -172,7 +172,7 @@ END $resetd$;",
             for step in &section.steps {
                 step.execute(connection).await.map_err(|error| {
                     Fault::new(Reason::PreflightFailed, format!("{}: {}", section.title, message(&error)))
-                        .hint("everything before it is done; mend this, then run it again")
+                        .hint("everything before it is done; fix this, then run it again")
                 })?;
             }
         }

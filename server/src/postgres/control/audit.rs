@@ -4,13 +4,13 @@
 
 use model::{
     audit::{AuditVerdict, Chained, Decision, Head, SealKey, Verifier},
-    fault::{Fault, Reason, SqlSite},
+    fault::{Fault, Reason},
 };
 use sqlx::{PgConnection, PgPool};
 
 use super::audit_guard;
 use crate::postgres::sql::{
-    error::{ControlError, message, sqlstate},
+    error::{ControlError, condition::Condition, message, site},
     timestamp::Timestamptz,
 };
 
@@ -18,16 +18,18 @@ use crate::postgres::sql::{
 const PAGE: i64 = 1_000;
 
 fn unavailable(error: sqlx::Error) -> Fault {
-    let hint = match sqlstate(&error) {
-        Some("42501") => {
+    let hint = match Condition::of_error(&error) {
+        Some(Condition::InsufficientPrivilege) => {
             "give the daemon's role back what was taken from it on the tables of the audit record"
         }
-        Some("55P03" | "57014") => "another session holds the audit record: end it, or try again",
+        Some(Condition::LockNotAvailable | Condition::QueryCanceled) => {
+            "another session holds the audit record: end it, or try again"
+        }
         _ => "see that the control database accepts writes: `resetd check` on the daemon's machine",
     };
     Fault::new(Reason::AuditUnavailable, format!("the audit record cannot be written: {}", message(&error)))
         .hint(hint)
-        .at(SqlSite { sqlstate: sqlstate(&error).map(str::to_owned), ..SqlSite::default() })
+        .at(site(&error))
 }
 
 /// Appends decisions as one, each with how many it stands for. Daemons take turns on the note of the end.

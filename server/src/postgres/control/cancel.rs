@@ -8,7 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::journal::{self, Owner};
-use crate::postgres::sql::error::ControlError;
+use crate::postgres::sql::error::{ControlError, condition::Condition};
 
 /// Asks for a cancel: `Some(true)` the first time, `Some(false)` when it was accepted before, whatever came of it since,
 /// `None` when it is too late.
@@ -22,8 +22,8 @@ pub(crate) async fn request_cancel(
     // Whoever has the row prepares its end or stands still: it is not waited for.
     wait_at_most(&mut transaction, "3s").await?;
     let asked = request_cancel_within(&mut transaction, id, event).await;
-    let asked = asked.map_err(|fault| match fault.sqlstate() {
-        Some("55P03") => Fault::new(
+    let asked = asked.map_err(|fault| match fault.condition() {
+        Some(Condition::LockNotAvailable) => Fault::new(
             Reason::NotCancellable,
             format!("operation {id} writes its end now, or its daemon stands still"),
         )

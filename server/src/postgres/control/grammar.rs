@@ -16,7 +16,7 @@ use sqlx::{
     postgres::PgErrorPosition,
 };
 
-use crate::postgres::sql::error::{control_fault, database_error, is_disconnect, message};
+use crate::postgres::sql::error::{ControlError, control_fault, database_error, is_disconnect, message};
 
 /// What stands before a revision. Its length counts in characters: it is ASCII.
 const BEFORE: &str = "CREATE PROCEDURE resetd() BEGIN ATOMIC ";
@@ -27,8 +27,8 @@ const BEHIND: &str = "\n;END";
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn faults(pool: &PgPool, chains: &ChainSet) -> Result<Vec<ChainFault>, Fault> {
-    let mut connection = pool.acquire().await.map_err(control_fault)?;
+pub(crate) async fn faults(pool: &PgPool, chains: &ChainSet) -> Result<Vec<ChainFault>, ControlError> {
+    let mut connection = pool.acquire().await?;
     let mut faults = Vec::new();
     let scripts = chains.chains.iter().flat_map(|chain| chain.revisions.iter().chain(&chain.seeds));
     let all: Vec<&Revision> = chains.bootstrap.iter().chain(scripts).chain(&chains.seeds).collect();
@@ -39,7 +39,7 @@ pub(crate) async fn faults(pool: &PgPool, chains: &ChainSet) -> Result<Vec<Chain
         }
     }
     // Nobody prepares these texts again.
-    connection.clear_cached_statements().await.map_err(control_fault)?;
+    connection.clear_cached_statements().await?;
     Ok(faults)
 }
 

@@ -21,14 +21,17 @@ use super::{
 };
 use crate::postgres::{
     session::failpoint,
-    sql::{error::ControlError, timestamp},
+    sql::{
+        error::ControlError,
+        timestamp::{self, Timestamptz},
+    },
 };
 
 /// The channel on which new events are announced; the payload is the operation's id.
 pub(crate) const CHANNEL: &str = "resetd_event";
 
 /// Whose operation it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
 pub(crate) struct Owner {
     pub(crate) operation: Uuid,
     pub(crate) instance: Uuid,
@@ -78,7 +81,7 @@ pub(crate) async fn append_all(
 ) -> Result<(u64, Timestamp), ControlError> {
     let codes: Vec<&str> = kinds.iter().map(EventKind::code).collect();
     let bodies: Vec<String> = kinds.iter().map(body).collect::<Result<_, _>>()?;
-    let row: Option<(i64, i64)> = sqlx::query_as(concat!(
+    let row: Option<(i64, Timestamptz)> = sqlx::query_as(
         "WITH op AS (
             UPDATE resetd.operation SET last_sequence = last_sequence + pg_catalog.cardinality($3::text[])
              WHERE id = $1 AND instance = $2 AND state <> 'finished' RETURNING last_sequence),
@@ -89,10 +92,8 @@ pub(crate) async fn append_all(
                        WITH ORDINALITY AS e(code, body, number)
              ORDER BY e.number
             RETURNING sequence, at)
-         SELECT sequence, ",
-        timestamp::micros!("at"),
-        " FROM ev, pg_notify('resetd_event', $1::text) ORDER BY sequence DESC LIMIT 1"
-    ))
+         SELECT sequence, at FROM ev, pg_notify('resetd_event', $1::text) ORDER BY sequence DESC LIMIT 1",
+    )
     .bind(owner.operation)
     .bind(owner.instance)
     .bind(codes)
@@ -104,7 +105,7 @@ pub(crate) async fn append_all(
     for stored in first..=sequence {
         failpoint::stored(owner.operation, stored).await;
     }
-    Ok((sequence.unsigned_abs(), timestamp::from_micros(at)))
+    Ok((sequence.unsigned_abs(), at.to_jiff()))
 }
 
 /// Stored events from a sequence on, in order.
@@ -124,11 +125,10 @@ async fn read_on(
     from: u64,
     most: i64,
 ) -> Result<Vec<Event>, ControlError> {
-    let rows: Vec<(i64, i64, String)> = sqlx::query_as(concat!(
-        "SELECT sequence, ",
-        timestamp::micros!("at"),
-        ", body::text FROM resetd.event WHERE operation = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3"
-    ))
+    let rows: Vec<EventRow> = sqlx::query_as(
+        "SELECT sequence, at, body::text FROM resetd.event
+          WHERE operation = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3",
+    )
     .bind(operation)
     .bind(i64::try_from(from).unwrap_or(i64::MAX))
     .bind(most)
@@ -137,12 +137,20 @@ async fn read_on(
     rows.into_iter().map(|row| decode(operation, row)).collect()
 }
 
-fn decode(operation: Uuid, (sequence, at, body): (i64, i64, String)) -> Result<Event, ControlError> {
-    let kind = serde_json::from_str(&body).map_err(|e| {
+#[derive(sqlx::FromRow)]
+struct EventRow {
+    sequence: i64,
+    at: Timestamptz,
+    body: String,
+}
+
+fn decode(operation: Uuid, row: EventRow) -> Result<Event, ControlError> {
+    let sequence = row.sequence;
+    let kind = serde_json::from_str(&row.body).map_err(|e| {
         Fault::new(Reason::Internal, format!("event {sequence} of operation {operation} cannot be read: {e}"))
             .hint("it was written by a newer daemon; watch it there")
     })?;
-    Ok(Event { sequence: sequence.unsigned_abs(), operation, at: timestamp::from_micros(at), kind })
+    Ok(Event { sequence: sequence.unsigned_abs(), operation, at: row.at.to_jiff(), kind })
 }
 
 /// Stores, as one, that the commit of `transaction` comes next, the end and report that it will have, and what it will

@@ -19,7 +19,11 @@ use crate::postgres::{
         schema_properties::SchemaProperties,
         structure::{self, Structure},
     },
-    sql::{error::ControlError, signs::marker, timestamp},
+    sql::{
+        error::ControlError,
+        signs::marker,
+        timestamp::{Timestamptz, ToSqlx as _},
+    },
 };
 
 pub(crate) use expiry::{
@@ -148,16 +152,24 @@ impl Truth {
     }
 }
 
-type KeptRow = (Uuid, i64, String, String, String, String, i64, i64, Option<String>);
+#[derive(sqlx::FromRow)]
+struct KeptRow {
+    operation: Uuid,
+    #[sqlx(try_from = "i64")]
+    database_oid: u32,
+    system_identifier: String,
+    marker: String,
+    state: String,
+    body: String,
+    kept_at: Timestamptz,
+    expires_at: Timestamptz,
+    left_because: Option<String>,
+}
 
 /// The columns of a row.
-const COLUMNS: &str = concat!(
-    "k.operation, k.database_oid::int8, k.system_identifier, k.marker, k.state, k.body::text, ",
-    timestamp::micros!("k.kept_at"),
-    ", ",
-    timestamp::micros!("k.expires_at"),
-    ", k.left_because"
-);
+const COLUMNS: &str =
+    "k.operation, k.database_oid::int8, k.system_identifier, k.marker, k.state, k.body::text, k.kept_at, k.expires_at,
+     k.left_because";
 
 /// A row of this cluster.
 macro_rules! here {
@@ -170,22 +182,22 @@ const HERE: &str = here!();
 /// A row that an undo may use.
 const RETURNABLE: &str = concat!("k.state = 'kept' AND k.expires_at > clock_timestamp() AND ", here!());
 
-fn decode(
-    (operation, oid, system_identifier, marker, state, body, kept_at, expires_at, left_because): KeptRow,
-) -> Result<KeptSchemas, ControlError> {
+fn decode(row: KeptRow) -> Result<KeptSchemas, ControlError> {
+    let body = serde_json::from_str(&row.body).map_err(|e| {
+        let operation = row.operation;
+        Fault::new(Reason::Internal, format!("what is kept of operation {operation} cannot be read: {e}"))
+            .hint("it was written by a newer daemon; undo it there")
+    })?;
     Ok(KeptSchemas {
-        operation,
-        database_oid: u32::try_from(oid).unwrap_or_default(),
-        system_identifier,
-        marker,
-        state,
-        body: serde_json::from_str(&body).map_err(|e| {
-            Fault::new(Reason::Internal, format!("what is kept of operation {operation} cannot be read: {e}"))
-                .hint("it was written by a newer daemon; undo it there")
-        })?,
-        kept_at: timestamp::from_micros(kept_at),
-        expires_at: timestamp::from_micros(expires_at),
-        left_because,
+        operation: row.operation,
+        database_oid: row.database_oid,
+        system_identifier: row.system_identifier,
+        marker: row.marker,
+        state: row.state,
+        body,
+        kept_at: row.kept_at.to_jiff(),
+        expires_at: row.expires_at.to_jiff(),
+        left_because: row.left_because,
     })
 }
 
@@ -258,14 +270,11 @@ pub(crate) async fn deadline(
     connection: &mut PgConnection,
     keep: Duration,
 ) -> Result<Timestamp, ControlError> {
-    let micros: i64 = sqlx::query_scalar(concat!(
-        "SELECT ",
-        timestamp::micros!("clock_timestamp() + make_interval(secs => $1)")
-    ))
-    .bind(keep.as_secs_f64())
-    .fetch_one(connection)
-    .await?;
-    Ok(timestamp::from_micros(micros))
+    let until: Timestamptz = sqlx::query_scalar("SELECT clock_timestamp() + make_interval(secs => $1)")
+        .bind(keep.as_secs_f64())
+        .fetch_one(connection)
+        .await?;
+    Ok(until.to_jiff())
 }
 
 /// Enters what will be set aside, inside the transaction that prepares the commit.
@@ -280,14 +289,14 @@ pub(in crate::postgres) async fn enter(
         "INSERT INTO resetd.kept_schemas (operation, database, database_oid, system_identifier, marker, by_undo, body, expires_at,
                                            ends_early)
          SELECT $1, $2, $3::oid, s.system_identifier::text, $7, $4, $5::json,
-                timestamptz 'epoch' + $6 * interval '1 microsecond', $8 FROM pg_control_system() s",
+$6, $8 FROM pg_control_system() s",
     )
     .bind(operation)
     .bind(&it.database)
     .bind(i64::from(it.database_oid))
     .bind(it.by_undo)
     .bind(body)
-    .bind(it.expires_at.as_microsecond())
+    .bind(it.expires_at.to_sqlx())
     .bind(marker(operation))
     .bind(&it.ends_early)
     .execute(connection)

@@ -102,7 +102,16 @@ pub(in crate::postgres) async fn lock_queue(
     take_or_name(within, LockKey::queue(database), Until::Transaction, bound).await
 }
 
-type HolderRow = (i32, String, String, Option<Uuid>, Option<String>, Option<String>, Option<Timestamptz>);
+#[derive(sqlx::FromRow)]
+struct HolderRow {
+    pid: i32,
+    user: String,
+    application_name: String,
+    operation: Option<Uuid>,
+    verb: Option<String>,
+    principal: Option<String>,
+    since: Option<Timestamptz>,
+}
 
 /// Who else holds a key of the control database, as far as it can be told.
 ///
@@ -115,8 +124,9 @@ pub(crate) async fn holder(
     let (high, low) = key.halves();
     // What a prepared transaction holds has no backend.
     let row: Option<HolderRow> = sqlx::query_as(concat!(
-        "SELECT coalesce(l.pid, 0), coalesce(a.usename::pg_catalog.text, ''), coalesce(a.application_name, ''),
-                o.id, o.verb, o.principal, o.started_at
+        "SELECT coalesce(l.pid, 0) AS pid, coalesce(a.usename::pg_catalog.text, '') AS user,
+                coalesce(a.application_name, '') AS application_name,
+                o.id AS operation, o.verb, o.principal, o.started_at AS since
            FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
           LEFT JOIN resetd.operation o ON o.lock_pid = l.pid AND o.state IN ('running', 'committing')
          WHERE ",
@@ -127,13 +137,13 @@ pub(crate) async fn holder(
     .bind(low)
     .fetch_optional(executor)
     .await?;
-    Ok(row.map(|(pid, user, application_name, operation, verb, principal, since)| Holder {
-        operation,
-        verb: verb.and_then(|v| v.parse().ok()),
-        principal,
-        since: since.map(Timestamptz::to_jiff),
-        pid,
-        user,
-        application_name,
+    Ok(row.map(|row| Holder {
+        operation: row.operation,
+        verb: row.verb.and_then(|v| v.parse().ok()),
+        principal: row.principal,
+        since: row.since.map(Timestamptz::to_jiff),
+        pid: row.pid,
+        user: row.user,
+        application_name: row.application_name,
     }))
 }

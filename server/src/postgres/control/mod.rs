@@ -22,6 +22,7 @@ pub(crate) mod pool;
 pub(crate) mod queue_limits;
 pub(crate) mod retained;
 pub(crate) mod targets;
+pub(crate) mod ticket;
 pub(crate) mod tokens;
 pub(crate) mod window_guard;
 pub(crate) mod windows;

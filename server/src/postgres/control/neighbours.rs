@@ -13,7 +13,7 @@ use crate::postgres::sql::{
 const MARKER: &str = "resetd: control database";
 
 /// A control database of the cluster.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, sqlx::FromRow)]
 pub(crate) struct ControlDatabase {
     pub(crate) name: String,
     /// It is one's own.
@@ -71,7 +71,7 @@ pub(crate) async fn all(
 ) -> Result<Vec<ControlDatabase>, ControlError> {
     let (high, low) = LockKey::control_database().halves();
     let keys: Vec<(i64, i64)> = databases.iter().map(|name| LockKey::serves(name).halves()).collect();
-    let rows: Vec<(String, bool, bool, Vec<String>)> = sqlx::query_as(
+    Ok(sqlx::query_as(
         "WITH held AS MATERIALIZED (
             SELECT l.database, l.classid::pg_catalog.int8 AS high, l.objid::pg_catalog.int8 AS low
               FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted),
@@ -79,10 +79,10 @@ pub(crate) async fn all(
             SELECT d.oid, d.datname, EXISTS (
                        SELECT FROM held h WHERE h.database = d.oid AND h.high = $2 AND h.low = $3) AS runs
               FROM pg_catalog.pg_database d)
-         SELECT k.datname::pg_catalog.text, k.oid::pg_catalog.int8 = $1, k.runs,
+         SELECT k.datname::pg_catalog.text AS name, k.oid::pg_catalog.int8 = $1 AS own, k.runs,
                 ARRAY(SELECT DISTINCT s.name FROM unnest($4::pg_catalog.text[], $5::pg_catalog.int8[],
                                                          $6::pg_catalog.int8[]) AS s (name, high, low)
-                        JOIN held h ON h.database = k.oid AND h.high = s.high AND h.low = s.low ORDER BY s.name)
+                        JOIN held h ON h.database = k.oid AND h.high = s.high AND h.low = s.low ORDER BY s.name) AS serves
            FROM known k
           WHERE k.runs OR k.oid::pg_catalog.int8 = $1 OR pg_catalog.starts_with(
                     coalesce(pg_catalog.shobj_description(k.oid, 'pg_database'), ''), $7)
@@ -96,11 +96,7 @@ pub(crate) async fn all(
     .bind(keys.iter().map(|key| key.1).collect::<Vec<_>>())
     .bind(MARKER)
     .fetch_all(executor)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(name, own, runs, serves)| ControlDatabase { name, own, runs, serves })
-        .collect())
+    .await?)
 }
 
 impl ControlDatabase {

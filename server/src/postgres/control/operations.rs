@@ -11,42 +11,32 @@ use uuid::Uuid;
 use super::{
     journal::{self, Owner},
     queue_limits::check_room,
+    ticket::Ticket,
 };
 use crate::postgres::{
     session::failpoint,
     sql::{
-        error::{ControlError, sqlstate},
-        timestamp,
+        error::{ControlError, condition::Condition},
+        timestamp::Timestamptz,
     },
 };
 
-const COLUMNS: &str = concat!(
+const COLUMNS: &str =
     "id, request_id, verb, target, database, scope, dry_run, principal, auth_method, labels::text AS labels, state, outcome,
-     reason, summary, report_sha256, last_sequence, ",
-    timestamp::micros!("created_at"),
-    " AS created_at, ",
-    timestamp::micros!("started_at"),
-    " AS started_at, ",
-    timestamp::micros!("finished_at"),
-    " AS finished_at, coalesce((SELECT ",
-    timestamp::micros!("k.expires_at"),
-    " FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state IN ('kept', 'undoing')), (SELECT ",
-    timestamp::micros!("s.expires_at"),
-    " FROM resetd.kept_schemas s WHERE s.operation = operation.id AND s.state IN ('kept', 'undoing'))) AS undoable_until"
-);
+     reason, summary, report_sha256, last_sequence, created_at, started_at, finished_at, coalesce(
+       (SELECT k.expires_at FROM resetd.kept_database k WHERE k.operation = operation.id AND k.state IN ('kept', 'undoing')),
+       (SELECT s.expires_at FROM resetd.kept_schemas s WHERE s.operation = operation.id AND s.state IN ('kept', 'undoing'))
+     ) AS undoable_until";
 
 /// What is recorded of a new operation.
 #[derive(Clone, Copy)]
 pub(crate) struct NewOperation<'a> {
-    pub(crate) owner: Owner,
+    pub(crate) ticket: &'a Ticket,
     pub(crate) request: &'a Request,
-    pub(crate) database: &'a str,
     pub(crate) principal: &'a str,
     pub(crate) auth_method: &'a str,
     /// The backend that holds the lock already; `None` while it waits.
     pub(crate) lock_pid: Option<i32>,
-    /// Only an active window of its principal's own lets it begin.
-    pub(crate) needs_window: bool,
 }
 
 /// Records an operation and its first event, as one. `false`: the request id is taken.
@@ -63,13 +53,13 @@ pub(crate) async fn record(
         return Ok(false);
     }
     if new.lock_pid.is_none() {
-        check_room(&mut transaction, new.principal, &new.request.target, new.database).await?;
+        check_room(&mut transaction, new.principal, &new.request.target, &new.ticket.database).await?;
     }
     for event in events {
-        journal::append(&mut transaction, new.owner, event).await?;
+        journal::append(&mut transaction, new.ticket.owner, event).await?;
     }
     transaction.commit().await?;
-    failpoint::point(new.owner.operation, "recorded").await;
+    failpoint::point(new.ticket.owner.operation, "recorded").await;
     Ok(true)
 }
 
@@ -77,7 +67,9 @@ pub(in crate::postgres) async fn insert(
     connection: &mut PgConnection,
     new: &NewOperation<'_>,
 ) -> Result<bool, ControlError> {
-    let request = new.request;
+    let NewOperation { request, ticket, .. } = *new;
+    // Only an active window of its principal's own lets it begin.
+    let needs_window = ticket.window_guard.as_ref().is_some_and(|guard| guard.rules.required());
     let labels = serde_json::to_string(&request.labels).unwrap_or_else(|_| "{}".to_owned());
     let inserted = sqlx::query(
         "INSERT INTO resetd.operation (id, request_id, request_hash, verb, target, database, scope, dry_run, principal,
@@ -87,26 +79,26 @@ pub(in crate::postgres) async fn insert(
              CASE WHEN $14::int4 IS NOT NULL THEN clock_timestamp() END,
              CASE WHEN $14::int4 IS NULL THEN nextval('resetd.operation_ticket') END, $15)",
     )
-    .bind(new.owner.operation)
+    .bind(ticket.owner.operation)
     .bind(request.request_id)
     .bind(request.hash())
     .bind(request.verb.as_str())
     .bind(&request.target)
-    .bind(new.database)
+    .bind(&ticket.database)
     .bind(request.scope.map(|s| s.as_str()))
     .bind(request.dry_run)
     .bind(new.principal)
     .bind(new.auth_method)
     .bind(labels)
-    .bind(new.owner.instance)
+    .bind(ticket.owner.instance)
     .bind(request.reads_only())
     .bind(new.lock_pid)
-    .bind(new.needs_window)
+    .bind(needs_window)
     .execute(connection)
     .await;
     match inserted {
         Ok(_) => Ok(true),
-        Err(error) if sqlstate(&error) == Some("23505") => Ok(false),
+        Err(error) if Condition::of_error(&error) == Some(Condition::UniqueViolation) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -313,11 +305,12 @@ pub(crate) async fn report(pool: &PgPool, id: Uuid) -> Result<Option<String>, Co
 
 fn decode(row: &PgRow) -> sqlx::Result<Operation> {
     let text = |name: &'static str| row.try_get::<Option<String>, _>(name);
-    let micros =
-        |name: &'static str| row.try_get::<Option<i64>, _>(name).map(|at| at.map(timestamp::from_micros));
+    let time = |name: &'static str| {
+        row.try_get::<Option<Timestamptz>, _>(name).map(|at| at.map(Timestamptz::to_jiff))
+    };
     let malformed =
         |what: &'static str| sqlx::Error::Decode(format!("operation.{what} is not of this version").into());
-    let created_at = micros("created_at")?.ok_or_else(|| malformed("created_at"))?;
+    let created_at = row.try_get::<Timestamptz, _>("created_at")?.to_jiff();
     let outcome = text("outcome")?;
     let end = match outcome {
         None => None,
@@ -328,7 +321,7 @@ fn decode(row: &PgRow) -> sqlx::Result<Operation> {
                 .ok_or_else(|| malformed("outcome"))?,
             reason: text("reason")?.and_then(|r| r.parse().ok()),
             summary: text("summary")?.unwrap_or_default(),
-            at: micros("finished_at")?.unwrap_or(created_at),
+            at: time("finished_at")?.unwrap_or(created_at),
             report_sha256: text("report_sha256")?.unwrap_or_default(),
         }),
     };
@@ -350,7 +343,7 @@ fn decode(row: &PgRow) -> sqlx::Result<Operation> {
         end,
         last_sequence: row.try_get::<i64, _>("last_sequence")?.unsigned_abs(),
         created_at,
-        started_at: micros("started_at")?,
-        undoable_until: micros("undoable_until")?,
+        started_at: time("started_at")?,
+        undoable_until: time("undoable_until")?,
     })
 }

@@ -1,6 +1,5 @@
 //! Operations that have not ended, and making one's own those that nobody runs any more.
 
-use model::operation::State;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -8,8 +7,9 @@ use super::journal::Owner;
 use crate::postgres::sql::error::ControlError;
 
 /// An operation that has not ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct Orphan {
+    #[sqlx(flatten)]
     pub(crate) owner: Owner,
     pub(crate) target: String,
     pub(crate) database: String,
@@ -23,45 +23,17 @@ pub(crate) struct Orphan {
     pub(crate) broken_seconds: Option<f64>,
 }
 
-type OrphanRow = (Uuid, Uuid, String, String, bool, String, bool, f64, Option<f64>);
-
 /// Operations that have not ended. Whether their daemons live is another question.
 pub(crate) async fn unfinished(pool: &PgPool) -> Result<Vec<Orphan>, ControlError> {
-    let rows: Vec<OrphanRow> = sqlx::query_as(
-        "SELECT id, instance, target, database, reads_only, state, waiter_pid IS NOT NULL,
-                extract(epoch FROM clock_timestamp() - created_at)::float8,
-                extract(epoch FROM clock_timestamp() - forced_at)::float8
+    Ok(sqlx::query_as(
+        "SELECT id AS operation, instance, target, database, reads_only, state = 'waiting' AS waiting,
+                waiter_pid IS NOT NULL AS entered,
+                extract(epoch FROM clock_timestamp() - created_at)::float8 AS age_seconds,
+                extract(epoch FROM clock_timestamp() - forced_at)::float8 AS broken_seconds
            FROM resetd.operation WHERE state <> 'finished' ORDER BY id",
     )
     .fetch_all(pool)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(
-            |(
-                operation,
-                instance,
-                target,
-                database,
-                reads_only,
-                state,
-                entered,
-                age_seconds,
-                broken_seconds,
-            )| {
-                Orphan {
-                    broken_seconds,
-                    owner: Owner { operation, instance },
-                    target,
-                    database,
-                    reads_only,
-                    waiting: state == State::Waiting.as_str(),
-                    entered,
-                    age_seconds,
-                }
-            },
-        )
-        .collect())
+    .await?)
 }
 
 /// Makes an orphan this daemon's own, so that only this daemon can end it, and gives the transaction that it was about

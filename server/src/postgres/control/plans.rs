@@ -47,13 +47,21 @@ pub(crate) async fn identity(
         .await?)
 }
 
-type ActivityRow = (Option<Timestamptz>, i64, i64, i64, i64);
+#[derive(sqlx::FromRow)]
+struct ActivityRow {
+    since: Option<Timestamptz>,
+    commits: i64,
+    inserted: i64,
+    updated: i64,
+    deleted: i64,
+}
 
 /// How much was written to a database since its last operation ended, or since its statistics were reset.
 pub(crate) async fn activity(pool: &PgPool, database: &str) -> Result<Activity, ControlError> {
     let row: Option<ActivityRow> = sqlx::query_as(
-        "SELECT coalesce(b.at, s.stats_reset), s.xact_commit - coalesce(b.commits, 0), s.tup_inserted - coalesce(b.inserted, 0),
-           s.tup_updated - coalesce(b.updated, 0), s.tup_deleted - coalesce(b.deleted, 0)
+        "SELECT coalesce(b.at, s.stats_reset) AS since, s.xact_commit - coalesce(b.commits, 0) AS commits,
+                s.tup_inserted - coalesce(b.inserted, 0) AS inserted,
+                s.tup_updated - coalesce(b.updated, 0) AS updated, s.tup_deleted - coalesce(b.deleted, 0) AS deleted
           FROM pg_catalog.pg_stat_database s LEFT JOIN resetd.baseline b
             ON b.database = s.datname AND b.database_oid = s.datid AND b.at >= coalesce(s.stats_reset, b.at)
            AND b.commits <= s.xact_commit
@@ -62,7 +70,9 @@ pub(crate) async fn activity(pool: &PgPool, database: &str) -> Result<Activity, 
     .bind(database)
     .fetch_optional(pool)
     .await?;
-    let Some((since, commits, inserted, updated, deleted)) = row else { return Ok(Activity::default()) };
+    let Some(ActivityRow { since, commits, inserted, updated, deleted }) = row else {
+        return Ok(Activity::default());
+    };
     Ok(Activity { since: since.map(Timestamptz::to_jiff), commits, inserted, updated, deleted })
 }
 

@@ -10,17 +10,20 @@ use model::fault::{Fault, Reason};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::postgres::sql::{error::ControlError, signs::marker, timestamp};
+use crate::postgres::sql::{error::ControlError, signs::marker, timestamp::Timestamptz};
 
 /// A database that is kept.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub(crate) struct Kept {
+    #[sqlx(try_from = "i64")]
     pub(crate) oid: u32,
     /// Its generated name.
     pub(crate) name: String,
     /// The operation that swapped it away.
     pub(crate) operation: Uuid,
+    #[sqlx(try_from = "Timestamptz")]
     pub(crate) kept_at: Timestamp,
+    #[sqlx(try_from = "Timestamptz")]
     pub(crate) expires_at: Timestamp,
 }
 
@@ -56,15 +59,8 @@ macro_rules! why_not {
 
 pub(super) use why_not;
 
-type KeptRow = (i64, String, Uuid, i64, i64);
-
-const SELECT: &str = concat!(
-    "SELECT k.oid::int8, k.name, k.operation, ",
-    timestamp::micros!("k.kept_at"),
-    ", ",
-    timestamp::micros!("k.expires_at"),
-    " FROM resetd.kept_database k "
-);
+const SELECT: &str =
+    "SELECT k.oid::int8, k.name, k.operation, k.kept_at, k.expires_at FROM resetd.kept_database k ";
 
 /// Which database of $1 an undo (of operation $2, where that is given) brings back.
 macro_rules! returnable {
@@ -86,19 +82,8 @@ pub(crate) async fn next(
     operation: Option<Uuid>,
 ) -> Result<Option<Kept>, ControlError> {
     let sql = format!("{SELECT} {}", returnable!());
-    let row: Option<KeptRow> =
-        sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).bind(operation).fetch_optional(pool).await?;
-    Ok(row.map(decode))
-}
-
-fn decode((oid, name, operation, kept_at, expires_at): KeptRow) -> Kept {
-    Kept {
-        oid: u32::try_from(oid).unwrap_or_default(),
-        name,
-        operation,
-        kept_at: timestamp::from_micros(kept_at),
-        expires_at: timestamp::from_micros(expires_at),
-    }
+    let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).bind(operation);
+    Ok(query.fetch_optional(pool).await?)
 }
 
 /// Enters a database that is being swapped away, inside the swap's transaction; until when it is kept.
@@ -106,7 +91,7 @@ pub(crate) async fn enter(
     connection: &mut PgConnection,
     it: &SetAside<'_>,
 ) -> Result<Timestamp, ControlError> {
-    let expires_at: i64 = sqlx::query_scalar(concat!(
+    let expires_at: Timestamptz = sqlx::query_scalar(
         "INSERT INTO resetd.kept_database (oid, name, database, operation, expires_at, system_identifier, marker, comment)
          SELECT $1::oid, $2, $3, $4, clock_timestamp() + make_interval(secs => $5), s.system_identifier::text, $6, $7
            FROM pg_catalog.pg_control_system() s
@@ -114,9 +99,8 @@ pub(crate) async fn enter(
              state = 'kept', used_by = NULL, kept_at = clock_timestamp(), expires_at = excluded.expires_at,
              system_identifier = excluded.system_identifier, marker = excluded.marker, comment = excluded.comment,
              given_up = NULL
-         RETURNING ",
-        timestamp::micros!("expires_at")
-    ))
+         RETURNING expires_at",
+    )
     .bind(i64::from(it.oid))
     .bind(it.name)
     .bind(it.database)
@@ -126,7 +110,7 @@ pub(crate) async fn enter(
     .bind(it.comment)
     .fetch_one(connection)
     .await?;
-    Ok(timestamp::from_micros(expires_at))
+    Ok(expires_at.to_jiff())
 }
 
 /// Claims the database that an undo brings back: the one that an operation swapped away, or the newest. While it is
@@ -140,23 +124,20 @@ pub(crate) async fn claim(
     operation: Option<Uuid>,
     by: Uuid,
 ) -> Result<Kept, ControlError> {
-    let row: Option<KeptRow> = sqlx::query_as(concat!(
+    let kept = sqlx::query_as(concat!(
         "UPDATE resetd.kept_database u SET state = 'undoing', used_by = $3
           WHERE u.oid = (
             SELECT k.oid FROM resetd.kept_database k ",
         returnable!(),
         " FOR UPDATE SKIP LOCKED)
-         RETURNING u.oid::int8, u.name, u.operation, ",
-        timestamp::micros!("u.kept_at"),
-        ", ",
-        timestamp::micros!("u.expires_at")
+         RETURNING u.oid::int8, u.name, u.operation, u.kept_at, u.expires_at"
     ))
     .bind(database)
     .bind(operation)
     .bind(by)
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(decode).ok_or_else(|| {
+    Ok(kept.ok_or_else(|| {
         let which = operation.map(|id| format!(" of operation {id}")).unwrap_or_default();
         Fault::new(Reason::NothingToUndo, format!("no previous database{which} of {database} is kept"))
             .hint("`keep_previous` in the profile says how long one is kept; `resetctl status` shows what there is")
@@ -210,8 +191,7 @@ pub(crate) async fn of(pool: &PgPool, database: &str) -> Result<Vec<Kept>, Contr
         "{SELECT} WHERE k.database = $1 AND k.state IN ('kept', 'undoing') AND {} IS NULL ORDER BY k.kept_at DESC",
         why_not!()
     );
-    let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).fetch_all(pool).await?;
-    Ok(rows.into_iter().map(decode).collect())
+    Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).fetch_all(pool).await?)
 }
 
 /// The databases that an undo could bring back now, newest first.
@@ -221,8 +201,7 @@ pub(crate) async fn returnable(pool: &PgPool, database: &str) -> Result<Vec<Kept
           ORDER BY k.kept_at DESC",
         why_not!()
     );
-    let rows: Vec<KeptRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).fetch_all(pool).await?;
-    Ok(rows.into_iter().map(decode).collect())
+    Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(database).fetch_all(pool).await?)
 }
 
 /// How many bytes databases take, as far as the role may know: all that are there, by oid.

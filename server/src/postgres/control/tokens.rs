@@ -144,30 +144,26 @@ pub(crate) async fn revoke(pool: &PgPool, id: &str, by: &str) -> Result<Entry, C
 }
 
 /// What is known of a token when somebody shows one.
+#[derive(sqlx::FromRow)]
 pub(crate) struct Known {
     pub(crate) name: String,
     pub(crate) digest: Vec<u8>,
     pub(crate) expired: bool,
     pub(crate) revoked: bool,
+    #[sqlx(try_from = "Timestamptz")]
     pub(crate) expires_at: Timestamp,
 }
 
 /// Looks a token up, at each call: what was revoked by another daemon is revoked here.
 pub(crate) async fn known(pool: &PgPool, id: &str) -> Result<Option<Known>, ControlError> {
-    let row: Option<(String, Vec<u8>, bool, bool, Timestamptz)> = sqlx::query_as(
-        "SELECT name, secret_sha256, expires_at <= clock_timestamp(), revoked_at IS NOT NULL, expires_at
+    Ok(sqlx::query_as(
+        "SELECT name, secret_sha256 AS digest, expires_at <= clock_timestamp() AS expired, revoked_at IS NOT NULL AS revoked,
+                expires_at
            FROM resetd.token WHERE id = $1",
     )
     .bind(id)
     .fetch_optional(pool)
-    .await?;
-    Ok(row.map(|(name, digest, expired, revoked, expires_at)| Known {
-        name,
-        digest,
-        expired,
-        revoked,
-        expires_at: expires_at.to_jiff(),
-    }))
+    .await?)
 }
 
 /// Notes that a token was used, at most once a minute.

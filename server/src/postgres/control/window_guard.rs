@@ -34,16 +34,17 @@ pub(crate) struct WindowStatus {
     pub(crate) verdict: Verdict,
 }
 
-type WindowRow = (
-    Timestamptz,
-    Option<Uuid>,
-    String,
-    String,
-    String,
-    Option<Timestamptz>,
-    Option<Timestamptz>,
-    Option<Uuid>,
-);
+/// The clock, and a window where there is one.
+#[derive(sqlx::FromRow)]
+struct WindowRow {
+    now: Timestamptz,
+    id: Option<Uuid>,
+    principal: String,
+    reason: String,
+    starts_at: Option<Timestamptz>,
+    ends_at: Option<Timestamptz>,
+    etag: Option<Uuid>,
+}
 
 impl WindowGuard {
     /// Asks for it.
@@ -122,49 +123,55 @@ pub(crate) async fn coming(
     target: &str,
 ) -> Result<(Timestamp, Vec<Window>), ControlError> {
     let rows: Vec<WindowRow> = sqlx::query_as(
-        "SELECT n.now, w.id, coalesce(w.principal, ''), coalesce(w.reason, ''), $2::text, lower(w.period), upper(w.period), w.etag
+        "SELECT n.now, w.id, coalesce(w.principal, '') AS principal, coalesce(w.reason, '') AS reason,
+                lower(w.period) AS starts_at, upper(w.period) AS ends_at, w.etag
            FROM (SELECT clock_timestamp() AS now) n
            LEFT JOIN (resetd.reset_window w JOIN resetd.target t ON t.id = w.target_id AND t.database = $1)
              ON w.released_at IS NULL AND upper(w.period) > n.now
-          ORDER BY lower(w.period) LIMIT $3",
+          ORDER BY lower(w.period) LIMIT $2",
     )
     .bind(database)
-    .bind(target)
     .bind(NEXT)
     .fetch_all(executor)
     .await?;
-    let now = rows.first().map_or(Timestamp::UNIX_EPOCH, |row| row.0.to_jiff());
-    let windows = rows.into_iter().filter_map(|(_, id, principal, reason, target, from, to, etag)| {
+    let now = rows.first().map_or(Timestamp::UNIX_EPOCH, |row| row.now.to_jiff());
+    let windows = rows.into_iter().filter_map(|row| {
         Some(Window {
-            id: id?,
-            target,
-            principal,
-            reason,
-            starts_at: from?.to_jiff(),
-            ends_at: to?.to_jiff(),
-            etag: etag?,
+            id: row.id?,
+            target: target.to_owned(),
+            principal: row.principal,
+            reason: row.reason,
+            starts_at: row.starts_at?.to_jiff(),
+            ends_at: row.ends_at?.to_jiff(),
+            etag: row.etag?,
             released_at: None,
         })
     });
     Ok((now, windows.collect()))
 }
 
-type ChangeRow = (Uuid, String, String, bool);
+#[derive(sqlx::FromRow)]
+struct ChangeRow {
+    id: Uuid,
+    verb: String,
+    principal: String,
+    committing: bool,
+}
 
 /// The changes of a database that hold its lock now.
 pub(crate) async fn changes(within: &mut PgConnection, database: &str) -> Result<Vec<Change>, ControlError> {
     let rows: Vec<ChangeRow> = sqlx::query_as(
-        "SELECT id, verb, principal, state = 'committing' FROM resetd.operation
+        "SELECT id, verb, principal, state = 'committing' AS committing FROM resetd.operation
           WHERE database = $1 AND state IN ('running', 'committing') AND NOT reads_only ORDER BY id",
     )
     .bind(database)
     .fetch_all(within)
     .await?;
-    let change = |(operation, verb, principal, committing): ChangeRow| Change {
-        operation,
-        verb: verb.parse().unwrap_or(Verb::Run),
-        principal,
-        committing,
+    let change = |row: ChangeRow| Change {
+        operation: row.id,
+        verb: row.verb.parse().unwrap_or(Verb::Run),
+        principal: row.principal,
+        committing: row.committing,
     };
     Ok(rows.into_iter().map(change).collect())
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::window_guard::changes;
 use crate::postgres::sql::{
-    error::{ControlError, control_fault, sqlstate},
+    error::{ControlError, condition::Condition, control_fault},
     timestamp::{self, Timestamptz, ToSqlx as _},
 };
 
@@ -311,9 +311,9 @@ async fn refused(
     (from, to): (Timestamp, Timestamp),
     own: Uuid,
 ) -> Fault {
-    match sqlstate(&error) {
-        Some("23P01") => {}
-        Some("23505") => return another_request(ask),
+    match Condition::of_error(&error) {
+        Some(Condition::ExclusionViolation) => {}
+        Some(Condition::UniqueViolation) => return another_request(ask),
         _ => return control_fault(error),
     }
     let sql = format!(

@@ -12,11 +12,11 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::postgres::{
-    catalog::preflight::change::{self, may_act},
     change::transaction::Work,
     sql::{
         error::{control_fault, work_fault},
         ident::{Ident, Literal},
+        version::{self, may_act},
     },
 };
 
@@ -100,7 +100,7 @@ async fn may_make(connection: &mut PgConnection) -> Result<(), Fault> {
 type NamedRow = (bool, bool, Vec<String>, Vec<String>, Vec<String>, bool);
 
 async fn check_named(connection: &mut PgConnection, named: &str, wanted: &Wanted<'_>) -> Result<(), Fault> {
-    let version = change::version(connection).await?;
+    let version = version::of(connection).await?;
     let found: Option<NamedRow> = sqlx::query_as(
         "SELECT r.rolcanlogin,
                 pg_catalog.pg_has_role(current_user, r.oid, $3) AND pg_catalog.pg_has_role($2, r.oid, $3),
@@ -116,7 +116,7 @@ async fn check_named(connection: &mut PgConnection, named: &str, wanted: &Wanted
     )
     .bind(named)
     .bind(wanted.role)
-    .bind(change::assume(version))
+    .bind(version::assume(version))
     .fetch_optional(connection)
     .await
     .map_err(control_fault)?;
@@ -202,7 +202,7 @@ pub(crate) async fn make(
     getrandom::fill(&mut password).map_err(random)?;
     getrandom::fill(&mut salt).map_err(random)?;
     let password = model::hex(&password);
-    let (role, version) = (Ident(name), change::version(connection).await?);
+    let (role, version) = (Ident(name), version::of(connection).await?);
     let (verifier, mark) = (scram::verifier(&password, &salt), format!("{MARK}{operation}"));
     let acting = may_act(version);
     // It is a member of nothing, and inherits what the owner of a database has: the rights on `public`.

@@ -10,7 +10,7 @@ use sqlx::PgExecutor;
 use crate::postgres::{control::pool::Control, sql::error::ControlError};
 
 /// A session that holds a target's key under another control database.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct Foreign {
     control_database: String,
     pid: i32,
@@ -29,15 +29,13 @@ pub(crate) struct Wanted<'a> {
     pub(crate) shared: bool,
 }
 
-type ForeignRow = (String, i32, String, String);
-
 /// The session that holds the target's key elsewhere and is in the way. In the target, and in what is built aside, work
 /// sessions hold it.
 pub(crate) async fn look(executor: impl PgExecutor<'_>, wanted: Wanted<'_>) -> sqlx::Result<Option<Foreign>> {
     let (high, low) = LockKey::target(wanted.database).halves();
-    let row: Option<ForeignRow> = sqlx::query_as(
-        "SELECT d.datname::pg_catalog.text, l.pid, coalesce(a.usename::pg_catalog.text, ''),
-                coalesce(a.application_name, '')
+    sqlx::query_as(
+        "SELECT d.datname::pg_catalog.text AS control_database, l.pid, coalesce(a.usename::pg_catalog.text, '') AS user,
+                coalesce(a.application_name, '') AS application_name
            FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database
            LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
           WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
@@ -52,13 +50,7 @@ pub(crate) async fn look(executor: impl PgExecutor<'_>, wanted: Wanted<'_>) -> s
     .bind(wanted.database)
     .bind(wanted.shared)
     .fetch_optional(executor)
-    .await?;
-    Ok(row.map(|(control_database, pid, user, application_name)| Foreign {
-        control_database,
-        pid,
-        user,
-        application_name,
-    }))
+    .await
 }
 
 /// That a target is locked under another control database now, in words.

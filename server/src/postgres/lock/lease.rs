@@ -10,13 +10,13 @@ use model::{
 };
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
 use super::conflict::{self, Wanted};
 use crate::postgres::{
     control::{
         keys::{self, Bound},
         pool::Control,
+        ticket::Ticket,
     },
     session::{advisory::is_held, connect, interrupt::Interrupt},
     sql::error::{ControlError, message},
@@ -30,15 +30,6 @@ const SECOND_LOOK: Duration = Duration::from_secs(1);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long the lock of an operation that has ended may take to come free.
 const RELEASE_LIMIT: Duration = Duration::from_secs(3);
-
-/// What is to be locked, for whom.
-#[derive(Clone, Debug)]
-pub(crate) struct LockRequest {
-    pub(crate) database: String,
-    pub(crate) operation: Uuid,
-    pub(crate) application_name: String,
-    pub(crate) shared: bool,
-}
 
 /// A connection to the control database that holds, or waits for, a target's lock.
 pub(crate) struct LockSession {
@@ -87,29 +78,26 @@ impl LockSession {
     ///
     /// # Errors
     /// The control database cannot be reached, or a pooler is in between.
-    pub(crate) async fn open(control: &Control, request: &LockRequest) -> Result<Self, ControlError> {
-        let mut connection = connect::open(&control.session_options(&request.application_name)).await?;
+    pub(crate) async fn open(control: &Control, ticket: &Ticket) -> Result<Self, ControlError> {
+        let mut connection = connect::open(&control.session_options(&ticket.application_name)).await?;
         let pid = connect::refuse_pooler(&mut connection, "the control database").await?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
             pid,
-            key: LockKey::target(&request.database),
-            operation_key: LockKey::operation(request.operation),
+            key: LockKey::target(&ticket.database),
+            operation_key: LockKey::operation(ticket.owner.operation),
             database_oid: control.database_oid,
-            application_name: request.application_name.clone(),
-            shared: request.shared,
-            database: request.database.clone(),
+            application_name: ticket.application_name.clone(),
+            shared: ticket.shared,
+            database: ticket.database.clone(),
             heartbeat: None,
         })
     }
 
     /// Takes the lock if it is free, or about to be: a holder whose operation has ended is given a moment. Nobody's place in the queue
     /// is asked for: this is for who takes up what was left.
-    pub(crate) async fn attempt(
-        control: &Control,
-        request: &LockRequest,
-    ) -> Result<LeaseAttempt, ControlError> {
-        let session = Self::open(control, request).await?;
+    pub(crate) async fn attempt(control: &Control, ticket: &Ticket) -> Result<LeaseAttempt, ControlError> {
+        let session = Self::open(control, ticket).await?;
         let mut patience = ReleaseDeadline::default();
         loop {
             let taken = match session.try_lock().await {

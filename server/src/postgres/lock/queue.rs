@@ -14,16 +14,15 @@ use model::{
 };
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::lease::LockSession;
 use crate::postgres::{
     control::{
-        journal::{self, Owner},
+        journal,
         keys::{self, Bound},
         operations::{self, NewOperation},
         pool::Control,
-        window_guard::WindowGuard,
+        ticket::Ticket,
     },
     session::{advisory::pg_locks_row, failpoint, interrupt::Interrupt},
     sql::error::ControlError,
@@ -34,22 +33,12 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_m
 /// How often a place that stays the same is told again, for watchers that came later.
 const TELL: Duration = Duration::from_secs(5);
 
-/// What wants to begin.
-#[derive(Clone, Debug)]
-pub(crate) struct Ticket {
-    pub(crate) operation: Uuid,
-    pub(crate) database: String,
-    pub(crate) shared: bool,
-    /// `None`: it changes nothing and needs no right.
-    pub(crate) window_guard: Option<WindowGuard>,
-}
-
 /// How an operation that may begin is written down.
 pub(crate) enum Entry<'a> {
     /// It is recorded for the first time, with these events.
     New(NewOperation<'a>, Vec<EventKind>),
     /// It waited.
-    Waiting(Owner),
+    Waiting,
 }
 
 /// What came of trying to begin.
@@ -109,7 +98,7 @@ pub(crate) async fn take(
         QueueOutcome::Not(_) | QueueOutcome::Joined => within.rollback().await?,
         QueueOutcome::Granted => {
             within.commit().await?;
-            failpoint::point(ticket.operation, "recorded").await;
+            failpoint::point(ticket.owner.operation, "recorded").await;
         }
     }
     Ok(taken)
@@ -132,12 +121,10 @@ async fn take_within(
                 return Ok(QueueOutcome::Joined);
             }
             for event in events {
-                journal::append(within, new.owner, event).await?;
+                journal::append(within, ticket.owner, event).await?;
             }
         }
-        Entry::Waiting(owner) => {
-            operations::start(within, owner, lock.pid).await?;
-        }
+        Entry::Waiting => operations::start(within, ticket.owner, lock.pid).await?,
     }
     Ok(QueueOutcome::Granted)
 }
@@ -176,7 +163,7 @@ async fn look(
                              WHERE a.pid = o.waiter_pid AND a.datname = pg_catalog.current_database()))"
     ))
     .bind(&ticket.database)
-    .bind(ticket.operation)
+    .bind(ticket.owner.operation)
     .bind(ticket.shared)
     .bind(i64::from(lock.database_oid))
     .bind(high)
@@ -196,7 +183,6 @@ pub(crate) struct Waiter<'a> {
     pub(crate) control: &'a Control,
     pub(crate) lock: &'a LockSession,
     pub(crate) ticket: &'a Ticket,
-    pub(crate) owner: Owner,
     pub(crate) wait: Wait,
     pub(crate) interrupt: &'a Interrupt,
     /// Changes when something about a target did.
@@ -234,9 +220,7 @@ impl Waiter<'_> {
         let mut told: Option<(Queued, Instant)> = None;
         loop {
             let bound = Bound { limit: LOOK.1, interrupt: Some(self.interrupt) };
-            let QueueOutcome::Not(place) =
-                take(self.lock, self.ticket, Entry::Waiting(self.owner), bound).await?
-            else {
+            let QueueOutcome::Not(place) = take(self.lock, self.ticket, Entry::Waiting, bound).await? else {
                 return Ok(());
             };
             if let (false, Some(window_guard)) = (place.verdict.passes(), &self.ticket.window_guard)
@@ -265,8 +249,8 @@ impl Waiter<'_> {
         let mut connection = self.lock.connection().await;
         self.lock.lock_operation(&mut connection).await?;
         sqlx::query("UPDATE resetd.operation SET waiter_pid = $3 WHERE id = $1 AND instance = $2")
-            .bind(self.owner.operation)
-            .bind(self.owner.instance)
+            .bind(self.ticket.owner.operation)
+            .bind(self.ticket.owner.instance)
             .bind(self.lock.pid)
             .execute(&mut *connection)
             .await?;

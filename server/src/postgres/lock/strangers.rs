@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::postgres::{
     control::pool::Control,
     session::advisory::this_database,
-    sql::error::{control_fault, message},
+    sql::error::{ControlError, message},
 };
 
 /// How long an ended session may take to give back what it holds.
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// The control database does not answer.
-pub(crate) async fn find(control: &Control, database: &str) -> Result<Vec<Holder>, Fault> {
+pub(crate) async fn find(control: &Control, database: &str) -> Result<Vec<Holder>, ControlError> {
     // Every daemon has the keys of the queue for moments.
     let keys = [
         (LockKey::target(database), false),
@@ -48,8 +48,7 @@ pub(crate) async fn find(control: &Control, database: &str) -> Result<Vec<Holder
     .bind(low)
     .bind(keys.map(|(_, momentary)| momentary).to_vec())
     .fetch_all(&control.pool)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     let backend = |(pid, user, name): (i32, String, String)| Holder::backend(pid, user, name);
     Ok(rows.into_iter().map(backend).collect())
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use model::fault::Fault;
 use sqlx::PgPool;
 
-use crate::postgres::sql::error::{control_fault, message};
+use crate::postgres::sql::error::{ControlError, message};
 
 /// How long a look or a cancel through the control database may take.
 pub(in crate::postgres) const LOOK_LIMIT: Duration = Duration::from_secs(2);
@@ -20,21 +19,19 @@ macro_rules! may_end {
 pub(in crate::postgres) use may_end;
 
 /// Whether a backend is still there.
-pub(crate) async fn lives(pool: &PgPool, pid: i32) -> Result<bool, Fault> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1)")
+pub(crate) async fn lives(pool: &PgPool, pid: i32) -> Result<bool, ControlError> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = $1)")
         .bind(pid)
         .fetch_one(pool)
-        .await
-        .map_err(control_fault)
+        .await?)
 }
 
 /// What became of a transaction, asked in the control database: ids are the cluster's.
-pub(crate) async fn xact_status(pool: &PgPool, transaction: &str) -> Result<Option<String>, Fault> {
-    sqlx::query_scalar("SELECT pg_catalog.pg_xact_status($1::xid8)")
+pub(crate) async fn xact_status(pool: &PgPool, transaction: &str) -> Result<Option<String>, ControlError> {
+    Ok(sqlx::query_scalar("SELECT pg_catalog.pg_xact_status($1::xid8)")
         .bind(transaction)
         .fetch_one(pool)
-        .await
-        .map_err(control_fault)
+        .await?)
 }
 
 /// Ends a backend whose transaction must not go on. It may be gone already.

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use model::fault::{Fault, Reason, SqlSite};
+use model::fault::{Fault, Reason};
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
 use super::{liveness, relay::Relay};
-use crate::postgres::sql::error;
+use crate::postgres::sql::error::{self, condition::Condition};
 
 /// How long opening a session may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -92,17 +92,22 @@ pub(crate) async fn open_counted(options: &PgConnectOptions) -> Result<(PgConnec
 }
 
 fn unreachable(database: &str, error: &sqlx::Error) -> Fault {
-    let code = error::sqlstate(error);
     // Only poolers refuse settings that every PostgreSQL knows.
     if error::message(error).contains("unsupported startup parameter") {
         return pooler(&format!("database {database}"));
     }
-    let hint = match code {
-        Some("28P01" | "28000") => "the role or its password is wrong: mend the target's database URL",
-        Some("3D000") => "the database is not there: create it, or mend the target's database URL",
-        Some("42501") => "grant the daemon's role CONNECT on the database",
-        Some("53300") => "PostgreSQL has no connection left: end some, or raise max_connections",
-        Some("57P03" | "55000") => {
+    let hint = match Condition::of_error(error) {
+        Some(Condition::InvalidAuthorization) => {
+            "the role or its password is wrong: fix the target's database URL"
+        }
+        Some(Condition::UndefinedDatabase) => {
+            "the database is not there: create it, or fix the target's database URL"
+        }
+        Some(Condition::InsufficientPrivilege) => "grant the daemon's role CONNECT on the database",
+        Some(Condition::TooManyConnections) => {
+            "PostgreSQL has no connection left: end some, or raise max_connections"
+        }
+        Some(Condition::CannotConnectNow) => {
             "PostgreSQL is starting or stopping, or the database takes no connections: try again"
         }
         _ => "check that PostgreSQL runs and that the daemon reaches it",
@@ -113,7 +118,7 @@ fn unreachable(database: &str, error: &sqlx::Error) -> Fault {
     )
     .hint(hint)
     .with("database", database)
-    .at(SqlSite { sqlstate: code.map(str::to_owned), ..SqlSite::default() })
+    .at(error::site(error))
 }
 
 /// Makes sure that no transaction pooler stands in between: two statements must meet the same backend, and that
@@ -137,7 +142,7 @@ pub(crate) async fn refuse_pooler(connection: &mut PgConnection, what: &str) -> 
         Ok((first, second)) if first == second && first.1 == "500ms" => Ok(first.0),
         Ok(_) => Err(pooler(what)),
         // A statement that was prepared on one backend and met another.
-        Err(e) if matches!(error::sqlstate(&e), Some("26000" | "42P05")) => Err(pooler(what)),
+        Err(e) if Condition::of_error(&e) == Some(Condition::ForeignPreparedStatement) => Err(pooler(what)),
         Err(e) => Err(error::work_fault("looking at the session", &e)),
     }
 }

@@ -1,5 +1,7 @@
 //! What PostgreSQL and the driver say, as faults. No URL and no password is ever in one.
 
+pub(crate) mod condition;
+
 use std::{fmt, io};
 
 use model::{
@@ -7,6 +9,8 @@ use model::{
     text_limit,
 };
 use sqlx::postgres::PgDatabaseError;
+
+use condition::Condition;
 
 /// The five-character code of an error that came from the server.
 pub(crate) fn sqlstate(error: &sqlx::Error) -> Option<&str> {
@@ -37,12 +41,12 @@ pub(crate) fn is_disconnect(error: &sqlx::Error) -> bool {
 /// blamed for.
 pub(crate) fn is_collision(error: &sqlx::Error) -> bool {
     let Some(error) = database_error(error) else { return false };
-    match error.code() {
-        "40001" => true,
+    match Condition::of(error.code()) {
+        Some(Condition::SerializationFailure) => true,
         // `simple_heap_update` and `simple_heap_delete`, which catalogs are written with.
-        "XX000" => error.message().starts_with("tuple concurrently "),
+        Some(Condition::Internal) => error.message().starts_with("tuple concurrently "),
         // A catalog's own index: a statement looks first, and says something better.
-        "23505" => error.schema() == Some("pg_catalog"),
+        Some(Condition::UniqueViolation) => error.schema() == Some("pg_catalog"),
         _ => false,
     }
 }
@@ -112,11 +116,11 @@ impl ControlError {
         }
     }
 
-    /// The SQLSTATE, where PostgreSQL gave one.
-    pub(crate) fn sqlstate(&self) -> Option<&str> {
+    /// What PostgreSQL's code says, where it gave one.
+    pub(crate) fn condition(&self) -> Option<Condition> {
         match self {
-            Self::Sql(error) => sqlstate(error),
-            Self::Refused(fault) => fault.sql.sqlstate.as_deref(),
+            Self::Sql(error) => Condition::of_error(error),
+            Self::Refused(fault) => Condition::of_fault(fault),
         }
     }
 }
@@ -139,30 +143,41 @@ pub(crate) fn hint(error: &sqlx::Error) -> Option<String> {
     database_error(error).and_then(PgDatabaseError::hint).map(|hint| text_limit::cut(hint).into_owned())
 }
 
+/// Whether a statement failed by what it says or does: not because its session was ended or interrupted.
+pub(crate) fn is_of_statement(error: &sqlx::Error) -> bool {
+    sqlstate(error).map_or_else(|| is_too_large(error), |code| !code.starts_with("57"))
+}
+
+/// Where PostgreSQL's code goes in a fault.
+pub(crate) fn site(error: &sqlx::Error) -> SqlSite {
+    SqlSite { sqlstate: sqlstate(error).map(str::to_owned), ..SqlSite::default() }
+}
+
 /// An error on one of the daemon's own connections to the control database.
 pub(crate) fn control_fault(error: sqlx::Error) -> Fault {
-    let hint = match sqlstate(&error) {
-        Some("53100") => "make room for the control database",
-        Some("42501") => {
+    let condition = Condition::of_error(&error);
+    let hint = match condition {
+        Some(Condition::DiskFull) => "make room for the control database",
+        Some(Condition::InsufficientPrivilege) => {
             "give the control database to the daemon's role (ALTER DATABASE … OWNER TO …), or grant the role what is missing"
         }
-        Some("53300") => "PostgreSQL has no connection left: end some, or raise max_connections",
-        Some("28P01" | "28000") => "the role or its password is wrong",
+        Some(Condition::TooManyConnections) => {
+            "PostgreSQL has no connection left: end some, or raise max_connections"
+        }
+        Some(Condition::InvalidAuthorization) => "the role or its password is wrong",
         _ => "check that PostgreSQL runs and accepts connections; `resetd check` tells more",
     };
-    let what = match sqlstate(&error) {
-        Some("53100") => "the control database has no room left",
-        Some("42501") => "the daemon's role may not do this in the control database",
+    let what = match condition {
+        Some(Condition::DiskFull) => "the control database has no room left",
+        Some(Condition::InsufficientPrivilege) => "the daemon's role may not do this in the control database",
         _ => "the control database does not answer",
     };
-    Fault::new(Reason::ControlUnavailable, format!("{what}: {}", message(&error)))
-        .hint(hint)
-        .at(SqlSite { sqlstate: sqlstate(&error).map(str::to_owned), ..SqlSite::default() })
+    Fault::new(Reason::ControlUnavailable, format!("{what}: {}", message(&error))).hint(hint).at(site(&error))
 }
 
 /// An error of a daemon's own statement in the target.
 pub(crate) fn work_fault(doing: &str, error: &sqlx::Error) -> Fault {
-    let site = SqlSite { sqlstate: sqlstate(error).map(str::to_owned), ..SqlSite::default() };
+    let site = site(error);
     let told = message(error);
     if is_disconnect(error) {
         return Fault::new(
@@ -172,19 +187,19 @@ pub(crate) fn work_fault(doing: &str, error: &sqlx::Error) -> Fault {
         .hint("nothing was changed; check PostgreSQL's log and try again")
         .at(site);
     }
-    match sqlstate(error) {
-        Some("55P03" | "40P01") => {
+    match Condition::of_error(error) {
+        Some(Condition::LockNotAvailable) => {
             Fault::new(Reason::Blocked, format!("{doing}: other sessions hold what is needed: {told}"))
                 .hint("end those sessions, or raise `lock_wait_limit` in the profile; nothing was changed")
                 .at(site)
         }
-        Some("53200") => Fault::new(
+        Some(Condition::OutOfMemory) => Fault::new(
             Reason::PreflightFailed,
             format!("PostgreSQL has no room for more locks while {doing}"),
         )
         .hint("raise max_locks_per_transaction and restart PostgreSQL, or use --scope database")
         .at(site),
-        Some("42501") => Fault::new(
+        Some(Condition::InsufficientPrivilege) => Fault::new(
             Reason::PreflightFailed,
             format!("the daemon's role may not do this while {doing}: {told}"),
         )

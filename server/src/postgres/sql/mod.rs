@@ -6,3 +6,4 @@ pub(crate) mod error;
 pub(crate) mod ident;
 pub(crate) mod signs;
 pub(crate) mod timestamp;
+pub(crate) mod version;

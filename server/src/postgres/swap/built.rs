@@ -9,7 +9,7 @@ use super::databases::run;
 use crate::postgres::{
     catalog::database::DatabaseRow,
     control::{given_up, journal::Owner, operations},
-    sql::{error::control_fault, ident::Ident},
+    sql::{error::ControlError, ident::Ident},
 };
 
 const DROPPING: &str = "dropping the database built aside";
@@ -39,33 +39,39 @@ pub(crate) async fn create(
     Ok(operations::set_build_oid(connection, owner).await?)
 }
 
-type FoundRow = (String, i64, bool, Option<String>);
+#[derive(sqlx::FromRow)]
+struct FoundRow {
+    name: String,
+    #[sqlx(try_from = "i64")]
+    oid: u32,
+    is_template: bool,
+    /// Why it is not surely the operation's.
+    why: Option<String>,
+}
 
 /// Drops what an operation built and did not swap in, sessions and all. What is gone already is no fault; what is not
 /// surely the operation's is given up. Whether something was dropped.
 ///
 /// # Errors
 /// What PostgreSQL said.
-pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Result<bool, Fault> {
+pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Result<bool, ControlError> {
     // Until its oid is on record it has no comment.
     let found: Option<FoundRow> = sqlx::query_as(
-        "SELECT o.build_database, d.oid::pg_catalog.int8, d.datistemplate, CASE
+        "SELECT o.build_database AS name, d.oid::pg_catalog.int8, d.datistemplate AS is_template, CASE
                 WHEN d.datname <> o.build_database THEN pg_catalog.format('it is called %I now', d.datname)
                 WHEN d.oid <> o.build_oid OR (o.build_oid IS NULL
                         AND pg_catalog.shobj_description(d.oid, 'pg_database') IS NOT NULL)
-                    THEN 'another database has the name now' END
+                    THEN 'another database has the name now' END AS why
            FROM resetd.operation o
            JOIN pg_catalog.pg_database d ON d.datname = o.build_database OR d.oid = o.build_oid
           WHERE o.id = $1 ORDER BY d.datname <> o.build_database LIMIT 1",
     )
     .bind(operation)
     .fetch_optional(&mut *connection)
-    .await
-    .map_err(control_fault)?;
-    let Some((name, oid, is_template, why)) = found else { return Ok(false) };
+    .await?;
+    let Some(FoundRow { name, oid, is_template, why }) = found else { return Ok(false) };
     if let Some(why) = why {
         tracing::warn!(name, %operation, why, "a database built aside is not dropped: it may be somebody's");
-        let oid = u32::try_from(oid).unwrap_or_default();
         given_up::enter_built(connection, operation, oid, &why).await?;
         return Ok(false);
     }
@@ -81,13 +87,12 @@ pub(crate) async fn sweep(connection: &mut PgConnection, operation: Uuid) -> Res
 ///
 /// # Errors
 /// The control database does not answer.
-pub(super) async fn left_over(connection: &mut PgConnection) -> Result<Vec<(Uuid, String)>, Fault> {
-    sqlx::query_as(
+pub(super) async fn left_over(connection: &mut PgConnection) -> Result<Vec<(Uuid, String)>, ControlError> {
+    Ok(sqlx::query_as(
         "SELECT o.id, o.build_database FROM resetd.operation o
            JOIN pg_catalog.pg_database d ON d.datname = o.build_database
           WHERE o.state = 'finished' ORDER BY o.id",
     )
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)
+    .await?)
 }

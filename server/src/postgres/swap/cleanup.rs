@@ -14,7 +14,7 @@ use crate::postgres::{
     gateway::role,
     session::{advisory, connect},
     sql::{
-        error::{control_fault, message},
+        error::{ControlError, message},
         ident::Ident,
     },
 };
@@ -27,19 +27,18 @@ const JANITOR: &str = "resetd janitor";
 ///
 /// # Errors
 /// The control database does not answer, or a drop failed; it is tried again at the next look.
-pub(crate) async fn drop_expired(control: &Control) -> Result<Vec<String>, Fault> {
+pub(crate) async fn drop_expired(control: &Control) -> Result<Vec<String>, ControlError> {
     let mut connection = connect::open(&control.session_options(JANITOR)).await?;
     let mine: bool = sqlx::query_scalar("SELECT pg_catalog.pg_try_advisory_lock($1)")
         .bind(LockKey::janitor().0)
         .fetch_one(&mut connection)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     let dropped = match mine {
         true => drop_all(&mut connection).await,
         false => {
             // Another daemon has it for as long as its drops take; anybody else keeps what has had its time from being dropped.
             let holders = advisory::holders(&mut connection, None, LockKey::janitor()).await;
-            for holder in holders.map_err(control_fault)?.iter().filter(|h| h.application_name != JANITOR) {
+            for holder in holders?.iter().filter(|h| h.application_name != JANITOR) {
                 tracing::warn!(
                     "databases that have had their time are not dropped: {} is in the way",
                     holder.phrase()
@@ -51,7 +50,7 @@ pub(crate) async fn drop_expired(control: &Control) -> Result<Vec<String>, Fault
     if let Err(error) = connection.close().await {
         tracing::debug!(error = %message(&error), "closing the janitor's session");
     }
-    dropped
+    Ok(dropped?)
 }
 
 async fn drop_all(connection: &mut PgConnection) -> Result<Vec<String>, Fault> {
@@ -72,7 +71,7 @@ async fn drop_all(connection: &mut PgConnection) -> Result<Vec<String>, Fault> {
         match built::sweep(connection, operation).await {
             Ok(true) => dropped.push(name),
             Ok(false) => {}
-            Err(fault) => failed = Some(fault),
+            Err(fault) => failed = Some(fault.into()),
         }
     }
     // Only when its database is gone can a role go that owned it.

@@ -1,17 +1,15 @@
 //! Statements on databases themselves. Each runs on the connection that holds the lock.
 
-use model::fault::{Fault, Reason, SqlSite};
+use model::fault::{Fault, Reason};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::settings;
 use crate::postgres::{
-    catalog::{
-        database::{self, DatabaseRow, in_dependency_order},
-        preflight::change,
-    },
+    catalog::database::{self, DatabaseGrant, DatabaseRow, in_dependency_order},
     sql::{
-        error::{control_fault, hint, message, sqlstate, work_fault},
+        error::{ControlError, condition::Condition, hint, message, site, work_fault},
         ident::{Ident, Literal},
+        version,
     },
 };
 
@@ -56,7 +54,7 @@ pub(crate) async fn row_of(connection: &mut PgConnection, name: &str) -> Result<
 fn statements(from: &DatabaseRow, onto: &str, acted_as: &[(String, String)]) -> String {
     let database = Ident(onto);
     let mut sql = format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC, {};", Ident(&from.owner));
-    for (grantor, grantee, privilege, grantable) in in_dependency_order(from) {
+    for DatabaseGrant { grantor, grantee, privilege, grantable } in in_dependency_order(from) {
         let to = grantee.as_deref().map_or_else(|| "PUBLIC".to_owned(), |g| Ident(g).to_string());
         let option = if *grantable { " WITH GRANT OPTION" } else { "" };
         sql.push_str(&format!(
@@ -92,13 +90,13 @@ async fn acted_as(
     connection: &mut PgConnection,
     row: &DatabaseRow,
     worker: &str,
-) -> Result<Vec<(String, String)>, Fault> {
+) -> Result<Vec<(String, String)>, ControlError> {
     let roles: Vec<&str> = row.settings.iter().filter_map(|(role, _)| role.as_deref()).collect();
     if roles.is_empty() {
         return Ok(Vec::new());
     }
-    let version = change::version(connection).await?;
-    sqlx::query_as(
+    let version = version::of(connection).await?;
+    Ok(sqlx::query_as(
         "SELECT r.rolname::pg_catalog.text, CASE WHEN pg_catalog.pg_has_role(r.oid, $2) THEN r.rolname
                     ELSE w.rolname END::pg_catalog.text
            FROM pg_catalog.pg_roles r, pg_catalog.pg_roles me
@@ -108,12 +106,11 @@ async fn acted_as(
             AND NOT (me.rolcreaterole AND (NOT $3 OR pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')))",
     )
     .bind(roles)
-    .bind(change::assume(version))
-    .bind(version >= change::SET_OPTION)
+    .bind(version::assume(version))
+    .bind(version >= version::SET_OPTION)
     .bind(worker)
     .fetch_all(connection)
-    .await
-    .map_err(control_fault)
+    .await?)
 }
 
 /// Puts a comment on a database, or takes it away.
@@ -130,12 +127,14 @@ pub(super) async fn comment(
 /// Runs a statement on databases on the connection that holds the lock.
 pub(crate) async fn run(connection: &mut PgConnection, doing: &str, sql: &str) -> Result<(), Fault> {
     let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await else { return Ok(()) };
-    Err(match sqlstate(&error) {
-        Some(code @ "55006") => Fault::new(Reason::Blocked, format!("{doing}: {}", message(&error)))
+    Err(match Condition::of_error(&error) {
+        Some(Condition::ObjectInUse) => Fault::new(Reason::Blocked, format!("{doing}: {}", message(&error)))
             .hint("sessions are in the way: end them, or use --terminate-sessions; nothing was changed")
-            .at(SqlSite { sqlstate: Some(code.to_owned()), ..SqlSite::default() }),
-        Some("53100") => Fault::new(Reason::PreflightFailed, format!("{doing}: the disk is full"))
-            .hint("make room; nothing was changed"),
+            .at(site(&error)),
+        Some(Condition::DiskFull) => {
+            Fault::new(Reason::PreflightFailed, format!("{doing}: the disk is full"))
+                .hint("make room; nothing was changed")
+        }
         _ => work_fault(doing, &error),
     })
     .map_err(|fault: Fault| match hint(&error) {

@@ -23,7 +23,7 @@ use crate::postgres::{
         database::{self, DatabaseRow},
         preflight, sessions,
     },
-    change::{blockers, transaction::WorkContext},
+    change::{blockers, context::WorkContext},
     control::{
         commit_deadline::CommitDeadline,
         journal::{self, MakeEnding, Owner},
@@ -35,7 +35,7 @@ use crate::postgres::{
     },
     session::failpoint,
     sql::{
-        error::{control_fault, is_disconnect, message},
+        error::{condition::Condition, control_fault, is_disconnect, message},
         ident::Ident,
         signs::marker,
     },
@@ -44,10 +44,6 @@ use crate::postgres::{
 /// How long the swap waits for a lock on a database: everybody who connects waits behind it. PostgreSQL itself waits as long
 /// for sessions to end.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
-/// The SQLSTATE of a database that is used.
-const IN_USE: &str = "55006";
-/// The SQLSTATE of what the role may not do.
-const DENIED: &str = "42501";
 
 /// What is swapped.
 pub(crate) struct Swap<'a> {
@@ -241,15 +237,15 @@ async fn rename(
     if let Err(error) = ending.await {
         tracing::warn!(%error, "the ending of sessions ended by itself");
     }
-    match renamed {
-        Err(fault) if fault.sql.sqlstate.as_deref() == Some(IN_USE) => {
-            return Err(in_use(context, swap, oid, fault).await);
-        }
-        // One that is not there any more, or a name that is taken, is the work of somebody else.
-        Err(fault) if matches!(fault.sql.sqlstate.as_deref(), Some("3D000" | "42P04" | "23505")) => {
-            return Err(another_one(swap.database));
-        }
-        renamed => renamed?,
+    if let Err(fault) = renamed {
+        return Err(match Condition::of_fault(&fault) {
+            Some(Condition::ObjectInUse) => in_use(context, swap, oid, fault).await,
+            // One that is not there any more, or a name that is taken, is the work of somebody else.
+            Some(
+                Condition::UndefinedDatabase | Condition::DuplicateDatabase | Condition::UniqueViolation,
+            ) => another_one(swap.database),
+            _ => fault,
+        });
     }
     // Only the rename is bounded: what is written afterwards may wait for others' rows.
     databases::run(connection, doing, "SET LOCAL lock_timeout = 0").await?;
@@ -260,7 +256,7 @@ async fn rename(
 /// What PostgreSQL does not let the daemon do to a database may be because its name is somebody else's database by now:
 /// looked for from outside, since the transaction has failed.
 async fn of_another(context: &WorkContext, swap: &Swap<'_>, (name, oid): (&str, u32), fault: Fault) -> Fault {
-    if fault.sql.sqlstate.as_deref() != Some(DENIED) {
+    if Condition::of_fault(&fault) != Some(Condition::InsufficientPrivilege) {
         return fault;
     }
     match database::oid(&context.control, name).await {

@@ -12,7 +12,7 @@ use crate::postgres::{
         pool::Control,
     },
     session::{connect, failpoint},
-    sql::error::{control_fault, message},
+    sql::error::{ControlError, message},
 };
 
 /// Drops what has had its time, and settles what nobody knew the end of. Gives the operations that had set it aside.
@@ -22,20 +22,19 @@ use crate::postgres::{
 pub(crate) async fn drop_expired(
     control: &Control,
     options_of: &(dyn Fn(&str) -> PgConnectOptions + Send + Sync),
-) -> Result<Vec<Uuid>, Fault> {
+) -> Result<Vec<Uuid>, ControlError> {
     kept_schemas::forget_gone(&control.pool).await?;
     let mut turn = connect::open(&control.session_options("resetd janitor")).await?;
     let mine: bool = sqlx::query_scalar("SELECT pg_catalog.pg_try_advisory_lock($1)")
         .bind(LockKey::janitor().0)
         .fetch_one(&mut turn)
-        .await
-        .map_err(control_fault)?;
+        .await?;
     let dropped = match mine {
         true => drop_all(control, options_of).await,
         false => Ok(Vec::new()),
     };
     close(turn).await;
-    dropped
+    Ok(dropped?)
 }
 
 async fn drop_all(

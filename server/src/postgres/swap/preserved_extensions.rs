@@ -28,13 +28,22 @@ impl KeptExtensions {
 }
 
 /// An extension that is to be created again.
+#[derive(sqlx::FromRow)]
 pub(super) struct PreservedExtension {
     name: String,
     version: String,
     pub(super) schema: String,
 }
 
-type ExtensionRow = (String, String, String, bool, bool);
+#[derive(sqlx::FromRow)]
+struct ExtensionRow {
+    #[sqlx(flatten)]
+    extension: PreservedExtension,
+    /// The server has that version.
+    available: bool,
+    /// The daemon's role may create it.
+    allowed: bool,
+}
 
 /// Takes down those of the extensions that the database has, and what would keep them from coming back.
 ///
@@ -50,8 +59,8 @@ pub(super) async fn observe(
         return Ok((Vec::new(), Vec::new()));
     }
     let mut rows: Vec<ExtensionRow> = sqlx::query_as(
-        "SELECT e.extname::text, e.extversion, n.nspname::text, v.name IS NOT NULL,
-                coalesce(NOT v.superuser OR v.trusted, true) OR r.rolsuper
+        "SELECT e.extname::text AS name, e.extversion AS version, n.nspname::text AS schema, v.name IS NOT NULL AS available,
+                coalesce(NOT v.superuser OR v.trusted, true) OR r.rolsuper AS allowed
            FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
            JOIN pg_catalog.pg_roles r ON r.rolname = current_user
            LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = e.extname AND v.version = e.extversion
@@ -61,24 +70,24 @@ pub(super) async fn observe(
     .fetch_all(&mut *connection)
     .await
     .map_err(|e| work_fault("looking at the extensions to be preserved", &e))?;
-    rows.retain(|row| kept.preserved.contains(&row.0) || obstacle(row, managed).is_none());
+    rows.retain(|row| kept.preserved.contains(&row.extension.name) || obstacle(row, managed).is_none());
     let findings = rows.iter().filter_map(|row| obstacle(row, managed)).collect();
-    let extension = |(name, version, schema, ..): ExtensionRow| PreservedExtension { name, version, schema };
-    Ok((rows.into_iter().map(extension).collect(), findings))
+    Ok((rows.into_iter().map(|row| row.extension).collect(), findings))
 }
 
-fn obstacle((name, version, schema, available, allowed): &ExtensionRow, managed: &[&str]) -> Option<Finding> {
+fn obstacle(row: &ExtensionRow, managed: &[&str]) -> Option<Finding> {
+    let PreservedExtension { name, version, schema } = &row.extension;
     let (what, hint) = if managed.contains(&schema.as_str()) {
         (
             format!("stands in managed schema {schema}, where none may be"),
             format!("ALTER EXTENSION {} SET SCHEMA extensions", Ident(name)),
         )
-    } else if !available {
+    } else if !row.available {
         (
             format!("has version {version}, which the server cannot create any more"),
             format!("ALTER EXTENSION {} UPDATE, or take it out of preserve_extensions", Ident(name)),
         )
-    } else if !allowed {
+    } else if !row.allowed {
         (
             "can be created by a superuser only".to_owned(),
             "give the daemon a role that may, or take it out of preserve_extensions".to_owned(),

@@ -11,10 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::databases;
 use crate::postgres::{
-    change::{
-        blockers,
-        transaction::{Work, WorkContext},
-    },
+    change::{blockers, context::WorkContext, transaction::Work},
     session::backend::may_end,
     sql::{
         error::{control_fault, message},

@@ -15,6 +15,7 @@ use sqlx::PgConnection;
 use crate::postgres::sql::{error::work_fault, ident::Ident};
 
 /// An extension that a chain requires, or that such a one requires.
+#[derive(sqlx::FromRow)]
 struct RequiredRow {
     name: String,
     available: bool,
@@ -22,8 +23,6 @@ struct RequiredRow {
     fixed_schema: Option<String>,
     may_install: bool,
 }
-
-type RequiredTuple = (String, bool, Option<String>, Option<String>, bool);
 
 /// What the chains require.
 #[derive(Default)]
@@ -63,7 +62,7 @@ impl Required {
             return Ok(Self::default());
         }
         let names: Vec<&str> = by.iter().map(|(name, _)| name.as_str()).collect();
-        let rows: Vec<RequiredTuple> = sqlx::query_as(
+        let rows = sqlx::query_as(
             "WITH RECURSIVE offered AS MATERIALIZED (
                 SELECT v.name, v.superuser, v.trusted, v.schema, v.requires
                   FROM pg_catalog.pg_available_extension_versions v JOIN pg_catalog.pg_available_extensions a
@@ -88,14 +87,7 @@ impl Required {
         let homes =
             chains.extensions(matrix).into_iter().map(|(n, s)| (n.to_owned(), s.to_owned())).collect();
         let reached = reached_schemas(connection).await?;
-        let row = |(name, available, installed_in, fixed_schema, may_install)| RequiredRow {
-            name,
-            available,
-            installed_in,
-            fixed_schema,
-            may_install,
-        };
-        Ok(Self { rows: rows.into_iter().map(row).collect(), by, homes, managed_homes, reached })
+        Ok(Self { rows, by, homes, managed_homes, reached })
     }
 
     pub(super) fn missing(&self, lost: &[String]) -> Vec<String> {

@@ -6,21 +6,8 @@ use sqlx::PgConnection;
 use super::{obstacles, replay_as, roles};
 use crate::postgres::{
     catalog::{dependencies::Radius, observe::Look, schema_properties::SCHEMA_PUBLICATIONS},
-    sql::error::work_fault,
+    sql::version,
 };
-
-/// From here on `pg_has_role` tells whether a role may be assumed.
-pub(in crate::postgres) const SET_OPTION: i32 = 160_000;
-
-/// What `pg_has_role` is asked for to learn whether a role may be assumed.
-pub(in crate::postgres) fn assume(version: i32) -> &'static str {
-    if version >= SET_OPTION { "SET" } else { "MEMBER" }
-}
-
-/// What a `GRANT role TO member` ends with, so that the member may act as the role: an older membership may lack it.
-pub(in crate::postgres) fn may_act(version: i32) -> &'static str {
-    if version >= SET_OPTION { " WITH INHERIT TRUE, SET TRUE" } else { "" }
-}
 
 /// What is found about a change.
 pub(crate) async fn findings(
@@ -29,7 +16,7 @@ pub(crate) async fn findings(
     observed: &Observation,
     radius: &Radius,
 ) -> Result<Vec<Finding>, Fault> {
-    let version = version(connection).await?;
+    let version = version::of(connection).await?;
     let reset = look.reset;
     let migrated = look.chains.map(|_| look.matrix.managed_schemas()).unwrap_or_default();
     let mut all = roles::memberships(connection, version, reset, &migrated).await?;
@@ -63,7 +50,7 @@ pub(crate) async fn of_replacement(
     migrates: bool,
     without_public: bool,
 ) -> Result<Vec<Finding>, Fault> {
-    let version = version(connection).await?;
+    let version = version::of(connection).await?;
     let mut all = roles::memberships(connection, version, schemas, &[]).await?;
     if migrates || !schemas.is_empty() {
         all.extend(roles::may_create(connection).await?);
@@ -72,12 +59,4 @@ pub(crate) async fn of_replacement(
         all.extend(roles::may_change_public(connection, version, without_public).await?);
     }
     Ok(all)
-}
-
-/// The server's `server_version_num`.
-pub(crate) async fn version(connection: &mut PgConnection) -> Result<i32, Fault> {
-    sqlx::query_scalar("SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4")
-        .fetch_one(connection)
-        .await
-        .map_err(|e| work_fault("asking for the version", &e))
 }

@@ -45,8 +45,18 @@ pub(super) async fn prepared_transactions(
         .collect())
 }
 
-/// Backend, role, application, state, age of the transaction, relations, and whether it may be ended.
-type HolderRow = (i32, String, String, String, String, String, bool);
+/// A session that holds locks.
+#[derive(sqlx::FromRow)]
+struct HolderRow {
+    pid: i32,
+    role: String,
+    application: String,
+    state: String,
+    /// For how long its transaction has been open.
+    since: String,
+    relations: String,
+    may_end: bool,
+}
 
 /// Sessions whose transactions hold locks inside the schemas now: the drop waits for them.
 pub(super) async fn in_the_way(
@@ -76,7 +86,7 @@ pub(super) async fn in_the_way(
     .await
     .map_err(|e| work_fault("looking at transactions in the way", &e))?;
     let mut findings = Vec::new();
-    for (pid, role, application, state, since, relations, may_end) in rows {
+    for HolderRow { pid, role, application, state, since, relations, may_end } in rows {
         let object = format!("session {pid} of {role} ({application})");
         findings.push(Finding::warning(
             "TRANSACTION_IN_THE_WAY",

@@ -3,8 +3,11 @@
 use model::{fault::Fault, finding::Finding, matrix::Matrix};
 use sqlx::PgConnection;
 
-use super::change::{assume, may_act, version};
-use crate::postgres::sql::{error::work_fault, ident::Ident};
+use crate::postgres::sql::{
+    error::work_fault,
+    ident::Ident,
+    version::{self, assume, may_act},
+};
 
 /// The chain's role, its schema; whether the role is there and may be acted as; whether the schema is there and lets it in.
 type Row = (String, String, bool, bool, bool, bool);
@@ -25,7 +28,7 @@ pub(crate) async fn findings(
     if roles.is_empty() {
         return Ok(Vec::new());
     }
-    let version = version(connection).await?;
+    let version = version::of(connection).await?;
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT DISTINCT w.role, w.schema, r.oid IS NOT NULL, coalesce(pg_catalog.pg_has_role(r.oid, $3), false),
                 n.oid IS NOT NULL, coalesce(pg_catalog.has_schema_privilege(r.oid, n.oid, 'CREATE')

@@ -3,10 +3,13 @@
 use model::{fault::Fault, finding::Finding};
 use sqlx::PgConnection;
 
-use super::change::{assume, may_act};
 use crate::postgres::{
     catalog::{dependencies::Radius, schema_properties::OWNED_PUBLIC},
-    sql::{error::work_fault, ident::Ident},
+    sql::{
+        error::work_fault,
+        ident::Ident,
+        version::{assume, may_act},
+    },
 };
 
 /// How many objects of one owner are named.

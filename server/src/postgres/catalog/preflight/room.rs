@@ -11,7 +11,7 @@ use model::{fault::Fault, finding::Finding};
 use nix::sys::statvfs::statvfs;
 use sqlx::PgConnection;
 
-use crate::postgres::sql::error::control_fault;
+use crate::postgres::sql::error::ControlError;
 
 /// Two segments of the write-ahead log, which a copy of a template and the first revisions fill.
 const LOG: u64 = 32 * 1024 * 1024;
@@ -77,15 +77,14 @@ pub(crate) async fn findings(connection: &mut PgConnection, database: u32) -> Re
 async fn ask(
     connection: &mut PgConnection,
     database: u32,
-) -> Result<Option<(PathBuf, i64, i64, i64)>, Fault> {
+) -> Result<Option<(PathBuf, i64, i64, i64)>, ControlError> {
     let may: bool = sqlx::query_scalar(
         "SELECT has_function_privilege('pg_stat_file(text,boolean)', 'EXECUTE')
             AND pg_has_role('pg_read_server_files', 'USAGE')
             AND EXISTS (SELECT FROM pg_settings WHERE name = 'data_directory')",
     )
     .fetch_one(&mut *connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     if !may {
         return Ok(None);
     }
@@ -101,8 +100,7 @@ async fn ask(
     )
     .bind(i64::from(database))
     .fetch_optional(connection)
-    .await
-    .map_err(control_fault)?;
+    .await?;
     Ok(row.and_then(|(folder, seconds, template, old)| Some((folder.into(), seconds?, template, old))))
 }
 

@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::GrantRow;
 use crate::postgres::sql::ident::Ident;
 
 /// One right on a schema, or by default on what will be made in it.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, sqlx::FromRow)]
 pub(in crate::postgres) struct Grant {
     pub(in crate::postgres) grantor: String,
     /// `None`: PUBLIC.
@@ -15,18 +14,6 @@ pub(in crate::postgres) struct Grant {
     pub(in crate::postgres) grantable: bool,
     /// `None` for the schema itself, else the kind of objects a default is for: `r S f T`.
     objects: Option<String>,
-}
-
-impl From<&GrantRow> for Grant {
-    fn from(row: &GrantRow) -> Self {
-        Self {
-            grantor: row.1.clone(),
-            grantee: row.2.clone(),
-            privilege: row.3.clone(),
-            grantable: row.4,
-            objects: row.5.clone(),
-        }
-    }
 }
 
 impl Grant {

@@ -13,7 +13,7 @@ use crate::postgres::{
         keys::{self, Bound},
         notify::TARGET_CHANNEL,
     },
-    sql::error::{ControlError, control_fault, sqlstate},
+    sql::error::{ControlError, condition::Condition},
 };
 
 /// A request that changes a window.
@@ -53,9 +53,9 @@ pub(super) async fn end(mut within: Within<'_>, ask: &Ask<'_>, id: Uuid) -> Resu
     .bind(id)
     .execute(&mut *within)
     .await;
-    remembered.map_err(|error| match sqlstate(&error) {
-        Some("23505") => another_request(ask),
-        _ => control_fault(error),
+    remembered.map_err(|error| match Condition::of_error(&error) {
+        Some(Condition::UniqueViolation) => another_request(ask).into(),
+        _ => ControlError::from(error),
     })?;
     let window = read(&mut within, id, "").await?;
     sqlx::query("SELECT pg_catalog.pg_notify($1, $2)")

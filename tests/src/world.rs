@@ -1,7 +1,7 @@
 //! Random databases: objects of every kind across managed and other schemas, each built on those before it.
 
 /// Schemas that are dropped.
-pub(crate) const MANAGED: [&str; 2] = ["m1", "m2"];
+pub const MANAGED: [&str; 2] = ["m1", "m2"];
 const SCHEMAS: [&str; 4] = ["m1", "m2", "u1", "u2"];
 /// Extensions that any server with contrib has, with a type of each.
 const EXTENSIONS: [(&str, &str); 4] =
@@ -30,13 +30,14 @@ enum Kind {
 }
 
 /// One statement, and what it makes.
-pub(crate) struct Step {
-    pub(crate) sql: String,
+pub struct Step {
+    /// Its text.
+    pub sql: String,
     makes: (Kind, String),
 }
 
 /// A database under construction.
-pub(crate) struct World {
+pub struct World {
     state: u64,
     made: Vec<(Kind, String)>,
     number: u32,
@@ -45,7 +46,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// From a seed: the same seed makes the same database.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self { state: seed, made: Vec::new(), number: 0, schemas: 0, extensions: 0 }
     }
 
@@ -63,11 +66,12 @@ impl World {
     }
 
     /// How many statements it gets.
-    pub(crate) fn size(&mut self) -> usize {
+    pub fn size(&mut self) -> usize {
         SCHEMAS.len() + 22 + self.below(30)
     }
 
-    pub(crate) fn keep(&mut self, step: Step) {
+    /// What PostgreSQL took: later ones build on it.
+    pub fn keep(&mut self, step: Step) {
         if step.makes.0 != Kind::Nothing {
             self.made.push(step.makes);
         }
@@ -115,7 +119,7 @@ impl World {
     }
 
     /// The next statement; `None` where what it needs is not there yet.
-    pub(crate) fn step(&mut self) -> Option<Step> {
+    pub fn step(&mut self) -> Option<Step> {
         if self.schemas < SCHEMAS.len() {
             let schema = SCHEMAS[self.schemas];
             self.schemas += 1;
