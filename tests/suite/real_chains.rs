@@ -184,6 +184,11 @@ async fn faithful(roles: Roles) {
     if target.control_role.is_some() {
         // What these chains need, and no more: they create roles.
         target.sql(&format!("ALTER ROLE {} CREATEROLE", target.role)).await;
+        if target.major().await >= 16 {
+            // Who creates a role may not act as it by itself any more.
+            let setting = "createrole_self_grant = 'set, inherit'";
+            target.sql(&format!("ALTER ROLE {} SET {setting}", target.role)).await;
+        }
     }
     start_over(&target).await;
     let replay = script();

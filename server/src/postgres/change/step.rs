@@ -1,7 +1,7 @@
 //! A step of the work session: somebody's text, with what the daemon sends before and after it, in one message.
 
 use super::message::MessageError;
-use crate::postgres::sql::error::sqlstate;
+use crate::postgres::sql::error::condition::Condition;
 
 /// One step.
 pub(crate) struct Step<'a> {
@@ -60,7 +60,10 @@ impl Step<'_> {
 /// Whether a statement failed at what came before it in its transaction, and may do well in one of its own: a new value of an enum,
 /// events that are pending, locks that fill the server's table.
 pub(super) fn wants_fresh_transaction(error: &sqlx::Error) -> bool {
-    matches!(sqlstate(error), Some("55P04" | "55006" | "53200"))
+    matches!(
+        Condition::of_error(error),
+        Some(Condition::UnsafeNewEnumValue | Condition::ObjectInUse | Condition::OutOfMemory)
+    )
 }
 
 #[cfg(test)]

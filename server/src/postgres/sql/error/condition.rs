@@ -20,6 +20,8 @@ pub(crate) enum Condition {
     LockNotAvailable,
     SerializationFailure,
     ObjectInUse,
+    /// A value of an enum that the same transaction added.
+    UnsafeNewEnumValue,
     QueryCanceled,
     /// The server starts or stops, or the database takes no connections.
     CannotConnectNow,
@@ -46,6 +48,7 @@ impl Condition {
             "55P03" | "40P01" => Self::LockNotAvailable,
             "40001" => Self::SerializationFailure,
             "55006" => Self::ObjectInUse,
+            "55P04" => Self::UnsafeNewEnumValue,
             "57014" => Self::QueryCanceled,
             "57P03" | "55000" => Self::CannotConnectNow,
             "53300" => Self::TooManyConnections,
