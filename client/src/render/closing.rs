@@ -63,14 +63,8 @@ fn pair(label: &str, text: &str, width: usize) -> Vec<String> {
 fn times(report: &Report) -> String {
     let it = &report.timings;
     let Some(total) = it.total_ms else { return String::new() };
-    let steps = [
-        ("waited", it.waited_ms),
-        ("plan", it.plan_ms),
-        ("reset", it.reset_ms),
-        ("migrate", it.migrate_ms),
-        ("validate", it.validate_ms),
-    ];
-    let known = steps.iter().filter_map(|(name, ms)| ms.filter(|ms| *ms > 0).map(|ms| (name, ms)));
+    let phases = it.phases();
+    let known = phases.iter().filter_map(|(name, ms)| ms.filter(|ms| *ms > 0).map(|ms| (name, ms)));
     let known: Vec<String> = known.map(|(name, ms)| format!("{name} {}", span(i128::from(ms)))).collect();
     let total = span(i128::from(total));
     if known.is_empty() { total } else { format!("{total} ({})", known.join(", ")) }

@@ -132,16 +132,8 @@ fn title(report: &Report) -> String {
 
 fn times(report: &Report) -> String {
     let it = &report.timings;
-    let steps = [
-        ("waited", it.waited_ms),
-        ("plan", it.plan_ms),
-        ("reset", it.reset_ms),
-        ("migrate", it.migrate_ms),
-        ("validate", it.validate_ms),
-        ("in all", it.total_ms),
-    ];
-    let known: Vec<String> =
-        steps.iter().filter_map(|(name, ms)| ms.map(|ms| format!("{name} {ms} ms"))).collect();
+    let all = it.phases().into_iter().chain([("in all", it.total_ms)]);
+    let known: Vec<String> = all.filter_map(|(name, ms)| ms.map(|ms| format!("{name} {ms} ms"))).collect();
     if known.is_empty() { "not known".to_owned() } else { known.join(", ") }
 }
 

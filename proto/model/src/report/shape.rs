@@ -251,6 +251,20 @@ pub struct Timings {
     pub total_ms: Option<i64>,
 }
 
+impl Timings {
+    /// The phases in their order, each by its name and how long it took, in milliseconds.
+    #[must_use]
+    pub fn phases(&self) -> [(&'static str, Option<i64>); 5] {
+        [
+            ("waited", self.waited_ms),
+            ("plan", self.plan_ms),
+            ("reset", self.reset_ms),
+            ("migrate", self.migrate_ms),
+            ("validate", self.validate_ms),
+        ]
+    }
+}
+
 /// One applied revision.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct RevisionEntry {

@@ -9,7 +9,6 @@ use model::{
     operation::{Request, Verb},
     plan::{Observation, Plan, Refusal},
     profile::Scope,
-    secret::Secret,
     tool::Tool,
 };
 
@@ -87,14 +86,8 @@ impl Run {
         self.may_fill_inside(lock).await?;
         let user = self.target.url.user().to_owned();
         let schemas = self.target.matrix.tool.as_ref().map(|it| it.schemas.as_slice()).unwrap_or_default();
-        let told = Told {
-            user: user.clone(),
-            password: Secret::new(
-                uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string(),
-            ),
-            database: self.target.database().to_owned(),
-            schema: schemas.first().cloned().unwrap_or_default(),
-        };
+        let schema = schemas.first().map_or("", String::as_str);
+        let told = Told::new(&user, self.target.database(), schema);
         let (login, control) = (self.work_options(), self.engine.control.pool.clone());
         let gateway =
             Gateway::inside(told, login, work.pid(), &self.target.matrix.search_path_suffix, control);

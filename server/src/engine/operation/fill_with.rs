@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 use model::{
     event::{EventKind, ToolStarted},
     fault::{Fault, Reason},
-    secret::Secret,
     tool::{Exit, Tool, ToolEnded},
 };
 use tokio::sync::watch;
@@ -124,14 +123,8 @@ impl Run {
     }
 
     fn gateway(&self, role: &ToolRole, database: &str, schemas: &[String]) -> Arc<Gateway> {
-        let told = Told {
-            user: role.name.clone(),
-            password: Secret::new(
-                uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string(),
-            ),
-            database: self.target.database().to_owned(),
-            schema: schemas.first().map_or("public", String::as_str).to_owned(),
-        };
+        let schema = schemas.first().map_or("public", String::as_str);
+        let told = Told::new(&role.name, self.target.database(), schema);
         let login = self.login_url().with_database(database).connect_options();
         let suffix = &self.target.matrix.search_path_suffix;
         Gateway::new(told, (login, role), suffix, self.engine.control.pool.clone())

@@ -49,6 +49,19 @@ pub(crate) struct Told {
     pub(crate) schema: String,
 }
 
+impl Told {
+    /// With a password of its own.
+    pub(crate) fn new(user: &str, database: &str, schema: &str) -> Self {
+        let random = || uuid::Uuid::new_v4().simple().to_string();
+        Self {
+            user: user.to_owned(),
+            password: Secret::new(random() + &random()),
+            database: database.to_owned(),
+            schema: schema.to_owned(),
+        }
+    }
+}
+
 /// What was seen of a tool's work.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
